@@ -124,5 +124,24 @@ class Prediction:
     probability: float
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """An image with what the model looked at.
+
+    Attributes:
+        image: the image as read.
+        pixels: what the model saw, and the original size.
+        label: the label's class index, where known.
+        predictions: the highest classes, highest first.
+        attributions: one for each target, highest score first.
+    """
+
+    image: Image
+    pixels: Pixels
+    label: int | None
+    predictions: tuple[Prediction, ...]
+    attributions: tuple[Attribution, ...]
+
+
 Row = dict[str, Any]
 """One stored row, by column name: the shape in which attributions cross into Parquet."""

@@ -1,0 +1,164 @@
+"""AuditConfig: every option of a run, from flags and YAML, checked as a whole before any work.
+
+Imports neither Beam nor TensorFlow: a wrong option costs a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import hashlib
+import json
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from transforms import __version__
+from transforms.core.settings import Settings, option, problems_of
+from transforms.formats.options import ReadOptions
+
+
+class ConfigError(ValueError):
+    """Options that can't be used; `str()` has one line for each that is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig(Settings, ReadOptions):
+    """The options of a run: those that shape an attribution, those that read images, and these."""
+
+    input: tuple[str, ...] = option((), "URIs, globs or folders of image shards")
+    model: str = option("", "TF-Hub https handle, SavedModel folder, or .keras file")
+    class_names: str = option("", "text file with one class name a line")
+    output: str = option("", "run directory to write: local, gs://, s3:// or hdfs://")
+    resume: bool = option(False, "go on with an unfinished run of the same options in the same directory")
+    batch_size: str = option("auto", "steps in one model call: auto, or a number")
+    max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0)
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError with every problem that can be seen without reading a file."""
+        found = [f"{name}: is required" for name in ("input", "model", "output") if not getattr(self, name)]
+        found += self.problems()
+        if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= 4096)):
+            found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to 4096")
+        if self.max_error_rate > 1:
+            found.append(f"max_error_rate: {self.max_error_rate} is not from 0 to 1")
+        found += [line for line in problems_of(self) if line not in found]
+        if found:
+            raise ConfigError("\n".join(found))
+
+    def settings(self) -> Settings:
+        """Returns the options that shape an attribution."""
+        return _part(Settings, self)
+
+    def read_options(self) -> ReadOptions:
+        """Returns the options that read images."""
+        return _part(ReadOptions, self)
+
+    def shaping(self) -> dict[str, Any]:
+        """Returns the options that decide what a row holds: what the stored config and its digest are made of."""
+        parts = (*dataclasses.fields(Settings), *dataclasses.fields(ReadOptions))
+        return {field.name: getattr(self, field.name) for field in sorted(parts, key=lambda field: field.name)}
+
+
+def digest(shaping: dict[str, Any], **digests: Any) -> str:
+    """Returns the config digest: sha256 hex of the shaping options, the version and further `digests`."""
+    content = {"options": shaping, "version": __version__, **digests}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for every option; none has a default, so that a YAML file can be told from a flag."""
+    parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win")
+    for name, field in _fields().items():
+        default = "" if field.default in ((), "", None, False) else f" (default {field.default})"
+        choices = f": {', '.join(map(str, field.metadata['choices']))}" if field.metadata.get("choices") else ""
+        text = f"{field.metadata.get('help', '')}{choices}{default}".replace("%", "%%")
+        extra: dict[str, Any] = {"metavar": name.upper()}
+        if _kind(name) is bool:
+            extra = {"action": argparse.BooleanOptionalAction}
+        elif _kind(name) is tuple:
+            extra["nargs"] = "+"
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **extra)
+
+
+def load(flags: dict[str, Any]) -> AuditConfig:
+    """Returns the config of parsed flags, over those of the YAML file that `config` names.
+
+    Raises:
+        ConfigError: an option is unknown, missing, or has a value that is not allowed.
+    """
+    given = dict(flags)
+    path = given.pop("config", None)
+    options = {**(_read_yaml(path) if path else {}), **given}
+    problems, values = [], {}
+    for name, value in options.items():
+        if name not in _fields():
+            close = difflib.get_close_matches(name, _fields(), 1)
+            problems.append(f"{name}: is not an option" + (f"; did you mean {close[0]}?" if close else ""))
+            continue
+        try:
+            values[name] = _convert(name, value)
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return AuditConfig(**values)
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = yaml.safe_load(stream)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"config: {path}: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"config: {path}: is not a mapping of option names to values")
+    return content
+
+
+def _fields() -> dict[str, dataclasses.Field[Any]]:
+    return {field.name: field for field in dataclasses.fields(AuditConfig)}
+
+
+def _kind(name: str) -> type:
+    """Returns the type of an option: str, int, float, bool or tuple."""
+    hint = typing.get_type_hints(AuditConfig)[name]
+    if typing.get_origin(hint) is tuple:
+        return tuple
+    return next(kind for kind in (bool, int, float, str) if kind is hint or kind in typing.get_args(hint))
+
+
+def _convert(name: str, value: Any) -> Any:
+    """Returns a flag's text, or a YAML value, as the option's type.
+
+    Raises:
+        ValueError: it is not of that type.
+    """
+    kind = _kind(name)
+    if kind is tuple:
+        return tuple(str(item) for item in value) if isinstance(value, list | tuple) else (str(value),)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r} is not true or false")
+        return value
+    if isinstance(value, bool | list | dict):
+        raise ValueError(f"{value!r} is not one value")
+    if value is None:
+        return _fields()[name].default
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not {'a whole number' if kind is int else 'a number'}") from None
+
+
+P = typing.TypeVar("P")
+
+
+def _part(part: type[P], options: Any) -> P:
+    names = [field.name for field in dataclasses.fields(part)]  # type: ignore[arg-type]
+    return part(**{name: getattr(options, name) for name in names})

@@ -1,0 +1,297 @@
+"""Attributor: images in, explained images out, with one loaded model and one compiled step.
+
+The one attributor behind three doors: `AttributeChunks` (the job), `AttributeImages` (someone's own
+Beam pipeline) and `explain` (arrays in a notebook).
+
+    images ─→ decode (threads) ─→ predict a batch ─→ targets × baselines = paths ─→ integrate ─→ in input order
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from transforms.core.baseline import Baseline, parse_baselines
+from transforms.core.classifier import Classifier
+from transforms.core.compile import CompiledStep, compile_step
+from transforms.core.decode import DecodeError, decode
+from transforms.core.integrate import Integral, Integrator, Path
+from transforms.core.record import Attribution, Explanation, Failure, Image, Pixels, Prediction
+from transforms.core.settings import Settings
+from transforms.core.target import LabelError, Targets, ranked, resolve_label
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+DEFAULT_BATCH = 16
+TOP_PREDICTIONS = 5
+
+
+@dataclass
+class _Job:
+    """An image on its way: what is known of it, and which of its paths are still out."""
+
+    image: Image
+    pixels: Pixels | None = None
+    label: int | None = None
+    targets: tuple[int, ...] = ()
+    failure: Failure | None = None
+    outputs: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    baseline_outputs: list[np.ndarray] = field(default_factory=list)
+    integrals: dict[int, list[Integral[Any]]] = field(default_factory=dict)
+    left: int = 0
+
+    def fail(self, stage: str, error: Exception) -> None:
+        image = self.image
+        self.failure = Failure(image.id, image.shard, image.index, stage, type(error).__name__, str(error))
+
+
+class Attributor:
+    """Explains images with one model: loads nothing and compiles nothing after construction."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        settings: Settings,
+        batch_size: int = DEFAULT_BATCH,
+        baseline_images: Sequence[np.ndarray] = (),
+    ) -> None:
+        """Compiles the gradient step of `classifier`.
+
+        Args:
+            classifier: the loaded model.
+            settings: how to attribute.
+            batch_size: steps in one model call.
+            baseline_images: float32 `[height, width, 3]` in [0, 1], one for each `image:` baseline
+                among the settings' baselines, in order.
+
+        Raises:
+            ValueError: the model has no such target.
+        """
+        self.classifier = classifier
+        self.settings = settings
+        self.targets = Targets.parse(settings.targets)
+        self.targets.check(classifier.classes)
+        images = iter(baseline_images)
+        self.baselines = tuple(
+            baseline.with_image(next(images)) if baseline.name.startswith("image:") else baseline
+            for baseline in parse_baselines(settings.baseline)
+        )
+        self.step: CompiledStep = compile_step(classifier, batch_size)
+        self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._threads = os.cpu_count() or 1
+        self._integrator = Integrator(self.step, settings.path_rule(), in_flight=self._threads)
+
+    def attribute(self, images: Iterable[Image | Failure]) -> Iterator[Explanation | Failure]:
+        """Yields an explanation or a failure for each of `images`, in their order.
+
+        Holds a few batches of images at once, however many there are. A failure that comes in goes
+        out; an image that can't be decoded, labelled or attributed becomes one.
+        """
+        height, width, _ = self.classifier.input_shape
+
+        def prepare(image: Image | Failure) -> _Job:
+            if isinstance(image, Failure):
+                return _Job(Image(image.image_id, image.shard, image.index, b""), failure=image)
+            job = _Job(image)
+            try:
+                job.pixels = decode(image.data, (height, width), self.settings.resize, self.settings.max_pixels)
+            except DecodeError as error:
+                job.fail("decode", error)
+                return job
+            try:
+                job.label = resolve_label(image.label, self.classifier.names)
+            except LabelError as error:
+                if self.targets.needs_label:
+                    job.fail("label", error)
+            return job
+
+        with ThreadPoolExecutor(self._threads, "decode") as threads:
+            yield from self._explain(_ahead(threads, prepare, images, 2 * self.step.batch))
+
+    def explain(self, images: Any, targets: Any = None) -> list[Explanation]:
+        """Returns the explanations of arrays, for a notebook.
+
+        Args:
+            images: array or tensor `[n, height, width, 3]` at the model's input size, float in [0, 1]
+                or uint8; or a `tf.data.Dataset` of such images, or of (images, targets), batched.
+            targets: class indices `[n]` or one-hot rows `[n, classes]`; None follows the settings.
+
+        Raises:
+            ValueError: shapes, values or targets don't fit the model; or an image has no finite attribution.
+        """
+        jobs = (self._job_of(i, array, target) for i, (array, target) in enumerate(_pairs(images, targets)))
+        explained = []
+        for result in self._explain(jobs):
+            if isinstance(result, Failure):
+                raise ValueError(f"image {result.image_id}: {result.message}")
+            explained.append(result)
+        return explained
+
+    def _job_of(self, index: int, array: np.ndarray, target: Any) -> _Job:
+        if array.shape != tuple(self.classifier.input_shape):
+            raise ValueError(f"image {index} has shape {array.shape}; the model takes {self.classifier.input_shape}")
+        values = array.astype(np.float32) / np.float32(255 if array.dtype == np.uint8 else 1)
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise ValueError(f"image {index} has values outside [0, 1]; give uint8, or floats in [0, 1]")
+        job = _Job(Image(str(index), "", index, b""), Pixels(values, *array.shape[:2]))
+        if target is not None:
+            target = np.asarray(target)
+            job.targets = (int(np.argmax(target) if target.ndim else target),)
+            if not 0 <= job.targets[0] < self.classifier.classes or (target.ndim and len(target) != self.classifier.classes):
+                raise ValueError(f"target {target} of image {index}: the model has {self.classifier.classes} classes")
+        return job
+
+    def _explain(self, jobs: Iterable[_Job]) -> Iterator[Explanation | Failure]:
+        """Yields the outcome of each job, in order, while later ones are already integrated."""
+        order: collections.deque[_Job] = collections.deque()
+
+        def paths() -> Iterator[Path[Any]]:
+            source = iter(jobs)
+            while window := list(itertools.islice(source, self.step.batch)):
+                order.extend(window)
+                self._predict([job for job in window if job.failure is None])
+                for job in window:
+                    if job.failure is None:
+                        yield from self._paths(job)
+
+        for integral in self._integrator.integrate(paths()):
+            job, target = integral.key
+            job.integrals[target].append(integral)
+            job.left -= 1
+            while order and not order[0].left:
+                yield self._outcome(order.popleft())
+        while order:
+            yield self._outcome(order.popleft())
+
+    def _predict(self, jobs: list[_Job]) -> None:
+        """Sets outputs and targets of up to a batch of jobs, and how many paths each has."""
+        if not jobs:
+            return
+        outputs = self.step.outputs(np.stack([job.pixels.array for job in jobs if job.pixels]))
+        for job, output in zip(jobs, outputs, strict=True):
+            job.outputs = output
+            try:
+                job.targets = job.targets or self.targets.choose(output, job.label)
+            except LabelError as error:
+                job.fail("label", error)
+                continue
+            if not np.isfinite(output).all():
+                job.fail("attribute", FloatingPointError("the model's outputs are not finite"))
+                continue
+            job.integrals = {target: [] for target in job.targets}
+            job.left = len(job.targets) * sum(baseline.count for baseline in self.baselines)
+
+    def _paths(self, job: _Job) -> Iterator[Path[Any]]:
+        """Yields the paths of a job: from each baseline to the image, for each target."""
+        if job.pixels is None:
+            return
+        image = job.pixels.array
+        end = self.step.enter(image[None])[0]
+        for baseline in self.baselines:
+            for start_image, start, outputs in zip(*self._start(baseline, job), strict=True):
+                job.baseline_outputs.append(outputs)
+                for target in job.targets:
+                    yield Path((job, target), start, end, image - start_image, target)
+
+    def _start(self, baseline: Baseline, job: _Job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns a baseline's images, these in path space, and the model's outputs for them, `[count, …]` each."""
+        if job.pixels is None:
+            raise ValueError("a baseline needs the image's pixels")
+        if baseline in self._constant:
+            return self._constant[baseline]
+        images = baseline.make(job.pixels.array, job.image.id)
+        made = images, self.step.enter(images), _in_batches(self.step.outputs, images, self.step.batch)
+        if baseline.constant:
+            self._constant[baseline] = made
+        return made
+
+    def _outcome(self, job: _Job) -> Explanation | Failure:
+        """Returns what became of a finished job."""
+        if job.failure is None and job.pixels is not None:
+            attributions = tuple(self._attribution(job, target) for target in job.targets)
+            if all(np.isfinite(attribution.values).all() for attribution in attributions):
+                predictions = self._predictions(job.outputs)
+                return Explanation(job.image, job.pixels, job.label, predictions, attributions)
+            job.fail("attribute", FloatingPointError("the attribution is not finite"))
+        if job.failure is None:
+            raise ValueError(f"image {job.image.id} has neither pixels nor a failure")
+        return job.failure
+
+    def _attribution(self, job: _Job, target: int) -> Attribution:
+        """Returns the mean over the baselines of a target's integrals, with the errors' bound."""
+        integrals = job.integrals[target]
+        values = np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64)
+        norm = np.abs(values).sum()
+        error = np.mean([integral.error_estimate * np.abs(integral.values).sum() for integral in integrals])
+        outputs = np.stack([job.outputs, *job.baseline_outputs])
+        scores = self.step.scores(outputs, np.full(len(outputs), target, np.int32))
+        score, baseline_score = float(scores[0]), float(np.mean(scores[1:], dtype=np.float64))
+        estimate = float(error / norm) if norm else 0.0
+        return Attribution(
+            target=target,
+            values=values.astype(np.float32),
+            score=score,
+            baseline_score=baseline_score,
+            convergence_delta=float(values.sum() - (score - baseline_score)),
+            error_estimate=estimate,
+            converged=estimate <= self.settings.tolerance and all(integral.converged for integral in integrals),
+            steps=sum(integral.steps for integral in integrals),
+            path=_mean_path([integral.nodes for integral in integrals]),
+        )
+
+    def _predictions(self, outputs: np.ndarray) -> tuple[Prediction, ...]:
+        probabilities = self.classifier.probabilities_of(outputs)
+        top = ranked(outputs)[:TOP_PREDICTIONS]
+        return tuple(Prediction(int(i), self.classifier.names[i], float(probabilities[i])) for i in top)
+
+
+def _ahead(
+    threads: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Iterator[R]:
+    """Yields `function(item)` in order, computed by `threads` up to `ahead` items early."""
+    futures: collections.deque[Future[R]] = collections.deque()
+    for item in items:
+        futures.append(threads.submit(function, item))
+        if len(futures) > ahead:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
+
+
+def _in_batches(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
+    """Returns `function` of `images` `[n, …]`, called with at most `size` of them at a time."""
+    return np.concatenate([function(images[i : i + size]) for i in range(0, len(images), size)])
+
+
+def _pairs(images: Any, targets: Any) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yields (image, target or None) of arrays, or of a dataset's batches."""
+    if hasattr(images, "element_spec"):
+        if targets is not None:
+            raise ValueError("targets: a dataset brings its own targets, as (images, targets)")
+        for element in images:
+            batch, labels = element if isinstance(element, tuple) else (element, None)
+            yield from _pairs(batch, labels)
+        return
+    arrays = np.asarray(images)
+    if arrays.ndim == 3:
+        arrays, targets = arrays[None], None if targets is None else np.asarray(targets)[None]
+    if targets is not None and len(targets) != len(arrays):
+        raise ValueError(f"targets: {len(targets)} targets for {len(arrays)} images")
+    yield from zip(arrays, itertools.repeat(None) if targets is None else np.asarray(targets), strict=False)
+
+
+def _mean_path(paths: list[np.ndarray]) -> np.ndarray:
+    """Returns the steps `[n, 3]` that all `paths` share by alpha, averaged over them."""
+    if len(paths) == 1:
+        return paths[0]
+    shared = sorted(set.intersection(*(set(path[:, 0].tolist()) for path in paths)))
+    picked = [path[np.isin(path[:, 0], np.array(shared, np.float32))] for path in paths]
+    return np.mean(picked, axis=0, dtype=np.float64).astype(np.float32)

@@ -1,0 +1,195 @@
+"""Packs the steps of many paths into full batches of one fixed size.
+
+Continuous batching: a path enters when there is room for its steps and leaves when its rule is
+done, so that every batch is full until the last paths. `in_flight` batches run at once, each in a
+thread of its own, and one more waits, so that no thread idles while results are absorbed. These are
+absorbed in the order of submission: which steps share a batch depends on nothing but the paths and
+their order, so the same paths give the same bits.
+
+    paths ─→ resident (a rule's state each) ─→ steps ─→ batch ─→ sums per block ─→ resident
+                                                                      └→ integral, when done
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from transforms.core.compile import CompiledStep, StepResult
+from transforms.core.refinement import Block, PathRule, PathState
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True)
+class Path(Generic[K]):
+    """A straight path from a baseline to an image, for one class.
+
+    Attributes:
+        key: the caller's name for the path; comes back with its integral.
+        start: the baseline in path space, as `CompiledStep.enter` gave it.
+        end: the image in path space.
+        difference: image − baseline, float32 `[height, width, 3]`.
+        target: the class whose score is differentiated.
+    """
+
+    key: K
+    start: np.ndarray
+    end: np.ndarray
+    difference: np.ndarray
+    target: int
+
+
+@dataclass(frozen=True)
+class Integral(Generic[K]):
+    """The integrated gradients along one path.
+
+    Attributes:
+        key: the path's key.
+        values: float32 `[height, width, 3]`, in units of the score.
+        error_estimate: estimated L1 error of `values` over its L1 norm.
+        converged: whether the rule reached its tolerance.
+        steps: gradient evaluations spent.
+        nodes: float32 `[steps, 3]`: alpha, score, dF/dalpha, sorted by alpha.
+    """
+
+    key: K
+    values: np.ndarray
+    error_estimate: float
+    converged: bool
+    steps: int
+    nodes: np.ndarray
+
+
+class _Pending(Generic[K]):
+    """A block of a resident path whose nodes are being evaluated: its running sum in path space."""
+
+    def __init__(self, resident: _Resident[K], block: Block) -> None:
+        self.resident = resident
+        self.block = block
+        self.left = len(block.alphas)
+        self.sum: np.ndarray | float = 0.0
+        self.scores = np.zeros(self.left, np.float32)
+        self.slopes = np.zeros(self.left, np.float32)
+
+
+class _Resident(Generic[K]):
+    """A path with its rule's state, while its steps are being taken."""
+
+    def __init__(self, path: Path[K], state: PathState) -> None:
+        self.path = path
+        self.state = state
+        self.nodes: list[np.ndarray] = []
+
+    def steps(self) -> list[_Step[K]]:
+        """Returns the steps that the rule wants next."""
+        blocks = [_Pending(self, block) for block in self.state.blocks()]
+        return [_Step(pending, node) for pending in blocks for node in range(pending.left)]
+
+    def absorb(self, pending: _Pending[K], gradient: np.ndarray) -> None:
+        """Hands a finished block to the rule; `gradient` `[height, width, 3]` is its weighted sum."""
+        block = pending.block
+        self.nodes.append(np.stack([block.alphas, pending.scores, pending.slopes], axis=1).astype(np.float32))
+        self.state.absorb(block.key, gradient * self.path.difference, pending.scores, pending.slopes)
+
+    def integral(self) -> Integral[K]:
+        nodes = np.concatenate(self.nodes)
+        return Integral(
+            key=self.path.key,
+            values=self.state.result(),
+            error_estimate=self.state.error_estimate,
+            converged=self.state.converged,
+            steps=self.state.steps,
+            nodes=nodes[np.argsort(nodes[:, 0], kind="stable")],
+        )
+
+
+@dataclass(frozen=True)
+class _Step(Generic[K]):
+    """One gradient evaluation: a node of a block."""
+
+    pending: _Pending[K]
+    node: int
+
+
+class _Batch(Generic[K]):
+    """Up to a batch of steps; their paths are its slots, their blocks its segments."""
+
+    def __init__(self, steps: list[_Step[K]]) -> None:
+        self.steps = steps
+        self.residents = list(dict.fromkeys(step.pending.resident for step in steps))
+        self.blocks = list(dict.fromkeys(step.pending for step in steps))
+
+    def run(self, step: CompiledStep) -> StepResult:
+        """Returns what `step` makes of the batch; padding repeats the first step with weight 0."""
+        slots = {resident: slot for slot, resident in enumerate(self.residents)}
+        segments = {pending: segment for segment, pending in enumerate(self.blocks)}
+        picks = self.steps + self.steps[:1] * (step.batch - len(self.steps))
+        weights = np.array([pick.pending.block.weights[pick.node] for pick in picks], np.float32)
+        weights[len(self.steps) :] = 0.0
+        return step.run(
+            np.stack([resident.path.start for resident in self.residents]),
+            np.stack([resident.path.end for resident in self.residents]),
+            np.array([slots[pick.pending.resident] for pick in picks], np.int32),
+            np.array([pick.pending.block.alphas[pick.node] for pick in picks], np.float32),
+            weights,
+            np.array([pick.pending.resident.path.target for pick in picks], np.int32),
+            np.array([segments[pick.pending] for pick in picks], np.int32),
+        )
+
+    def absorb(self, step: CompiledStep, result: StepResult) -> list[_Resident[K]]:
+        """Adds the results to the blocks; returns the residents that had a block finished."""
+        for position, taken in enumerate(self.steps):
+            taken.pending.scores[taken.node] = result.scores[position]
+            taken.pending.slopes[taken.node] = result.slopes[position]
+            taken.pending.left -= 1
+        for segment, pending in enumerate(self.blocks):
+            pending.sum = pending.sum + result.sums[segment]
+        finished = [pending for pending in self.blocks if not pending.left]
+        if finished:
+            gradients = step.leave(np.stack([pending.sum for pending in finished]))
+            for pending, gradient in zip(finished, gradients, strict=True):
+                pending.resident.absorb(pending, gradient)
+        return list(dict.fromkeys(pending.resident for pending in finished))
+
+
+class Integrator:
+    """Integrates gradients along many paths with one compiled step and one rule."""
+
+    def __init__(self, step: CompiledStep, rule: PathRule, in_flight: int = 2) -> None:
+        """Takes the compiled `step`, the quadrature `rule`, and how many batches run at once."""
+        self._step = step
+        self._rule = rule
+        self._in_flight = in_flight
+
+    def integrate(self, paths: Iterable[Path[K]]) -> Iterator[Integral[K]]:
+        """Yields the integral of each path as it finishes, in an order fixed by the paths alone.
+
+        Args:
+            paths: consumed lazily, a few ahead of what has been yielded.
+        """
+        source = iter(paths)
+        size = self._step.batch
+        waiting: deque[_Step[K]] = deque()
+        running: deque[tuple[_Batch[K], Future[StepResult]]] = deque()
+        with ThreadPoolExecutor(self._in_flight, "integrate") as threads:
+            while True:
+                while len(waiting) < size and (path := next(source, None)) is not None:
+                    waiting.extend(_Resident(path, self._rule.start()).steps())
+                if len(running) <= self._in_flight and waiting and (len(waiting) >= size or not running):
+                    batch = _Batch([waiting.popleft() for _ in range(min(len(waiting), size))])
+                    running.append((batch, threads.submit(batch.run, self._step)))
+                elif running:
+                    batch, future = running.popleft()
+                    for resident in batch.absorb(self._step, future.result()):
+                        if resident.state.done:
+                            yield resident.integral()
+                        else:
+                            waiting.extend(resident.steps())
+                else:
+                    return

@@ -1,0 +1,111 @@
+"""Settings: every option that shapes an attribution, declared once, checked without a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from transforms.core.baseline import parse_baselines
+from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
+from transforms.core.target import Targets
+
+T = TypeVar("T")
+
+RESIZE = ("pad", "crop", "stretch")
+PIXELS = ("unit", "signed", "byte", "imagenet", "caffe")
+SCORES = ("probability", "logit", "log_odds")
+RULES = ("adaptive", "midpoint", "trapezoid", "left", "right", "simpson", "gauss_legendre")
+CHANNELS = ("all", "sum", "abs_sum", "mean", "max")
+DTYPES = ("float16", "float32", "int8")
+GRIDS = (8, 16, 32)
+
+
+def option(default: T, help: str, choices: tuple[Any, ...] | None = None, low: float | None = None) -> T:
+    """Returns a dataclass field that is also a command-line option: its help, choices and lower bound."""
+    metadata = {"help": help, "choices": choices, "low": low}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def problems_of(options: Any) -> list[str]:
+    """Returns what is wrong with single values of a dataclass made of `option` fields."""
+    found = []
+    for field in dataclasses.fields(options):
+        value, choices, low = getattr(options, field.name), field.metadata.get("choices"), field.metadata.get("low")
+        if choices is not None and value not in choices:
+            found.append(f"{field.name}: {value!r} is not one of {', '.join(map(str, choices))}")
+        elif low is not None and value is not None and not low <= value < float("inf"):
+            found.append(f"{field.name}: {value!r} is not a number of at least {low:g}")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options that shape an attribution; the same in the job, in a Beam transform and in a notebook."""
+
+    resize: str = option("pad", "how an image is brought to the model's size", RESIZE)
+    input_size: str = option("", "HEIGHTxWIDTH of the model's input, where the model doesn't say")
+    pixels: str = option("unit", "range in which the model is fed its pixels", PIXELS)
+    signature: str = option("", "signature of the SavedModel to call; default: the model itself, else serving_default")
+    output_name: str = option("", "name of the model's output to explain, where there are several")
+    targets: str = option("top1", "classes to attribute: top1, topK, label, class:N")
+    score: str = option("probability", "what is attributed: probability, logit, log_odds, or module:function")
+    baseline: str = option(
+        "black",
+        "black, white, gray, mean, color:R,G,B, blur:SIGMA, uniform:K, gaussian:K, image:URI; several are averaged",
+    )
+    rule: str = option("adaptive", "quadrature rule along the path", RULES)
+    steps: int | None = option(None, "gradient evaluations of a fixed rule (50)", low=2)
+    tolerance: float = option(0.05, "L1 error of a map, relative to its L1 norm, at which it has converged", low=1e-6)
+    max_steps: int | None = option(None, "most gradient evaluations the adaptive rule spends on a path (512)", low=1)
+    channels: str = option("all", "what is stored of a map's colour channels", CHANNELS)
+    dtype: str = option("float16", "type of the stored map", DTYPES)
+    grid: int = option(8, "cells a side of the importance grid", GRIDS)
+    max_pixels: int = option(64_000_000, "an image with more pixels is an error row", low=1)
+
+    def problems(self) -> list[str]:
+        """Returns what is wrong with these settings, one line an option; empty where nothing is."""
+        found = problems_of(self)
+        checks = [lambda: Targets.parse(self.targets), lambda: parse_baselines(self.baseline), self.size, self.path_rule]
+        for check in checks:
+            try:
+                check()
+            except ValueError as error:
+                found.append(str(error))
+        if self.score not in SCORES and not _names_function(self.score):
+            found.append(f"score: {self.score!r} is not one of {', '.join(SCORES)}, or module:function")
+        if self.rule == "adaptive" and self.steps is not None:
+            found.append(f"steps: {self.steps} is for a fixed rule; rule adaptive takes tolerance and max_steps")
+        if self.rule != "adaptive" and self.max_steps is not None:
+            found.append(f"max_steps: {self.max_steps} is for rule adaptive; rule {self.rule} takes steps")
+        return list(dict.fromkeys(found))
+
+    def size(self) -> tuple[int, int] | None:
+        """Returns (height, width) of `input_size`, or None where the model is to say.
+
+        Raises:
+            ValueError: `input_size` is not HEIGHTxWIDTH.
+        """
+        if not self.input_size:
+            return None
+        height, _, width = self.input_size.partition("x")
+        if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 8192 and 0 < int(width) <= 8192):
+            raise ValueError(f"input_size: {self.input_size!r} is not HEIGHTxWIDTH, like 224x224")
+        return int(height), int(width)
+
+    def path_rule(self) -> PathRule:
+        """Returns the rule that decides where each path is sampled.
+
+        Raises:
+            ValueError: the rule doesn't allow that number of steps.
+        """
+        if self.rule == "adaptive":
+            return adaptive_rule(tolerance=self.tolerance, max_steps=self.max_steps or 512)
+        if self.rule not in RULES:
+            raise ValueError(f"rule: {self.rule!r} is not one of {', '.join(RULES)}")
+        return fixed_rule(self.rule, self.steps or 50)
+
+
+def _names_function(text: str) -> bool:
+    module, colon, function = text.partition(":")
+    return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))

@@ -1,0 +1,140 @@
+"""One attributor per worker process, loaded once and shared between its threads.
+
+Imports TensorFlow only when an attributor is made: launching a job does not need it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyarrow import fs as pafs
+
+from transforms import storage
+from transforms.core.decode import decode
+from transforms.core.settings import Settings
+
+if TYPE_CHECKING:
+    from transforms.core.attributor import Attributor
+    from transforms.core.classifier import Classifier
+
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class AttributorSpec:
+    """What makes an attributor, small and picklable: travels to workers instead of the model.
+
+    Attributes:
+        model: TF-Hub https handle, SavedModel folder or `.keras` file, by URI.
+        settings: how to attribute.
+        names: class names, or empty.
+        batch_size: steps in one model call; 0 lets the worker choose.
+        baseline_images: encoded pictures of the `image:` baselines, in order.
+        model_digest: what the model must be, sha256 hex; empty accepts any.
+    """
+
+    model: str
+    settings: Settings
+    names: tuple[str, ...] = ()
+    batch_size: int = 0
+    baseline_images: tuple[bytes, ...] = ()
+    model_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An attributor with what its loading cost."""
+
+    attributor: Attributor
+    load_seconds: float
+    model_bytes: int
+
+
+def attributor(spec: AttributorSpec) -> Loaded:
+    """Returns this process's attributor for `spec`, made by whichever thread comes first.
+
+    Raises:
+        ValueError: the model can't be loaded, doesn't fit the settings, or isn't the model of the digest.
+    """
+    with _LOCK:
+        return _make(spec)
+
+
+@functools.lru_cache(maxsize=1)
+def _make(spec: AttributorSpec) -> Loaded:
+    start = time.monotonic()
+    classifier = _load(spec.model, spec.settings, spec.names)
+    if spec.model_digest and classifier.digest != spec.model_digest:
+        raise ValueError(
+            f"model: {spec.model} has digest {classifier.digest[:16]} on this worker, {spec.model_digest[:16]} at launch"
+        )
+    from transforms.core.attributor import DEFAULT_BATCH, Attributor
+
+    size = classifier.input_shape[:2]
+    pictures = [decode(data, size, spec.settings.resize).array for data in spec.baseline_images]
+    made = Attributor(classifier, spec.settings, spec.batch_size or DEFAULT_BATCH, pictures)
+    made.warm_up()
+    return Loaded(made, time.monotonic() - start, classifier.size_bytes)
+
+
+def classifier(spec: AttributorSpec) -> Classifier:
+    """Returns this process's classifier for `spec`, loaded but not compiled: for checks at launch.
+
+    Raises:
+        ValueError: the model can't be loaded or doesn't fit the settings.
+    """
+    with _LOCK:
+        return _load(spec.model, spec.settings, spec.names)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
+    quiet_tensorflow()
+    from transforms.core import classifier
+
+    return classifier.load(
+        local_model(model),
+        pixels=settings.pixels,
+        score=settings.score,
+        output=settings.output_name or None,
+        signature=settings.signature or None,
+        input_size=settings.size(),
+        names=names or None,
+    )
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's start-up messages off the terminal; call before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def local_model(uri: str) -> str:
+    """Returns a local path (or an https handle) for a model; an object store's is copied to a cache once."""
+    if uri.startswith(("https://", "http://")) or not storage.is_remote(uri):
+        return uri.removeprefix("file://")
+    filesystem, path = storage.resolve(uri)
+    listing = storage.fingerprint(uri)
+    key = hashlib.sha256(f"{uri} {listing}".encode()).hexdigest()[:24]
+    cache = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "ig-audit", "models")
+    target = os.path.join(cache, key, os.path.basename(path.rstrip("/")))
+    if not os.path.exists(target):
+        os.makedirs(cache, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            copy = os.path.join(folder, "copy", os.path.basename(target))
+            os.makedirs(os.path.dirname(copy))
+            pafs.copy_files(path, copy, source_filesystem=filesystem, destination_filesystem=pafs.LocalFileSystem())
+            try:
+                os.rename(os.path.dirname(copy), os.path.dirname(target))
+            except OSError:
+                if not os.path.exists(target):
+                    raise
+    return target
