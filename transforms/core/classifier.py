@@ -1,0 +1,258 @@
+"""A model file → `Classifier`: raw pixels in, one output per class and one score per image out.
+
+The scaling of pixels is part of the function that is explained: a straight path in raw pixels stays
+straight after any of these affine scalings, so attributions are in units of the score whatever the
+model is fed. A score is one number per image:
+
+    probability   p_t: the output of a model that ends in softmax or sigmoid, else softmax(z)_t
+    logit         z_t: the output of a model that does not end in softmax or sigmoid
+    log_odds      log p_t − log(1 − p_t), which is z_t − logsumexp of the other classes' z
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from transforms.core.model_file import ModelFile, open_model
+from transforms.core.passes.ending import ending
+from transforms.core.passes.freeze import freeze
+from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+_TINY = 1e-37
+
+Score = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+PIXELS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "unit": lambda images: images,
+    "signed": lambda images: images * 2.0 - 1.0,
+    "byte": lambda images: images * 255.0,
+    "imagenet": lambda images: (images - _IMAGENET_MEAN) / _IMAGENET_STD,
+    "caffe": lambda images: tf.reverse(images, [-1]) * 255.0 - _CAFFE_MEAN,
+}
+"""What the model is fed, from raw pixels in [0, 1]."""
+
+SCORES = ("probability", "logit", "log_odds")
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """An image classifier that can be traced and differentiated.
+
+    Attributes:
+        input_shape: `(height, width, 3)` of one image.
+        names: one name per class.
+        digest: sha256 of the model's files.
+        ending: `softmax`, `sigmoid`, or empty where the outputs are logits.
+        outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable.
+        score: `(outputs, int32 targets [batch])` → float32 `[batch]`; traceable.
+        frozen: `outputs` as a frozen graph, or None where the model can't be frozen.
+        frozen_reason: why the model can't be frozen; empty when it is.
+    """
+
+    input_shape: tuple[int, int, int]
+    names: tuple[str, ...]
+    digest: str
+    ending: str
+    outputs: Callable[[tf.Tensor], tf.Tensor]
+    score: Score
+    frozen: FrozenGraph | None
+    frozen_reason: str = ""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether the outputs are probabilities already."""
+        return bool(self.ending)
+
+    def to_probabilities(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns `outputs` `[batch, classes]` as probabilities."""
+        return _probabilities(outputs, self.ending)
+
+
+def load(
+    uri: str,
+    *,
+    pixels: str = "unit",
+    score: str = "probability",
+    output: str | None = None,
+    input_size: int | tuple[int, int] | None = None,
+    names: Sequence[str] | None = None,
+    signature: str | None = None,
+) -> Classifier:
+    """Loads a model and makes it a classifier.
+
+    Args:
+        uri: a TF-Hub `https://` handle, a local SavedModel folder or a local `.keras` file.
+        pixels: what the model is fed: one of `PIXELS`.
+        score: one of `SCORES`, or `module:function` naming an operator `(outputs [batch, classes],
+            targets [batch])` → `[batch]`.
+        output: name of the output to explain, where the model has several.
+        input_size: height and width, or one number for both, where the model doesn't tell.
+        names: class names, in the order of the outputs. One name fewer than outputs is taken as a
+            list without the leading `background` class of TF-Hub's slim models.
+        signature: the SavedModel signature to call; None takes the one that accepts images.
+
+    Raises:
+        ValueError: an option does not fit the model; the text names the option, its value and what is allowed.
+    """
+    if pixels not in PIXELS:
+        raise ValueError(f"pixels={pixels!r}: allowed are {', '.join(PIXELS)}")
+    if score not in SCORES and ":" not in score:
+        raise ValueError(f"score={score!r}: allowed are {', '.join(SCORES)} and module:function")
+    model = open_model(uri, signature)
+    height, width = _input_size(model.spec, input_size)
+    outputs = _outputs(model, PIXELS[pixels], output)
+    images = tf.TensorSpec([None, height, width, 3], tf.float32)
+    concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
+    frozen, reason = _freeze(concrete)
+    last = ending(frozen) if frozen else _guess_ending(outputs, images.shape)
+    return Classifier(
+        input_shape=(height, width, 3),
+        names=_names(names, concrete.outputs[0].shape[1]),
+        digest=model.digest(),
+        ending=last,
+        outputs=outputs,
+        score=_score(score, last),
+        frozen=frozen,
+        frozen_reason=reason,
+    )
+
+
+def _input_size(spec: tf.TensorSpec, option: int | tuple[int, int] | None) -> tuple[int, int]:
+    _, height, width, channels = spec.shape.as_list()
+    if channels not in (3, None):
+        raise ValueError(f"model: expected images [height, width, 3], its input is {spec.shape}")
+    if not (spec.dtype.is_floating):
+        raise ValueError(f"model: its input is {spec.dtype.name}, which has no gradient; take one with float input")
+    wanted = (option, option) if isinstance(option, int) else option or (height, width)
+    if None in wanted:
+        raise ValueError(f"input_size: the model takes any size ({spec.shape}); give height and width")
+    if any(side not in (None, given) for side, given in zip((height, width), wanted, strict=True)):
+        raise ValueError(f"input_size={option}: the model takes {height}x{width} only")
+    return int(wanted[0]), int(wanted[1])
+
+
+def _outputs(
+    model: ModelFile, scale: Callable[[tf.Tensor], tf.Tensor], name: str | None
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the function from raw pixels to float32 `[batch, classes]`."""
+
+    def outputs(images: tf.Tensor) -> tf.Tensor:
+        try:
+            results = model.call(tf.cast(scale(images), model.spec.dtype))
+        except Exception as error:  # what a model raises on a size that it does not take is its own affair
+            raise ValueError(f"input_size: the model can't be called with images {images.shape}: {error}") from error
+        if name is None and len(results) != 1:
+            raise ValueError(f"output: the model has several, name one of {', '.join(sorted(results))}")
+        if name is not None and name not in results:
+            raise ValueError(f"output={name!r}: the model has {', '.join(sorted(results))}")
+        result = tf.cast(results[name] if name else next(iter(results.values())), tf.float32)
+        return result if result.shape.rank == 2 else tf.reshape(result, [tf.shape(result)[0], _count(result)])
+
+    return outputs
+
+
+def _count(result: tf.Tensor) -> int:
+    """Returns the number of classes of a result `[batch, 1, …, classes]`."""
+    sizes = result.shape[1:]
+    if sizes.rank == 0 or any(size != 1 for size in sizes[:-1]) or sizes[-1] is None:
+        raise ValueError(f"model: expected outputs [batch, classes], found {result.shape}")
+    return int(sizes[-1])
+
+
+def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[FrozenGraph | None, str]:
+    try:
+        return freeze(concrete), ""
+    except NotApplicableError as refusal:
+        return None, str(refusal)
+
+
+def _guess_ending(outputs: Callable[[tf.Tensor], tf.Tensor], shape: tf.TensorShape) -> str:
+    """Returns the ending that one grey image's outputs speak for, where there is no graph to look at."""
+    result = outputs(tf.fill([1, *shape[1:]], 0.5))
+    if tf.reduce_min(result) < 0 or tf.reduce_max(result) > 1:
+        return ""
+    return "softmax" if abs(float(tf.reduce_sum(result)) - 1.0) < 1e-3 else "sigmoid"
+
+
+def _names(names: Sequence[str] | None, classes: int) -> tuple[str, ...]:
+    if names is None:
+        return tuple(f"class_{index}" for index in range(classes))
+    if len(names) == classes - 1:
+        return ("background", *names)
+    if len(names) != classes:
+        raise ValueError(f"names: {len(names)} class names for a model with {classes} outputs")
+    return tuple(names)
+
+
+def _score(score: str, last: str) -> Score:
+    if score == "probability":
+        return lambda outputs, targets: _pick(_probabilities(outputs, last), targets)
+    if score == "log_odds":
+        return {"": _log_odds_of_logits, "softmax": _log_odds_of_softmax, "sigmoid": _log_odds_of_sigmoid}[last]
+    if score == "logit" and last:
+        raise ValueError(
+            f"score='logit': the model ends in {last}, its logits can't be reached; allowed are probability, "
+            "log_odds, module:function, or another output of the model by its name"
+        )
+    return _pick if score == "logit" else _operator(score)
+
+
+def _operator(score: str) -> Score:
+    module, _, name = score.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"score={score!r}: no such function: {error}") from error
+
+    def operator(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        result = tf.convert_to_tensor(function(outputs, targets))
+        if result.shape.rank != 1 or not result.dtype.is_floating:
+            found = f"{result.dtype.name} {result.shape}"
+            raise ValueError(f"score={score!r}: expected one number per image [batch], found {found}")
+        return tf.cast(result, tf.float32)
+
+    return operator
+
+
+def _pick(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    return tf.gather(values, targets, axis=1, batch_dims=1)
+
+
+def _probabilities(outputs: tf.Tensor, last: str) -> tf.Tensor:
+    if last:
+        return outputs
+    return tf.sigmoid(outputs) if outputs.shape[1] == 1 else tf.nn.softmax(outputs)
+
+
+def _others(outputs: tf.Tensor, targets: tf.Tensor, blank: float) -> tf.Tensor:
+    """Returns `outputs` with each image's target replaced by `blank`."""
+    return tf.where(tf.one_hot(targets, tf.shape(outputs)[1], on_value=True, off_value=False), blank, outputs)
+
+
+def _log_odds_of_logits(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    if outputs.shape[1] == 1:
+        return outputs[:, 0]
+    return _pick(outputs, targets) - tf.reduce_logsumexp(_others(outputs, targets, outputs.dtype.min), axis=1)
+
+
+def _log_odds_of_softmax(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """1 − p_t is the sum of the other classes, which keeps its digits where p_t rounds to one."""
+    others = tf.reduce_sum(_others(outputs, targets, 0.0), axis=1)
+    return tf.math.log(_pick(outputs, targets) + _TINY) - tf.math.log(others + _TINY)
+
+
+def _log_odds_of_sigmoid(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    chosen = tf.clip_by_value(_pick(outputs, targets), _TINY, 1.0 - 2.0**-24)
+    return tf.math.log(chosen) - tf.math.log1p(-chosen)

@@ -1,0 +1,168 @@
+"""A TF-Hub handle, SavedModel folder or Keras file → one function from images to outputs.
+
+Whatever the file's kind, what leaves this module is a `ModelFile`: a traceable function of one batch
+of images, with its input's shape and type, and the folder or file it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+Outputs = Mapping[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An opened model.
+
+    Attributes:
+        path: the local SavedModel folder or Keras file.
+        spec: the input's shape `[batch, height, width, channels]` (None where unknown) and dtype.
+        call: images in the model's own scale and dtype → outputs by name; traceable.
+        owner: what keeps the model's variables alive.
+    """
+
+    path: Path
+    spec: tf.TensorSpec
+    call: Callable[[tf.Tensor], Outputs]
+    owner: object
+
+    def digest(self) -> str:
+        """Returns the sha256 over the sorted relative names and contents of the model's files."""
+        total = hashlib.sha256()
+        for name, file in sorted(_files(self.path)):
+            total.update(f"{name}\0{_checksum(file)}\n".encode())
+        return total.hexdigest()
+
+
+def open_model(uri: str, signature: str | None = None) -> ModelFile:
+    """Opens a model.
+
+    Args:
+        uri: a TF-Hub `https://` handle, a SavedModel folder or a `.keras` file.
+        signature: the SavedModel signature to call, or `__call__` for the loaded object itself;
+            None takes the one that accepts images.
+
+    Raises:
+        ValueError: the model can't be found, read or called with one batch of images.
+    """
+    _grow_gpu_memory()
+    path = Path(_resolve(uri))
+    if path.is_dir():
+        return _open_saved_model(path, signature)
+    if path.suffix == ".keras" and path.is_file():
+        return _open_keras(path)
+    raise ValueError(f"model={uri!r}: not an https:// TF-Hub handle, a SavedModel folder or a .keras file")
+
+
+def _grow_gpu_memory() -> None:
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if not tf.config.experimental.get_memory_growth(gpu):
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _resolve(uri: str) -> str:
+    if not uri.startswith(("https://", "http://")):
+        return uri
+    import tensorflow_hub as hub
+
+    try:
+        return hub.resolve(uri)
+    except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and its own errors through
+        raise ValueError(f"model={uri!r}: TensorFlow Hub could not resolve it: {error}") from error
+
+
+def _open_saved_model(path: Path, signature: str | None) -> ModelFile:
+    if not (path / "saved_model.pb").is_file():
+        raise ValueError(f"model={str(path)!r}: the folder holds no saved_model.pb")
+    if (path / "tfhub_module.pb").is_file():
+        raise ValueError(
+            f"model={str(path)!r}: a TF1 hub module (it holds tfhub_module.pb), which TensorFlow 2 can't "
+            "differentiate; take the module's TF2 version, often the same handle with a higher version number"
+        )
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises anything from OpError to KeyError on a bad folder
+        raise ValueError(f"model={str(path)!r}: TensorFlow can't load it: {error}") from error
+    entries = dict(_entries(loaded))
+    if signature is not None and signature not in entries:
+        raise ValueError(f"signature={signature!r}: no such image function; allowed: {sorted(entries) or 'none'}")
+    if not entries:
+        raise ValueError(
+            f"model={str(path)!r}: no signature or call takes one batch of images; "
+            f"its signatures are {sorted(loaded.signatures)}"
+        )
+    preferred = signature or next((name for name in ("serving_default", "default") if name in entries), min(entries))
+    spec, call = entries[preferred]
+    return ModelFile(path, spec, call, loaded)
+
+
+def _entries(loaded: Any) -> Iterator[tuple[str, tuple[tf.TensorSpec, Callable[[tf.Tensor], Outputs]]]]:
+    """Yields the functions of a loaded SavedModel that take one batch of images and nothing else."""
+    for name, function in getattr(loaded, "signatures", {}).items():
+        arguments = function.structured_input_signature[1]
+        specs = list(arguments.values())
+        if len(specs) == 1 and _takes_images(specs[0]):
+            yield name, (specs[0], _by_keyword(function, next(iter(arguments))))
+    for function in getattr(loaded.__call__, "concrete_functions", ()) if callable(loaded) else ():
+        (spec, *rest), options = function.structured_input_signature
+        others = (*rest, *options.values())
+        if _takes_images(spec) and not any(value is True or isinstance(value, tf.TypeSpec) for value in others):
+            yield "__call__", (spec, _in_inference(loaded, rest, options))
+
+
+def _by_keyword(function: Callable[..., Outputs], name: str) -> Callable[[tf.Tensor], Outputs]:
+    return lambda images: _named(function(**{name: images}))
+
+
+def _in_inference(loaded: Any, rest: list[Any], options: dict[str, Any]) -> Callable[[tf.Tensor], Outputs]:
+    return lambda images: _named(loaded(images, *rest, **options))
+
+
+def _takes_images(spec: object) -> bool:
+    return (
+        isinstance(spec, tf.TensorSpec) and spec.shape.rank == 4 and (spec.dtype.is_floating or spec.dtype.is_integer)
+    )
+
+
+def _open_keras(path: Path) -> ModelFile:
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises anything from TypeError to zipfile's errors on a bad file
+        raise ValueError(f"model={str(path)!r}: Keras can't load it in safe mode: {error}") from error
+    inputs = tf.nest.flatten(model.inputs)
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        shapes = [tuple(each.shape) for each in inputs]
+        raise ValueError(f"model={str(path)!r}: expected one input [batch, height, width, 3], found {shapes}")
+    spec = tf.TensorSpec(inputs[0].shape, inputs[0].dtype)
+    return ModelFile(path, spec, lambda images: _named(model(images, training=False)), model)
+
+
+def _named(outputs: Any) -> Outputs:
+    if isinstance(outputs, Mapping):
+        return outputs
+    return {f"output_{index}": output for index, output in enumerate(tf.nest.flatten(outputs))}
+
+
+def _files(path: Path) -> Iterator[tuple[str, Path]]:
+    if path.is_file():
+        yield path.name, path
+    for file in path.rglob("*"):
+        if file.is_file():
+            yield file.relative_to(path).as_posix(), file
+
+
+def _checksum(file: Path) -> str:
+    checksum = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(1 << 20):
+            checksum.update(block)
+    return checksum.hexdigest()

@@ -1,0 +1,5 @@
+"""The compiler passes: each takes a frozen graph and returns one that computes the same, faster.
+
+In reading order: `frozen` (the graph that passes work on), `freeze`. No pass may import apache_beam;
+a pass that can't do its work raises `NotApplicableError` with the reason.
+"""
