@@ -22,7 +22,7 @@ from transforms.core.baseline import Baseline, parse_baselines
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step
 from transforms.core.decode import DecodeError, decode
-from transforms.core.integrate import Integral, Integrator, Path
+from transforms.core.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.record import Attribution, Explanation, Failure, Image, Pixels, Prediction
 from transforms.core.settings import Settings
 from transforms.core.target import LabelError, Targets, ranked, resolve_label
@@ -89,11 +89,21 @@ class Attributor:
         self._threads = os.cpu_count() or 1
         self._integrator = Integrator(self.step, settings.path_rule(), in_flight=self._threads)
 
-    def attribute(self, images: Iterable[Image | Failure]) -> Iterator[Explanation | Failure]:
+    def warm_up(self) -> None:
+        """Runs the model and one integral, so that the first image pays nothing extra."""
+        self.explain(np.zeros([1, *self.classifier.input_shape], np.float32), [0])
+
+    def attribute(
+        self, images: Iterable[Image | Failure], on_batch: OnBatch = lambda steps, seconds: None
+    ) -> Iterator[Explanation | Failure]:
         """Yields an explanation or a failure for each of `images`, in their order.
 
         Holds a few batches of images at once, however many there are. A failure that comes in goes
         out; an image that can't be decoded, labelled or attributed becomes one.
+
+        Args:
+            images: as read from a shard.
+            on_batch: told of each batch of steps in the caller's thread: its size and seconds.
         """
         height, width, _ = self.classifier.input_shape
 
@@ -114,7 +124,7 @@ class Attributor:
             return job
 
         with ThreadPoolExecutor(self._threads, "decode") as threads:
-            yield from self._explain(_ahead(threads, prepare, images, 2 * self.step.batch))
+            yield from self._explain(_ahead(threads, prepare, images, 2 * self.step.batch), on_batch)
 
     def explain(self, images: Any, targets: Any = None) -> list[Explanation]:
         """Returns the explanations of arrays, for a notebook.
@@ -149,7 +159,9 @@ class Attributor:
                 raise ValueError(f"target {target} of image {index}: the model has {self.classifier.classes} classes")
         return job
 
-    def _explain(self, jobs: Iterable[_Job]) -> Iterator[Explanation | Failure]:
+    def _explain(
+        self, jobs: Iterable[_Job], on_batch: OnBatch = lambda steps, seconds: None
+    ) -> Iterator[Explanation | Failure]:
         """Yields the outcome of each job, in order, while later ones are already integrated."""
         order: collections.deque[_Job] = collections.deque()
 
@@ -162,7 +174,7 @@ class Attributor:
                     if job.failure is None:
                         yield from self._paths(job)
 
-        for integral in self._integrator.integrate(paths()):
+        for integral in self._integrator.integrate(paths(), on_batch):
             job, target = integral.key
             job.integrals[target].append(integral)
             job.left -= 1
@@ -232,7 +244,7 @@ class Attributor:
         norm = np.abs(values).sum()
         error = np.mean([integral.error_estimate * np.abs(integral.values).sum() for integral in integrals])
         outputs = np.stack([job.outputs, *job.baseline_outputs])
-        scores = self.step.scores(outputs, np.full(len(outputs), target, np.int32))
+        scores = np.asarray(self.classifier.score(outputs, np.full(len(outputs), target, np.int32)))
         score, baseline_score = float(scores[0]), float(np.mean(scores[1:], dtype=np.float64))
         estimate = float(error / norm) if norm else 0.0
         return Attribution(
@@ -248,7 +260,7 @@ class Attributor:
         )
 
     def _predictions(self, outputs: np.ndarray) -> tuple[Prediction, ...]:
-        probabilities = self.classifier.probabilities_of(outputs)
+        probabilities = np.asarray(self.classifier.to_probabilities(outputs[None]))[0]
         top = ranked(outputs)[:TOP_PREDICTIONS]
         return tuple(Prediction(int(i), self.classifier.names[i], float(probabilities[i])) for i in top)
 

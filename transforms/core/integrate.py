@@ -12,8 +12,9 @@ their order, so the same paths give the same bits.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -24,6 +25,7 @@ from transforms.core.compile import CompiledStep, StepResult
 from transforms.core.refinement import Block, PathRule, PathState
 
 K = TypeVar("K")
+OnBatch = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -125,14 +127,15 @@ class _Batch(Generic[K]):
         self.residents = list(dict.fromkeys(step.pending.resident for step in steps))
         self.blocks = list(dict.fromkeys(step.pending for step in steps))
 
-    def run(self, step: CompiledStep) -> StepResult:
-        """Returns what `step` makes of the batch; padding repeats the first step with weight 0."""
+    def run(self, step: CompiledStep) -> tuple[StepResult, float]:
+        """Returns what `step` makes of the batch, and the seconds it took; padding has weight 0."""
+        begin = time.monotonic()
         slots = {resident: slot for slot, resident in enumerate(self.residents)}
         segments = {pending: segment for segment, pending in enumerate(self.blocks)}
         picks = self.steps + self.steps[:1] * (step.batch - len(self.steps))
         weights = np.array([pick.pending.block.weights[pick.node] for pick in picks], np.float32)
         weights[len(self.steps) :] = 0.0
-        return step.run(
+        result = step.run(
             np.stack([resident.path.start for resident in self.residents]),
             np.stack([resident.path.end for resident in self.residents]),
             np.array([slots[pick.pending.resident] for pick in picks], np.int32),
@@ -141,6 +144,7 @@ class _Batch(Generic[K]):
             np.array([pick.pending.resident.path.target for pick in picks], np.int32),
             np.array([segments[pick.pending] for pick in picks], np.int32),
         )
+        return result, time.monotonic() - begin
 
     def absorb(self, step: CompiledStep, result: StepResult) -> list[_Resident[K]]:
         """Adds the results to the blocks; returns the residents that had a block finished."""
@@ -167,16 +171,19 @@ class Integrator:
         self._rule = rule
         self._in_flight = in_flight
 
-    def integrate(self, paths: Iterable[Path[K]]) -> Iterator[Integral[K]]:
+    def integrate(
+        self, paths: Iterable[Path[K]], on_batch: OnBatch = lambda steps, seconds: None
+    ) -> Iterator[Integral[K]]:
         """Yields the integral of each path as it finishes, in an order fixed by the paths alone.
 
         Args:
             paths: consumed lazily, a few ahead of what has been yielded.
+            on_batch: told of each batch in the caller's thread: its steps, padding apart, and seconds.
         """
         source = iter(paths)
         size = self._step.batch
         waiting: deque[_Step[K]] = deque()
-        running: deque[tuple[_Batch[K], Future[StepResult]]] = deque()
+        running: deque[tuple[_Batch[K], Future[tuple[StepResult, float]]]] = deque()
         with ThreadPoolExecutor(self._in_flight, "integrate") as threads:
             while True:
                 while len(waiting) < size and (path := next(source, None)) is not None:
@@ -186,7 +193,9 @@ class Integrator:
                     running.append((batch, threads.submit(batch.run, self._step)))
                 elif running:
                     batch, future = running.popleft()
-                    for resident in batch.absorb(self._step, future.result()):
+                    result, seconds = future.result()
+                    on_batch(len(batch.steps), seconds)
+                    for resident in batch.absorb(self._step, result):
                         if resident.state.done:
                             yield resident.integral()
                         else:

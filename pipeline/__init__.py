@@ -1,0 +1,6 @@
+"""The job around the stages: options in, a run directory and an exit code out.
+
+In reading order: `cli` (commands), `config` (every option, checked before any work), `launch` (inputs
+and model checked, provenance), `graph` (the pipeline, as an essay), `run` (on a runner, with progress),
+`verify`, `show`, `samples`. Only `graph` and `run` import Beam; nothing here holds numerics.
+"""

@@ -1,0 +1,34 @@
+"""The pipeline, as an essay."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+
+from pipeline.launch import Job
+from transforms.attribute import AttributeChunks
+from transforms.finish import FinishRun
+from transforms.plan import PlanChunks
+from transforms.progress import Meter
+
+
+def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter) -> None:
+    """Adds the audit's stages to `root`.
+
+    Args:
+        root: an empty pipeline.
+        job: a checked run.
+        meter: where workers on this machine tell their progress.
+    """
+    config = job.config
+    options = config.read_options()
+
+    # Shards are cut into chunks, the unit of work and retry. The reshuffle inside matters: without it
+    # a runner fuses planning with attribution, and one worker would attribute a whole shard.
+    chunks = root | "Shards" >> beam.Create(job.shards) | "PlanChunks" >> PlanChunks(options, meter)
+
+    # Each chunk becomes a part file, written where it was computed. Only summaries go on from here.
+    results = chunks | "AttributeChunks" >> AttributeChunks(job.spec, options, config.output, job.provenance, meter)
+
+    # Statistics are exact in any order, so partial sums may be combined as they come. The manifest is
+    # written last, by whichever worker: the launcher may be long gone.
+    results | "FinishRun" >> FinishRun(config.output, job.provenance)

@@ -1,0 +1,129 @@
+"""What is checked and gathered before a graph is built: a job that can run, or an error with exit code 2.
+
+Whatever would fail every image (a missing shard, a model that doesn't fit the options, an output
+directory in use) fails here, in the launcher, with nothing written.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+
+from pipeline.config import AuditConfig, ConfigError, digest
+from transforms import __version__, formats, storage, store, worker
+from transforms.core.baseline import parse_baselines
+from transforms.core.decode import DecodeError, decode
+from transforms.core.target import Targets
+from transforms.formats import Shard
+from transforms.worker import AttributorSpec
+
+_LIBRARIES = ("apache-beam", "tensorflow", "keras", "numpy", "pillow", "pyarrow")
+_MAX_NAMES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked run: everything the graph needs.
+
+    Attributes:
+        config: the options.
+        shards: what is read, sorted.
+        spec: what each worker loads.
+        provenance: what every part and the manifest say about their making.
+    """
+
+    config: AuditConfig
+    shards: tuple[Shard, ...]
+    spec: AttributorSpec
+    provenance: store.Provenance
+
+
+def prepare(config: AuditConfig) -> Job:
+    """Returns the job that `config` describes.
+
+    Raises:
+        ConfigError: a file is missing, the output holds another run, or the model doesn't fit the options.
+    """
+    try:
+        shards = tuple(formats.expand(config.input, config.input_format))
+    except (ValueError, FileNotFoundError) as error:
+        raise ConfigError(f"input: {error}") from error
+    names = _class_names(config.class_names)
+    pictures = _baseline_images(config)
+    _check_free(config)
+    spec = AttributorSpec(
+        model=config.model,
+        settings=config.settings(),
+        names=names,
+        batch_size=0 if config.batch_size == "auto" else int(config.batch_size),
+        baseline_images=pictures,
+    )
+    model_digest = _check_model(spec)
+    shaping = config.shaping()
+    provenance = store.Provenance(
+        config=shaping,
+        config_digest=digest(shaping, model=model_digest, names=names, pictures=[picture.hex() for picture in pictures]),
+        model=config.model,
+        model_digest=model_digest,
+        versions=_versions(),
+        baseline_images=pictures,
+    )
+    return Job(config, shards, AttributorSpec(**{**vars(spec), "model_digest": model_digest}), provenance)
+
+
+def _class_names(uri: str) -> tuple[str, ...]:
+    if not uri:
+        return ()
+    try:
+        text = storage.read_bytes(uri).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"class_names: {uri}: {error}") from error
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not 0 < len(names) <= _MAX_NAMES:
+        raise ConfigError(f"class_names: {uri} has {len(names)} names; allowed are 1 to {_MAX_NAMES}, one a line")
+    return names
+
+
+def _baseline_images(config: AuditConfig) -> tuple[bytes, ...]:
+    pictures = []
+    for baseline in parse_baselines(config.baseline):
+        if baseline.name.startswith("image:"):
+            uri = baseline.name.removeprefix("image:")
+            try:
+                data = storage.read_bytes(uri)
+                decode(data, None)
+            except (OSError, DecodeError) as error:
+                raise ConfigError(f"baseline: {uri}: {error}") from error
+            pictures.append(data)
+    return tuple(pictures)
+
+
+def _check_free(config: AuditConfig) -> None:
+    """Refuses an output directory that holds a run, unless this is the same run going on."""
+    if not config.resume and store.holds_run(config.output):
+        raise ConfigError(f"output: {config.output} holds a run; give --resume to go on with it, or another directory")
+
+
+def _check_model(spec: AttributorSpec) -> str:
+    """Returns the digest of the model, once it is loaded and found to fit the options."""
+    if not spec.model.startswith(("https://", "http://")) and not (
+        storage.is_folder(spec.model) or storage.size(spec.model) is not None
+    ):
+        raise ConfigError(f"model: {spec.model}: no such file or folder")
+    try:
+        classifier = worker.classifier(spec)
+        Targets.parse(spec.settings.targets).check(classifier.classes)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    return classifier.digest
+
+
+def _versions() -> dict[str, str]:
+    found = {"ig-audit": __version__, "python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            found[library] = "unknown"
+    return found

@@ -1,0 +1,142 @@
+"""Runs a checked job on a runner, shows how far it is, and says what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from tqdm import tqdm
+
+from pipeline.config import ConfigError
+from pipeline.graph import define_pipeline
+from pipeline.launch import Job
+from transforms import store
+from transforms.progress import Meter
+
+_LOCAL = "FnApiRunner"
+_LINE_SECONDS = 10.0
+_TABLE_ROWS = 12
+
+
+def run(job: Job, beam_arguments: list[str]) -> int:
+    """Runs `job`; returns the exit code: 0, or 4 where too many images failed.
+
+    Args:
+        job: a checked run.
+        beam_arguments: flags for Beam. Without a runner, or with DirectRunner (which would look for
+            a binary to download), the job runs in this process.
+
+    Raises:
+        ConfigError: a flag that neither this job nor Beam knows.
+        RuntimeError: the job failed.
+    """
+    logging.getLogger().setLevel(logging.ERROR)
+    options = _beam_options(beam_arguments)
+    local = options.view_as(StandardOptions).runner == _LOCAL
+    start = time.monotonic()
+    with _meter(local) as meter:
+        pipeline = beam.Pipeline(options=options)
+        define_pipeline(pipeline, job, meter)
+        result = pipeline.run()
+        if not local and options.view_as(StandardOptions).no_wait_until_finish:
+            print(f"submitted; results will be in {job.config.output}")
+            return 0
+        result.wait_until_finish()
+    manifest = store.read_manifest(job.config.output)
+    print(_table(job.config.output, manifest))
+    print(_summary(job.config.output, manifest, time.monotonic() - start))
+    share = manifest.failures / max(1, manifest.images)
+    if share > job.config.max_error_rate:
+        print(f"{share:.1%} of the images failed, more than max_error_rate allows", file=sys.stderr)
+        return 4
+    return 0
+
+
+def _beam_options(arguments: list[str]) -> PipelineOptions:
+    """Returns Beam's options; refuses a flag that Beam doesn't know either."""
+    options = PipelineOptions(arguments)
+    known = set(options.get_all_options(drop_default=False))
+    for argument in arguments:
+        name = argument.removeprefix("--").partition("=")[0]
+        if argument.startswith("--") and name not in known and name.removeprefix("no_") not in known:
+            raise ConfigError(f"{name}: is an option neither of ig-audit nor of Beam")
+    standard = options.view_as(StandardOptions)
+    if standard.runner in (None, "DirectRunner"):
+        standard.runner = _LOCAL
+    return options
+
+
+@contextlib.contextmanager
+def _meter(local: bool) -> Iterator[Meter]:
+    """Yields a meter, and shows what it reads until the job is done."""
+    if not local:
+        yield Meter()
+        return
+    with tempfile.TemporaryDirectory(prefix="ig-audit-") as folder:
+        meter, done = Meter(folder), threading.Event()
+        shower = threading.Thread(target=_show, args=(meter, done), daemon=True)
+        shower.start()
+        try:
+            yield meter
+        finally:
+            done.set()
+            shower.join()
+
+
+def _show(meter: Meter, done: threading.Event) -> None:
+    """Shows progress: a bar on a terminal, a line now and then elsewhere."""
+    terminal = sys.stderr.isatty()
+    start, told = time.monotonic(), 0.0
+    with tqdm(total=0, unit="image", disable=not terminal, dynamic_ncols=True, smoothing=0.1) as bar:
+        while True:
+            last = done.wait(0.5 if terminal else 1.0)
+            progress = meter.read()
+            count = progress.attributed + progress.failed + progress.resumed
+            bar.total = progress.planned
+            bar.update(count - bar.n)
+            seconds = time.monotonic() - start
+            if not terminal and count and (last or seconds - told >= _LINE_SECONDS):
+                told = seconds
+                rate = (progress.attributed + progress.failed) / seconds
+                left = (progress.planned - count) / rate if rate else 0.0
+                print(f"{count} of {progress.planned} images, {rate:.2f}/s, {left:.0f} s left", file=sys.stderr)
+            if last:
+                return
+
+
+def _table(output: str, manifest: store.Manifest) -> str:
+    """Returns the first few rows as text."""
+    columns = ("image_id", "target_name", "score", "convergence_delta", "error_estimate", "steps")
+    lines = [f"{'picture':32} {'attributed class':28} {'score':>8} {'delta':>9} {'error':>6} {'steps':>5}"]
+    for row in store.first_rows(output, manifest, columns, _TABLE_ROWS):
+        lines.append(
+            f"{_fit(row['image_id'], 32)} {_fit(row['target_name'], 28)} {row['score']:8.4f} "
+            f"{row['convergence_delta']:+9.5f} {row['error_estimate']:6.3f} {row['steps']:5d}"
+        )
+    if manifest.rows > _TABLE_ROWS:
+        lines.append(f"… and {manifest.rows - _TABLE_ROWS} more rows")
+    return "\n".join(lines)
+
+
+def _fit(text: str, width: int) -> str:
+    """Returns printable text of exactly `width` characters; the end of a long one tells pictures apart."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return clean.ljust(width) if len(clean) <= width else "…" + clean[1 - width :]
+
+
+def _summary(output: str, manifest: store.Manifest, seconds: float) -> str:
+    lines = [
+        f"{manifest.images} images: {manifest.rows} rows, {manifest.failures} errors, in {seconds:.1f} s",
+        f"  attributions  {output}/attributions/",
+        f"  errors        {output}/errors/",
+        f"  statistics    {output}/statistics/statistics.parquet",
+        f"  manifest      {output}/manifest.json",
+    ]
+    return "\n".join(lines)

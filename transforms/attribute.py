@@ -1,0 +1,162 @@
+"""AttributeChunks and AttributeImages: the stages that hold the worker's model.
+
+`AttributeChunks` writes each chunk's rows itself and passes on only a summary: no image and no map
+goes through a shuffle. `AttributeImages` is the same attributor for someone's own Beam pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from transforms import formats, store
+from transforms.core.attributor import Attributor
+from transforms.core.record import Chunk, Explanation, Failure, Image
+from transforms.core.settings import Settings
+from transforms.core.statistics import ImportanceStatistics, summarize_rows
+from transforms.formats import ReadOptions
+from transforms.progress import Meter
+from transforms.rows import rows_of
+from transforms.worker import AttributorSpec, attributor
+
+NAMESPACE = "ig_audit"
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What a finished chunk says of itself: its part, and the statistics of the part's rows."""
+
+    part: store.PartSummary
+    statistics: dict[tuple[str, str], ImportanceStatistics]
+
+
+@dataclass
+class AttributeChunks(beam.PTransform):
+    """Attributes each chunk's images into a part file.
+
+    Attributes:
+        spec: what each worker loads.
+        options: how chunks are read.
+        output: the run directory.
+        provenance: what every part says about its making.
+        meter: where progress is told, if anywhere.
+    """
+
+    spec: AttributorSpec
+    options: ReadOptions
+    output: str
+    provenance: store.Provenance
+    meter: Meter
+
+    def expand(self, chunks: beam.PCollection[Chunk]) -> beam.PCollection[ChunkResult]:
+        """Takes chunks; returns their results."""
+        return chunks | beam.ParDo(_AttributeChunks(self))
+
+
+@dataclass
+class AttributeImages(beam.PTransform):
+    """Attributes images of someone's own pipeline.
+
+    Attributes:
+        model: TF-Hub handle, SavedModel folder or `.keras` file, by URI.
+        settings: how to attribute.
+        names: class names, or empty.
+        batch_size: steps in one model call; 0 lets the worker choose.
+    """
+
+    model: str
+    settings: Settings
+    names: tuple[str, ...] = ()
+    batch_size: int = 0
+
+    def expand(self, images: beam.PCollection[Image]) -> beam.PCollection[Explanation | Failure]:
+        """Takes images; returns an explanation or a failure for each.
+
+        Raises:
+            ValueError: a setting has a value that is not allowed.
+        """
+        if problems := self.settings.problems():
+            raise ValueError("\n".join(problems))
+        spec = AttributorSpec(self.model, self.settings, self.names, self.batch_size)
+        batches = images | "Batch" >> beam.BatchElements(min_batch_size=16, max_batch_size=256)
+        return batches | "Attribute" >> beam.ParDo(_AttributeImages(spec))
+
+
+class _Attributing(beam.DoFn):
+    """A DoFn with this process's attributor, and the counters of what it does."""
+
+    def __init__(self, spec: AttributorSpec) -> None:
+        self._spec = spec
+        self._attributor: Attributor
+
+    def setup(self) -> None:
+        loaded = attributor(self._spec)
+        self._attributor = loaded.attributor
+        self._loaded = loaded
+
+    def start_bundle(self) -> None:
+        counter, distribution = Metrics.counter, Metrics.distribution
+        self._images = counter(NAMESPACE, "images_attributed")
+        self._failures = counter(NAMESPACE, "images_failed")
+        self._evaluations = counter(NAMESPACE, "gradient_evaluations")
+        self._inferences = counter(NAMESPACE, "num_inferences")
+        self._failed_batches = counter(NAMESPACE, "failed_batches_counter")
+        self._batch_size = distribution(NAMESPACE, "inference_request_batch_size")
+        self._latency = distribution(NAMESPACE, "inference_batch_latency_micro_secs")
+        distribution(NAMESPACE, "load_model_latency_milli_secs").update(int(self._loaded.load_seconds * 1e3))
+        distribution(NAMESPACE, "model_byte_size").update(self._loaded.model_bytes)
+
+    def explanations(self, images: Iterable[Image | Failure]) -> Iterator[Explanation | Failure]:
+        """Yields what the attributor makes of `images`, and counts it."""
+        try:
+            for outcome in self._attributor.attribute(images, self._count_batch):
+                if isinstance(outcome, Failure):
+                    self._failures.inc()
+                else:
+                    self._images.inc()
+                yield outcome
+        except Exception:
+            self._failed_batches.inc()
+            raise
+
+    def _count_batch(self, steps: int, seconds: float) -> None:
+        self._inferences.inc(steps)
+        self._evaluations.inc(steps)
+        self._batch_size.update(steps)
+        self._latency.update(int(seconds * 1e6))
+
+
+class _AttributeChunks(_Attributing):
+    def __init__(self, stage: AttributeChunks) -> None:
+        super().__init__(stage.spec)
+        self._stage = stage
+
+    def process(self, chunk: Chunk) -> Iterator[ChunkResult]:
+        stage = self._stage
+        part = store.finished_part(stage.output, chunk, stage.provenance.config_digest)
+        if part is None:
+            part = self._attribute(chunk)
+        else:
+            stage.meter.add(resumed=part.images)
+        yield ChunkResult(part, summarize_rows(store.read_rows(stage.output, part)))
+
+    def _attribute(self, chunk: Chunk) -> store.PartSummary:
+        stage = self._stage
+        settings = stage.spec.settings
+        with store.PartWriter(stage.output, chunk, stage.provenance, settings, self._attributor.map_shape) as part:
+            for outcome in self.explanations(formats.read(chunk, stage.options)):
+                if isinstance(outcome, Failure):
+                    part.fail(outcome)
+                    stage.meter.add(failed=1)
+                else:
+                    part.add(rows_of(outcome, settings, self._attributor.classifier.names))
+                    stage.meter.add(attributed=1)
+        return part.summary
+
+
+class _AttributeImages(_Attributing):
+    def process(self, images: list[Image]) -> Iterator[Explanation | Failure]:
+        yield from self.explanations(images)
