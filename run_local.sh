@@ -31,7 +31,7 @@ install() { # EXTRAS: skipped where the last installation of the same extras is 
   fi
   echo "Installing into $venv: about two minutes and 2.5 GB the first time" >&2
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    -c "$root/constraints.txt" -e "$root[$1]"
+    -c "$root/constraints.txt" -e "${root}[$1]"
   echo "$current" >"$stamp"
 }
 

@@ -31,7 +31,12 @@ class Samples:
 
 
 def make_samples(
-    folder: str, format: str = "tfrecord", count: int | None = None, shards: int = 2, seed: int = 0, compress: bool = False
+    folder: str,
+    format: str = "tfrecord",
+    count: int | None = None,
+    shards: int = 2,
+    seed: int = 0,
+    compress: bool = False,
 ) -> Samples:
     """Returns the samples in the local `folder`; makes what is missing, which takes about 15 s the first time.
 

@@ -135,7 +135,7 @@ def _read_elements(stream: IO[bytes], storage: _Storage) -> np.ndarray:
     dtype = np.dtype(storage.element_type)
     if int.from_bytes(stream.read(8), "little", signed=True) != storage.count:
         raise CheckpointError(f"storage {storage.key} does not hold the {storage.count} elements that it declares")
-    data = stream.read(storage.count * dtype.itemsize)
-    if len(data) != storage.count * dtype.itemsize:
+    length = storage.count * dtype.itemsize
+    if length > os.fstat(stream.fileno()).st_size - stream.tell():
         raise CheckpointError(f"storage {storage.key} is cut off")
-    return np.frombuffer(data, dtype)
+    return np.frombuffer(stream.read(length), dtype)

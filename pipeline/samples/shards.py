@@ -135,8 +135,7 @@ def _parquet(uri: str, samples: Iterable[Sample]) -> None:
     with storage.write_atomic(uri) as stream, pq.ParquetWriter(stream, _PARQUET_SCHEMA) as writer:
         for group in _groups(samples, _ROW_GROUP):
             rows = [
-                {"image": {"bytes": sample.data, "path": _file_name(sample)}, "label": sample.label}
-                for sample in group
+                {"image": {"bytes": sample.data, "path": _file_name(sample)}, "label": sample.label} for sample in group
             ]
             writer.write_table(pa.Table.from_pylist(rows, _PARQUET_SCHEMA))
 
