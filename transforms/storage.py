@@ -1,50 +1,53 @@
 """Files by URI on local disk, `s3://`, `gs://` and `hdfs://`, through pyarrow's file systems.
 
-Imports no Beam, so that `verify`, `show`, `report` and `compare` start fast. Everything written here
-is atomic: a reader sees a whole file or none.
+Everything written here is atomic: a reader sees a whole file or none. Endpoints other than the
+clouds' own come from the environment (`AWS_ENDPOINT_URL`, `CLOUD_STORAGE_EMULATOR_ENDPOINT`), so a
+URI is nothing but scheme, bucket and path, and `?` is a wildcard like in any glob.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import functools
+import hashlib
+import io
 import os
 import re
 import tempfile
 import uuid
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import IO, Any
 
 from pyarrow import fs as pafs
 
-_SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
+_REMOTE = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^/]*)(.*)", re.DOTALL)
+_WILDCARD = re.compile(r"[*?[]")
+_READ_AHEAD = 1 << 20
 
 
 def is_remote(uri: str) -> bool:
     """Returns whether `uri` names something else than a local path."""
-    return bool(_SCHEME.match(uri)) and not uri.startswith("file://")
+    return bool(_REMOTE.match(uri)) and not uri.startswith("file://")
 
 
 def join(base: str, *names: str) -> str:
-    """Returns the URI of `names` below `base`; a query string of `base` stays at the end."""
-    head, mark, query = base.partition("?") if is_remote(base) else (base, "", "")
-    return "/".join([head.rstrip("/") or "/", *names]).replace("//", "/", int(head == "/")) + mark + query
+    """Returns the URI of `names` below `base`."""
+    return "/".join(["" if base == "/" else base.rstrip("/"), *names])
 
 
 def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
     """Returns the file system that holds `uri`, and the path on it.
 
     Raises:
-        ValueError: the scheme is unknown or the URI malformed.
+        ValueError: no file system has this scheme.
+        OSError: the file system can't be reached.
     """
-    if not is_remote(uri):
-        path = uri.removeprefix("file://")
-        return _local(), os.path.abspath(os.path.expanduser(path))
-    try:
-        return _remote(uri)
-    except Exception as error:
-        raise ValueError(f"{uri}: not a URI this job can open ({error})") from error
+    remote = None if uri.startswith("file://") else _REMOTE.match(uri)
+    if remote is None:
+        return _local(), os.path.abspath(os.path.expanduser(uri.removeprefix("file://")))
+    filesystem, root = _connect(remote[1])
+    return filesystem, (root.rstrip("/") + remote[2].rstrip("/")) or "/"
 
 
 @functools.lru_cache(maxsize=1)
@@ -52,114 +55,161 @@ def _local() -> pafs.FileSystem:
     return pafs.LocalFileSystem()
 
 
-@functools.lru_cache(maxsize=4096)
-def _remote(uri: str) -> tuple[pafs.FileSystem, str]:
-    return pafs.FileSystem.from_uri(uri)
+@functools.lru_cache(maxsize=64)
+def _connect(authority: str) -> tuple[pafs.FileSystem, str]:
+    """Returns the file system of a `scheme://host` and the path of its root; asks a store for its region once."""
+    try:
+        return pafs.FileSystem.from_uri(authority)
+    except ValueError as error:
+        raise ValueError(f"{authority}: not a place this job can open ({error})") from error
 
 
 def size(uri: str) -> int | None:
     """Returns the size of the file at `uri` in bytes, or None where there is no such file."""
-    filesystem, path = resolve(uri)
-    info = filesystem.get_file_info(path)
+    info = _info(uri)
     return info.size if info.type == pafs.FileType.File else None
 
 
 def is_folder(uri: str) -> bool:
     """Returns whether `uri` is a folder (in an object store: a prefix with something below)."""
+    return _info(uri).type == pafs.FileType.Directory
+
+
+def _info(uri: str) -> pafs.FileInfo:
     filesystem, path = resolve(uri)
-    return filesystem.get_file_info(path).type == pafs.FileType.Directory
+    return filesystem.get_file_info(path)
 
 
 def names(folder: str) -> list[str]:
     """Returns the sorted names of the files right below `folder`; empty where it is missing."""
-    filesystem, path = resolve(folder)
-    found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    return sorted(info.base_name for info in found if info.type == pafs.FileType.File)
+    return sorted(name for name, _ in _files(folder, recursive=False))
 
 
 def walk(folder: str) -> list[str]:
-    """Returns the sorted paths, relative to `folder`, of all files below it."""
+    """Returns the sorted paths, relative to `folder`, of all files below it; empty where it is missing."""
+    return sorted(name for name, _ in _files(folder, recursive=True))
+
+
+def _files(folder: str, recursive: bool) -> Iterator[tuple[str, pafs.FileInfo]]:
     filesystem, path = resolve(folder)
-    found = filesystem.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True))
     head = len(path.rstrip("/")) + 1
-    return sorted(info.path[head:] for info in found if info.type == pafs.FileType.File)
+    for info in filesystem.get_file_info(pafs.FileSelector(path, recursive=recursive, allow_not_found=True)):
+        if info.type == pafs.FileType.File:
+            yield info.path[head:], info
+
+
+def fingerprint(uri: str) -> str:
+    """Returns a hex digest of the names, sizes and times of change of the file, or all files below the folder, `uri`.
+
+    Raises:
+        FileNotFoundError: there is nothing at `uri`.
+    """
+    files = sorted(_files(uri, recursive=True), key=lambda file: file[0]) if is_folder(uri) else [("", _info(uri))]
+    if not files or files[0][1].type == pafs.FileType.NotFound:
+        raise FileNotFoundError(f"{uri}: nothing there")
+    listing = "\n".join(f"{name}\t{info.size}\t{info.mtime_ns}" for name, info in files)
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def has_wildcard(pattern: str) -> bool:
+    """Returns whether `pattern` holds one of `*`, `?` and `[`."""
+    return bool(_WILDCARD.search(pattern))
+
+
+def split_wildcard(pattern: str) -> tuple[str, str]:
+    """Returns the folder before the first component with a wildcard, and the rest of the pattern.
+
+    >>> split_wildcard("data/2026-*/train-?.tar")
+    ('data', '2026-*/train-?.tar')
+    """
+    parts = pattern.split("/")
+    first = next(position for position, part in enumerate(parts) if has_wildcard(part))
+    folder = "/".join(parts[:first])
+    return folder or ("/" if pattern.startswith("/") else "."), "/".join(parts[first:])
 
 
 def glob(pattern: str) -> list[str]:
-    """Returns the sorted URIs of the files that match `pattern` (`*`, `?`, `[…]`, `**`).
+    """Returns the sorted URIs of the files that match `pattern`, as a shell would.
 
-    A pattern without wildcards yields itself if that file exists.
+    `*`, `?` and `[…]` stay within one component of the path, `**` spans any number of them, and none
+    matches a leading dot. A file whose very name is `pattern` is the only match.
     """
-    if not any(mark in pattern.partition("?endpoint")[0] for mark in "*?["):
-        return [pattern] if size(pattern) is not None else []
-    head, mark, query = pattern.partition("?") if is_remote(pattern) and "=" in pattern else (pattern, "", "")
-    folder, rest = _fixed_prefix(head)
-    expression = _expression(rest)
-    base = folder + mark + query
-    deep = "/" in rest or "**" in rest
-    below = walk(base) if deep else names(base)
-    return [join(base, name) for name in below if expression.match(name)]
+    if size(pattern) is not None:
+        return [pattern]
+    if not has_wildcard(pattern):
+        return []
+    folder, rest = split_wildcard(pattern)
+    wanted = rest.split("/")
+    below = names(folder) if len(wanted) == 1 and rest != "**" else walk(folder)
+    return [join(folder, name) for name in below if _matches(name.split("/"), wanted)]
 
 
-def _fixed_prefix(pattern: str) -> tuple[str, str]:
-    parts = pattern.split("/")
-    for position, part in enumerate(parts):
-        if any(mark in part for mark in "*?["):
-            return "/".join(parts[:position]) or ("/" if pattern.startswith("/") else "."), "/".join(parts[position:])
-    raise ValueError(f"{pattern}: no wildcard")
-
-
-def _expression(rest: str) -> re.Pattern[str]:
-    pieces = []
-    for part in rest.split("/"):
-        if part == "**":
-            pieces.append("(?:[^/]+/)*")
-        else:
-            pieces.append(fnmatch.translate(part).removesuffix(r"\Z").removesuffix(r"\z").replace(".*", "[^/]*") + "/")
-    return re.compile("".join(pieces).removesuffix("/") + r"\Z")
+def _matches(parts: list[str], wanted: list[str]) -> bool:
+    if not wanted:
+        return not parts
+    visible = bool(parts) and (not parts[0].startswith(".") or wanted[0].startswith("."))
+    if wanted[0] == "**":
+        return _matches(parts, wanted[1:]) or (visible and _matches(parts[1:], wanted))
+    return visible and fnmatchcase(parts[0], wanted[0]) and _matches(parts[1:], wanted[1:])
 
 
 def open_read(uri: str) -> Any:
-    """Returns a binary, seekable stream of the file at `uri`.
+    """Returns a binary, seekable stream of the file at `uri`, which reads ahead where each request costs a round trip.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
     filesystem, path = resolve(uri)
-    return filesystem.open_input_file(path)
+    stream = filesystem.open_input_file(path)
+    return io.BufferedReader(stream, _READ_AHEAD) if is_remote(uri) else stream
 
 
 def read_bytes(uri: str, limit: int | None = None) -> bytes:
-    """Returns the content of the file at `uri`; at most `limit` bytes of it."""
+    """Returns the content of the file at `uri`; at most `limit` bytes of it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
     with open_read(uri) as stream:
-        return stream.read(limit) if limit is not None else stream.read()
+        return stream.read() if limit is None else stream.read(limit)
 
 
 @contextlib.contextmanager
 def write_atomic(uri: str) -> Iterator[IO[bytes]]:
     """Opens a binary stream whose content appears at `uri` whole, or, on an error, not at all.
 
-    Locally: a hidden temporary file beside the target, synced, then renamed over it. Elsewhere: a
-    local spool file that is uploaded on success (object stores show an object only when complete).
+    The content goes to a hidden temporary file first: locally beside the target, which it replaces;
+    elsewhere on local disk, to be uploaded.
     """
     filesystem, path = resolve(uri)
     remote = is_remote(uri)
     folder = tempfile.gettempdir() if remote else os.path.dirname(path)
-    if not remote:
-        os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}.tmp")
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         if remote:
-            pafs.copy_files(temporary, path, source_filesystem=_local(), destination_filesystem=filesystem)
+            _upload(temporary, filesystem, path)
         else:
             os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+
+
+def _upload(source: str, filesystem: pafs.FileSystem, path: str) -> None:
+    """Copies a local file to `path`; through a hidden name where an unfinished copy could be seen."""
+    if filesystem.type_name != "hdfs":  # an object store shows an object when it is complete
+        pafs.copy_files(source, path, source_filesystem=_local(), destination_filesystem=filesystem)
+        return
+    staged = f"{os.path.dirname(path)}/{os.path.basename(source)}"
+    pafs.copy_files(source, staged, source_filesystem=_local(), destination_filesystem=filesystem)
+    with contextlib.suppress(FileNotFoundError):  # HDFS renames over nothing
+        filesystem.delete_file(path)
+    filesystem.move(staged, path)
 
 
 def write_bytes(uri: str, content: bytes) -> None:

@@ -1,0 +1,184 @@
+"""Encoded bytes to float32 pixels, safely, and at the size that the model takes.
+
+Pillow decodes, restricted to JPEG, PNG, WebP, BMP, TIFF and GIF (first frame). An image over the pixel
+limit is refused before its pixels are decoded. EXIF orientation is applied. What is transparent is
+laid over black. 16-bit grey is scaled by 65535; modes without a defined range (32-bit) are refused.
+
+Resizing is bilinear without antialiasing, with half-pixel centres, as `tf.image.resize` does by
+default: only the pixels that it needs are gathered, so a large photograph is never copied as floats.
+`pad` is `tf.image.resize_with_pad`, `stretch` is `tf.image.resize`; `crop` scales the image until it
+just covers the target and keeps the centre. They agree with TensorFlow to 1e-6 of the pixel range.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+
+import numpy as np
+import PIL.Image
+
+from transforms.core.record import Pixels
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+RESIZES = ("pad", "crop", "stretch")
+MAX_PIXELS = 64_000_000
+
+_ORIENTATION_TAG = 0x0112
+_ORIENTATIONS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+_JPEG_QUALITY = 85
+
+# Pillow warns about odd metadata; an image is either decoded or a DecodeError says why not.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+
+
+class DecodeError(ValueError):
+    """Bytes that are no image, or none that may be decoded."""
+
+
+def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Returns a decoded image, upright, resized to the model's input.
+
+    Args:
+        data: an encoded image.
+        size: height and width in pixels; None keeps the image's own.
+        resize: `pad`, `crop` or `stretch`.
+        max_pixels: the most pixels that may be decoded.
+
+    Raises:
+        DecodeError: empty, truncated, damaged, of another format, over `max_pixels`.
+        ValueError: `resize` is unknown.
+    """
+    if resize not in RESIZES:
+        raise ValueError(f"resize: {resize!r} is not one of {', '.join(RESIZES)}")
+    if not data:
+        raise DecodeError("empty: no bytes")
+    try:
+        array, full_scale = _read(data, max_pixels)
+    except (DecodeError, MemoryError):
+        raise
+    except PIL.Image.UnidentifiedImageError as error:
+        raise DecodeError(f"not an image of the formats {', '.join(FORMATS)}") from error
+    except Exception as error:  # Pillow meets hostile bytes with exceptions of many kinds
+        raise DecodeError(f"not decodable: {error or type(error).__name__}") from error
+    height, width = array.shape[:2]
+    fitted = array.astype(np.float32) if size is None else _FITS[resize](array, *size)
+    return Pixels(np.clip(fitted / np.float32(full_scale), 0, 1), height, width)
+
+
+def encode_thumbnail(array: np.ndarray, max_side: int = 224) -> bytes:
+    """Returns an image as a JPEG that is at most `max_side` pixels high and wide.
+
+    Args:
+        array: float `[height, width, 3]` in [0, 1].
+        max_side: in pixels.
+    """
+    picture = PIL.Image.fromarray(np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8))
+    picture.thumbnail((max_side, max_side))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=_JPEG_QUALITY)
+    return stream.getvalue()
+
+
+def resize_bilinear(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Returns `array` at another size, as `tf.image.resize` makes it: float32 `[height, width, channels]`.
+
+    Args:
+        array: `[any height, any width, channels]` of any real type; its units are kept.
+        height: in pixels.
+        width: in pixels.
+    """
+    return _interpolate(array, _taps(array.shape[0], height), _taps(array.shape[1], width))
+
+
+def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
+    """Returns an image upright, uint8 or uint16 `[height, width, 3]`, and the value that stands for 1."""
+    try:
+        picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+    except PIL.Image.DecompressionBombError as error:
+        raise DecodeError(f"more than the {max_pixels} pixels allowed") from error
+    with picture:
+        if picture.width * picture.height > max_pixels:
+            raise DecodeError(f"{picture.width} x {picture.height} is more than the {max_pixels} pixels allowed")
+        picture.load()
+        array, full_scale = _colours(_upright(picture))
+    if 0 in array.shape:
+        raise DecodeError("empty: no pixels")
+    return array, full_scale
+
+
+def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
+    turn = None
+    with contextlib.suppress(Exception):  # damaged EXIF data does not damage the picture
+        turn = _ORIENTATIONS.get(picture.getexif().get(_ORIENTATION_TAG))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _colours(picture: PIL.Image.Image) -> tuple[np.ndarray, int]:
+    if picture.mode.startswith("I;16"):
+        grey = np.asarray(picture)
+        return np.broadcast_to(grey[:, :, None], (*grey.shape, 3)), 65535
+    if picture.mode in ("I", "F"):
+        raise DecodeError(f"mode {picture.mode}: 32-bit values have no defined range")
+    if picture.has_transparency_data:
+        return np.asarray(picture.convert("RGBA").convert("RGBa"))[:, :, :3], 255  # times alpha: over black
+    return np.asarray(picture.convert("RGB")), 255
+
+
+def _pad(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The whole image, centred on black; every rounding in float32, as in TensorFlow."""
+    extent, target = np.float32(array.shape[:2]), np.float32((height, width))
+    scaled = extent / np.max(extent / target)
+    rows, columns = np.maximum(1, np.floor(scaled)).astype(int)
+    top, left = np.maximum(0, np.floor((target - scaled) / 2)).astype(int)
+    padded = np.zeros((height, width, 3), np.float32)
+    padded[top : top + rows, left : left + columns] = resize_bilinear(array, rows, columns)
+    return padded
+
+
+def _crop(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The centre of the image that just covers the target; only what is kept is computed."""
+    extent, target = np.array(array.shape[:2]), np.array((height, width))
+    covering = np.maximum(target, np.rint(extent / np.min(extent / target))).astype(int)
+    first = (covering - target) // 2
+    taps = (
+        tuple(tap[start : start + kept] for tap in _taps(length, full))
+        for length, full, start, kept in zip(extent, covering, first, target, strict=True)
+    )
+    return _interpolate(array, *taps)
+
+
+_FITS = {"pad": _pad, "crop": _crop, "stretch": resize_bilinear}
+
+_Taps = tuple[np.ndarray, ...]
+
+
+def _taps(length: int, target: int) -> _Taps:
+    """Returns for each of `target` outputs its two neighbours among `length` inputs, and the second one's weight."""
+    half = np.float32(0.5)
+    position = (np.arange(target, dtype=np.float32) + half) * (np.float32(length) / np.float32(target)) - half
+    below = np.floor(position)
+    lower = np.maximum(below, 0).astype(np.intp)
+    upper = np.minimum(below + 1, length - 1).astype(np.intp)
+    return lower, upper, position - below
+
+
+def _interpolate(array: np.ndarray, rows: _Taps, columns: _Taps) -> np.ndarray:
+    top, bottom, down = rows[0][:, None], rows[1][:, None], rows[2][:, None, None]
+    left, right, across = columns[0], columns[1], columns[2][:, None]
+
+    def row(index: np.ndarray) -> np.ndarray:
+        first, second = array[index, left].astype(np.float32), array[index, right].astype(np.float32)
+        return first + (second - first) * across
+
+    upper, lower = row(top), row(bottom)
+    return upper + (lower - upper) * down

@@ -1,0 +1,148 @@
+"""Parquet shards, of Hugging Face's `struct<bytes, path>` or plain binary images; a row is an image.
+
+Planning reads the footer only; reading takes the row groups that a chunk overlaps, a few rows at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.core.record import Chunk, Failure, Image
+from transforms.formats.shard import (
+    ReadOptions,
+    RecordError,
+    Shard,
+    ShardError,
+    as_text,
+    cut,
+    failure,
+    parse_label,
+)
+
+_BATCH_ROWS = 16
+_BUFFER_BYTES = 1 << 20
+
+
+def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
+    """Yields the chunks of a shard; reads the footer only.
+
+    Raises:
+        ValueError: a column that the options name is missing or of a type that can't hold it.
+    """
+    yield from cut(shard, _rows(shard.uri, options), options.chunk_images)
+
+
+def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
+    """Yields a chunk's images in order.
+
+    Raises:
+        ShardError: the shard is damaged within the chunk.
+    """
+    if not chunk.count:
+        return
+    index = chunk.start
+    with _opened(chunk.shard) as file:
+        for row in _slice(file, chunk, _columns(file.schema_arrow, options)):
+            try:
+                image = _image(chunk, index, row, options)
+            except RecordError as error:
+                yield failure(chunk, index, index, error)
+            else:
+                yield image
+            index += 1
+    if index < chunk.start + chunk.count:
+        raise ShardError(f"the shard ends before row {index}")
+
+
+def _rows(uri: str, options: ReadOptions) -> Iterator[int]:
+    with _opened(uri) as file:
+        _columns(file.schema_arrow, options)
+        rows = file.metadata.num_rows
+        groups = sum(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
+    if not 0 <= rows == groups <= (storage.size(uri) or 0):
+        raise ShardError(f"the footer claims {rows} rows, which the file can't hold")
+    yield from range(rows)
+
+
+@contextlib.contextmanager
+def _opened(uri: str) -> Iterator[pq.ParquetFile]:
+    """Opens a shard; inside, errors of its content are `ShardError`s and errors of the storage stay what they are."""
+    with storage.open_read(uri) as stream:
+        try:
+            yield pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise ShardError(f"not readable as Parquet: {error}") from error
+        except OSError as error:  # Arrow's word for damaged pages too: if the storage still answers, it is that
+            storage.read_bytes(uri, limit=1)
+            raise ShardError(f"not readable as Parquet: {error}") from error
+
+
+def _columns(schema: pa.Schema, options: ReadOptions) -> list[str]:
+    """Returns the columns to read, after a check that they are what the options say."""
+    _check(schema, "image_column", options.image_column, _holds_images, "binary or struct<bytes: binary, path: string>")
+    columns = [options.image_column]
+    if options.label_column in schema.names or options.label_column != ReadOptions.label_column:
+        _check(schema, "label_column", options.label_column, _holds_labels, "integers or strings")
+        columns.append(options.label_column)
+    for name in options.fields:
+        _check(schema, "fields", name, lambda kind: not pa.types.is_nested(kind), "plain values")
+    return list(dict.fromkeys([*columns, *options.fields]))
+
+
+def _check(schema: pa.Schema, option: str, name: str, fits: Any, expected: str) -> None:
+    if schema.get_field_index(name) < 0:
+        raise ValueError(f"{option}: there is no one column {name!r}; the shard has {', '.join(schema.names):.400}")
+    if not fits(schema.field(name).type):
+        raise ValueError(f"{option}: column {name!r} is {schema.field(name).type}, not {expected}")
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        position = kind.get_field_index("bytes")
+        return position >= 0 and _is_binary(kind.field(position).type)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _holds_labels(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
+    return any(check(kind) for check in (*checks, pa.types.is_string_view))
+
+
+def _slice(file: pq.ParquetFile, chunk: Chunk, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Yields the chunk's rows."""
+    metadata, end = file.metadata, chunk.offset + chunk.count
+    group, position = 0, 0
+    while position + metadata.row_group(group).num_rows <= chunk.offset:
+        position += metadata.row_group(group).num_rows
+        group += 1
+    groups = range(group, metadata.num_row_groups)
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns, use_threads=False):
+        first, last = max(chunk.offset - position, 0), min(end - position, batch.num_rows)
+        if first < last:
+            yield from batch.slice(first, last - first).to_pylist()
+        position += batch.num_rows
+        if position >= end:
+            return
+
+
+def _image(chunk: Chunk, index: int, row: dict[str, Any], options: ReadOptions) -> Image:
+    value = row[options.image_column]
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if data is None:
+        raise RecordError("the row holds no image bytes")
+    if len(data) > options.max_bytes:
+        raise RecordError(f"the image's {len(data)} bytes are more than the {options.max_bytes} allowed")
+    label = parse_label(row.get(options.label_column))
+    fields = tuple((name, as_text(row[name])) for name in options.fields if row[name] is not None)
+    return Image(f"{chunk.name}#{index}", chunk.shard, index, data, label, fields)

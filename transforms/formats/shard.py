@@ -1,0 +1,129 @@
+"""What every format shares: the options of reading, shards, and how a shard is cut into chunks."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from transforms.core.record import Chunk, Failure
+
+FORMATS = ("tfrecord", "webdataset", "parquet", "files")
+
+_MAX_LABEL = 2**31 - 1
+_INTEGER = re.compile(r"-?[0-9]{1,10}")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How shards are read.
+
+    Attributes:
+        format: one of `FORMATS`, or `auto`: told from each shard's name and first bytes.
+        chunk_images: the most images in one chunk.
+        image_feature: the feature of a tf.Example that holds the encoded image.
+        label_feature: the one that holds the label, an integer or a name.
+        image_column: the Parquet column of images, binary or `struct<bytes, path>`.
+        label_column: the Parquet column of labels, integers or names.
+        max_bytes: the longest encoded image (of a TFRecord: the longest record); longer ones are failures.
+        fields: names of further features, columns or JSON keys to carry along as text.
+    """
+
+    format: str = "auto"
+    chunk_images: int = 256
+    image_feature: str = "image/encoded"
+    label_feature: str = "image/class/label"
+    image_column: str = "image"
+    label_column: str = "label"
+    max_bytes: int = 64 << 20
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class Shard:
+    """One input to plan.
+
+    Attributes:
+        uri: the file (of `files`: the folder).
+        name: its path relative to the inputs' common folder; no two shards of a run share it.
+        format: one of `FORMATS`.
+        patterns: which of a folder's files belong to the shard, as globs (`files` only).
+    """
+
+    uri: str
+    name: str
+    format: str
+    patterns: tuple[str, ...] = ()
+
+
+class ShardError(ValueError):
+    """A shard is damaged: nothing after this point can be read."""
+
+
+class RecordError(ValueError):
+    """One record can't be read; those after it can."""
+
+
+def cut(shard: Shard, offsets: Iterable[int], chunk_images: int) -> Iterator[Chunk]:
+    """Cuts a shard into chunks of `chunk_images` images; the last may be shorter.
+
+    Args:
+        shard: the shard.
+        offsets: where each of its images lies. A `ShardError` raised on the way becomes the last
+            chunk's damage; that chunk has no images where the damage comes before the first.
+        chunk_images: the most images in one chunk.
+    """
+    start = count = first = 0
+    damage = ""
+    try:
+        for offset in offsets:
+            if count == chunk_images:
+                yield _chunk(shard, start, count, first)
+                start, count = start + count, 0
+            first = first if count else offset
+            count += 1
+    except ShardError as error:
+        damage = str(error)
+    if count or damage:
+        yield _chunk(shard, start, count, first, damage)
+
+
+def _chunk(shard: Shard, start: int, count: int, offset: int, damage: str = "") -> Chunk:
+    digest = hashlib.blake2s(f"{shard.format}\0{shard.name}".encode("utf-8", "surrogateescape"), digest_size=8)
+    chunk_id = f"{digest.hexdigest()}-{start:08d}"
+    return Chunk(chunk_id, shard.uri, shard.name, shard.format, start, count, offset, damage=damage)
+
+
+def failure(chunk: Chunk, index: int, key: str | int, error: Exception) -> Failure:
+    """Returns the failure to read the image at `index` of the shard, whose id ends in `key`."""
+    return Failure(f"{chunk.name}#{key}", chunk.shard, index, "read", type(error).__name__, str(error))
+
+
+def parse_label(value: object) -> int | str | None:
+    """Returns a label as stored in a shard: a class index, a class name, or None where there is none.
+
+    Text of digits is an index; a negative index means an unlabelled image, as in TensorFlow Datasets.
+
+    Raises:
+        RecordError: `value` can't be a label.
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        value = value.strip()
+        if not _INTEGER.fullmatch(value):
+            return value or None
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None:
+        return None
+    if not isinstance(value, int) or value > _MAX_LABEL:
+        raise RecordError(f"{value!r:.80} is no label: expected a class index or a class name")
+    return value if value >= 0 else None
+
+
+def as_text(value: object) -> str:
+    """Returns a field's value as text."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
