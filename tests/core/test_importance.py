@@ -1,0 +1,93 @@
+"""A map's summary against answers by hand, a brute-force count of cells, and what must not change it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transforms.core.importance import summarize_map
+
+RNG = np.random.default_rng(7)
+FLOAT32 = 2e-7  # two roundings to float32 of shares of at most 1
+
+
+def brute_force_grid(values: np.ndarray, grid: int) -> np.ndarray:
+    height, width, _ = values.shape
+    cells = np.zeros((grid, grid))
+    for row in range(height):
+        for col in range(width):
+            cells[row * grid // height, col * grid // width] += np.abs(values[row, col]).sum()
+    return cells / cells.sum()
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 3), (13, 9, 3), (5, 3, 3), (1, 3, 1)])
+@pytest.mark.parametrize("grid", [1, 8, 16])
+def test_grid_equals_a_brute_force_count_also_where_cells_are_empty(shape, grid):
+    values = RNG.normal(size=shape).astype(np.float32)
+    importance = summarize_map(values, grid)
+    assert importance.grid.dtype == np.float32
+    np.testing.assert_allclose(importance.grid, brute_force_grid(values, grid), atol=FLOAT32)
+    assert importance.grid.sum(dtype=np.float64) == pytest.approx(1, abs=grid * grid * FLOAT32)
+
+
+def test_signed_grid_sums_to_the_signed_share_and_positive_share_splits_it():
+    values = RNG.normal(0.3, 1, size=(12, 12, 3)).astype(np.float32)
+    importance = summarize_map(values, 4)
+    signed_share = values.sum(dtype=np.float64) / np.abs(values).sum(dtype=np.float64)
+    assert importance.signed_grid.sum(dtype=np.float64) == pytest.approx(signed_share, abs=16 * FLOAT32)
+    assert 2 * importance.positive_share - 1 == pytest.approx(signed_share, abs=FLOAT32)
+    assert (np.abs(importance.signed_grid) <= importance.grid + FLOAT32).all()
+
+
+def test_one_pixel_has_all():
+    values = np.zeros((10, 20, 3), np.float32)
+    values[2, 15] = [0.5, -0.25, 0.25]
+    importance = summarize_map(values, 2)
+    np.testing.assert_array_equal(importance.grid, [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(importance.signed_grid, [[0, 0.5], [0, 0]])
+    np.testing.assert_array_equal(importance.channel_share, [0.5, 0.25, 0.25])
+    assert importance.positive_share == 0.75
+    assert importance.gini == pytest.approx(1 - 1 / 200, abs=FLOAT32)
+    assert importance.entropy == 0
+    assert (importance.center_row, importance.center_col) == pytest.approx((0.25, 0.775), abs=FLOAT32)
+    assert importance.border_share == 0
+
+
+def test_a_uniform_map_is_spread_evenly():
+    importance = summarize_map(np.full((10, 20, 3), -2e-6, np.float32), border=0.1)
+    assert importance.gini == pytest.approx(0, abs=FLOAT32)
+    assert importance.entropy == pytest.approx(1, abs=FLOAT32)
+    assert (importance.center_row, importance.center_col) == pytest.approx((0.5, 0.5), abs=FLOAT32)
+    assert importance.border_share == pytest.approx(1 - 0.8 * 0.8, abs=FLOAT32)
+    assert importance.positive_share == 0
+
+
+def test_gini_of_two_to_one_by_hand():
+    values = np.array([1.0, 2.0], np.float32).reshape(1, 2, 1)
+    assert summarize_map(values).gini == pytest.approx(1 / 6, abs=FLOAT32)
+
+
+def test_shares_do_not_depend_on_the_unit_of_the_score():
+    values = RNG.normal(size=(16, 16, 3)).astype(np.float32)
+    small, large = summarize_map(values * np.float32(2.0**-60)), summarize_map(values * np.float32(2.0**60))
+    for name, value in vars(small).items():
+        np.testing.assert_array_equal(value, vars(large)[name], err_msg=name)
+
+
+def test_a_map_of_zeros_gives_zeros():
+    importance = summarize_map(np.zeros((4, 4, 3), np.float32))
+    for name, value in vars(importance).items():
+        assert not np.any(value), name
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(bad):
+    values = np.ones((4, 4, 3), np.float32)
+    values[1, 2, 0] = bad
+    with pytest.raises(ValueError, match="not finite"):
+        summarize_map(values)
+
+
+def test_a_map_without_channels_is_refused():
+    with pytest.raises(ValueError, match=r"height, width, channels.*\(4, 4\)"):
+        summarize_map(np.ones((4, 4), np.float32))

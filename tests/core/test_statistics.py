@@ -1,0 +1,245 @@
+"""Statistics are exact: the same bits from the same rows in any order and partition, and right.
+
+The theory: each value is rounded to a multiple of 2**-44 and only integers are added, so any tree of
+merges gives the sum that one pass gives. Float sums do not: the first test shows that for these rows.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.core import exact
+from transforms.core.exact import Distribution, Groups, Moments, bucket_edge
+from transforms.core.statistics import (
+    SLICE_COLUMNS,
+    STORED_SCALARS,
+    ImportanceStatistics,
+    Slice,
+    merge_slices,
+    slices_of,
+    summarize_rows,
+)
+
+ROUNDED = 2.0**-45  # half a unit of the fixed point
+
+
+def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> dict:
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.ones(grid * grid) * 0.3, size=count).astype(np.float32)
+    rows = {
+        "grid": shares,
+        "signed_grid": (shares * rng.uniform(-1, 1, size=shares.shape)).astype(np.float32),
+        "channel_share": rng.dirichlet(np.ones(3), size=count).astype(np.float32),
+        "baseline_score": rng.uniform(0, 0.01, size=count).astype(np.float32),
+        "converged": rng.random(count) < 0.9,
+    }
+    rows |= {name: rng.normal(0, 10 ** rng.uniform(-6, 3), size=count).astype(np.float32) for name in STORED_SCALARS}
+    rows["steps"] = rng.integers(24, 512, size=count)
+    predicted = rng.integers(0, classes, size=count).tolist()
+    labels = [int(label) if label < classes else None for label in rng.integers(0, classes + 1, size=count)]
+    return rows | {
+        "label": labels,
+        "label_name": [None if label is None else f"class {label}" for label in labels],
+        "predicted": predicted,
+        "target": predicted,
+        "target_name": [f"class {target}" for target in predicted],
+        "target_rank": [0] * count,
+    }
+
+
+def take(rows: dict, positions) -> dict:
+    return {
+        name: column[list(positions)]
+        if isinstance(column, np.ndarray)
+        else [column[position] for position in positions]
+        for name, column in rows.items()
+    }
+
+
+def states(statistics: dict) -> dict:
+    return {key: value.state() for key, value in statistics.items()}
+
+
+ROWS = make_rows(97)
+WHOLE = states(summarize_rows(ROWS))
+
+
+def test_float_sums_depend_on_the_order_so_there_is_something_to_get_right():
+    values = ROWS["score"].astype(np.float32)
+    assert len({float(np.add.reduce(np.roll(values, shift))) for shift in range(30)}) > 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(order=st.permutations(range(97)), cuts=st.lists(st.integers(0, 97), max_size=6), data=st.data())
+def test_any_order_partition_and_tree_of_merges_gives_the_same_bits(order, cuts, data):
+    edges = sorted({0, 97, *cuts})
+    parts = [summarize_rows(take(ROWS, order[low:high])) for low, high in zip(edges, edges[1:], strict=False)]
+    while len(parts) > 1:
+        one = parts.pop(data.draw(st.integers(0, len(parts) - 1)))
+        other = parts.pop(data.draw(st.integers(0, len(parts) - 1)))
+        parts.append(merge_slices([one, other]))
+    assert states(parts[0]) == WHOLE
+
+
+def test_blocks_do_not_show(monkeypatch):
+    monkeypatch.setattr(exact, "_BLOCK", 8)
+    assert states(summarize_rows(ROWS)) == WHOLE
+
+
+def test_a_changed_row_shows():
+    changed = take(ROWS, range(97))
+    changed["grid"][3, 5] = np.nextafter(changed["grid"][3, 5], np.float32(1))
+    assert states(summarize_rows(changed)) != WHOLE
+
+
+def test_variance_known_answer():
+    values = np.array([[1, 2, 3, 4], [2, 1, 2, 4], [3, 3, 1, 4]], np.float32)
+    (moments,) = Moments.grouped(values, Groups.of([range(3)]))
+    assert moments.mean == [2, 2, 2, 4]
+    assert moments.std == [math.sqrt(2 / 3)] * 3 + [0]
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 1.0, 2.0**30, 2.0**100])
+def test_moments_equal_rational_arithmetic(unit):
+    values = (np.random.default_rng(1).normal(size=(50, 3)) * unit).astype(np.float32)
+    groups = [list(range(0, 50, 2)), [49], list(range(50))]
+    for members, moments in zip(groups, Moments.grouped(values, Groups.of(groups)), strict=True):
+        for element in range(3):
+            exactly = [Fraction(round(Fraction(float(values[row, element])) * 2**44), 2**44) for row in members]
+            mean = sum(exactly) / len(exactly)
+            variance = sum((value - mean) ** 2 for value in exactly) / len(exactly)
+            assert moments.mean[element] == float(mean)
+            assert moments.std[element] == math.sqrt(variance)
+
+
+def test_equal_values_have_no_spread_however_many():
+    (moments,) = Moments.grouped(np.full((8192, 1), 0.1, np.float32), Groups.of([range(8192)]))
+    assert moments.std == [0]
+    assert moments.mean[0] == pytest.approx(float(np.float32(0.1)), abs=ROUNDED)
+
+
+def test_the_largest_sums_do_not_overflow():
+    values = np.full((8192, 2), np.nextafter(np.float32(2), np.float32(0)), np.float32)
+    values[:, 1] *= -1
+    (moments,) = Moments.grouped(values, Groups.of([range(8192)]))
+    assert moments.sums[0] == 8192 * int(Fraction(float(values[0, 0])) * 2**44)
+    assert moments.sums[1] == -moments.sums[0]
+    assert moments.squares[0] == moments.squares[1] == 8192 * int(Fraction(float(values[0, 0])) * 2**44) ** 2
+
+
+def test_moments_refuse_what_is_not_finite_and_vectors_of_another_length():
+    with pytest.raises(ValueError, match="not finite"):
+        Moments.grouped(np.array([[np.nan]], np.float32), Groups.of([[0]]))
+    with pytest.raises(ValueError, match="of 2 and of 3 elements"):
+        Moments(1, (1, 2), (1, 4)).merge(Moments(1, (1, 2, 3), (1, 4, 9)))
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_a_value_lies_in_its_bucket_and_buckets_are_narrow(value):
+    (found,) = Distribution.grouped(np.array([value], np.float32), Groups.of([[0]]))
+    ((bucket, count),) = found.histogram.items()
+    low, high = bucket_edge(bucket), bucket_edge(bucket + 1)
+    assert count == 1
+    assert low <= value <= high
+    assert low < high
+    if abs(value) > 2.0**-126:
+        assert high - low <= 2.0**-6 * max(abs(low), abs(high))
+    assert found.quantile(0.5) == found.low == found.high == value
+
+
+def test_quantiles_are_within_a_bucket_of_the_exact_ones():
+    values = np.random.default_rng(2).normal(0.1, 1, size=5000).astype(np.float32)
+    (found,) = Distribution.grouped(values, Groups.of([range(5000)]))
+    for share in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1):
+        expected = np.quantile(values, share)
+        assert found.quantile(share) == pytest.approx(expected, rel=2.0**-6)  # a bucket's width
+    assert Distribution().quantile(0.5) is None
+
+
+def test_numbers_that_are_not_finite_are_left_out_of_distributions():
+    values = np.array([1, np.nan, 3, np.inf, -np.inf], np.float32)
+    mixed, nothing = Distribution.grouped(values, Groups.of([range(5), [1, 3]]))
+    assert (mixed.count, mixed.moments.mean, mixed.low, mixed.high) == (2, [2], 1, 3)
+    assert nothing == Distribution()
+
+
+def test_zero_changes_nothing_and_finishes():
+    zero = ImportanceStatistics.zero()
+    some = ImportanceStatistics.of(ROWS)
+    assert zero.merge(some) == some == some.merge(zero)
+    row = zero.finish()
+    assert row["count"] == 0
+    assert row["mean_score"] is None
+    assert row["mean_grid"] == []
+
+
+def test_finish_agrees_with_numpy():
+    row = ImportanceStatistics.of(ROWS).finish()
+    assert row["count"] == 97
+    assert row["converged"] == ROWS["converged"].sum()
+    for name in ("grid", "signed_grid", "channel_share"):
+        np.testing.assert_allclose(row[f"mean_{name}"], ROWS[name].mean(axis=0, dtype=np.float64), atol=1e-12)
+        np.testing.assert_allclose(row[f"std_{name}"], ROWS[name].std(axis=0, dtype=np.float64), atol=1e-12)
+    for name in STORED_SCALARS:  # the fixed point rounds 1e-6 by 3e-8 of itself, numpy's sum far less
+        assert row[f"mean_{name}"] == pytest.approx(np.mean(ROWS[name], dtype=np.float64), rel=1e-6)
+        assert row[f"std_{name}"] == pytest.approx(np.std(ROWS[name], dtype=np.float64), rel=1e-6)
+        assert row[f"min_{name}"] == ROWS[name].min()
+        assert sum(bucket["count"] for bucket in row[f"histogram_{name}"]) == 97
+    delta = np.abs(ROWS["convergence_delta"] / (ROWS["score"].astype(float) - ROWS["baseline_score"]))
+    assert row["mean_relative_delta"] == pytest.approx(delta.mean(), rel=1e-6)
+
+
+def test_a_state_comes_back_and_nonsense_is_refused():
+    some = ImportanceStatistics.of(ROWS)
+    assert ImportanceStatistics.from_state(some.state()) == some
+    zero = ImportanceStatistics.zero()
+    assert ImportanceStatistics.from_state(zero.state()) == zero
+    for text in ("", "[]", "{}", some.state().replace('"version":1', '"version":99'), some.state()[:-9]):
+        with pytest.raises(ValueError, match="not the state of importance statistics"):
+            ImportanceStatistics.from_state(text)
+
+
+def test_slices_hold_the_rows_that_belong_to_them():
+    found = summarize_rows(ROWS)
+    assert list(found) == sorted(found)
+    labels, predicted = ROWS["label"], ROWS["predicted"]
+    for key, statistics in found.items():
+        expected = {
+            "all": lambda row: True,
+            "predicted": lambda row, key=key: str(predicted[row]) == key.value,
+            "label": lambda row, key=key: str(labels[row]) == key.value,
+            "wrong": lambda row: labels[row] is not None and labels[row] != predicted[row],
+        }[key.kind]
+        members = [row for row in range(97) if expected(row)]
+        assert statistics == ImportanceStatistics.of(take(ROWS, members)), key
+        assert key.name == (f"class {key.value}" if key.value else "")
+
+
+def slices(**row) -> set[tuple[str, str, str]]:
+    plain = {"label": None, "label_name": None, "predicted": 7, "target": 7, "target_name": "cat", "target_rank": 0}
+    return {(key.kind, key.value, key.name) for key in slices_of(*((plain | row)[name] for name in SLICE_COLUMNS))}
+
+
+def test_a_row_without_a_label_is_neither_labelled_nor_wrong():
+    assert slices() == {("all", "", ""), ("predicted", "7", "cat")}
+
+
+def test_a_row_that_explains_another_class_is_not_among_the_predicted():
+    found = slices(target=3, target_name="dog", target_rank=2, label=3, label_name="dog")
+    assert found == {("all", "", ""), ("target", "3", "dog"), ("label", "3", "dog"), ("wrong", "", "")}
+
+
+def test_a_label_that_is_no_class_has_a_slice_but_is_not_wrong():
+    assert slices(label_name="unicorn") == {("all", "", ""), ("predicted", "7", "cat"), ("label", "unicorn", "unicorn")}
+
+
+def test_no_rows_have_no_slices():
+    assert summarize_rows(take(ROWS, [])) == {}
+    assert ImportanceStatistics.of(take(ROWS, [])) == ImportanceStatistics.zero()
+    assert Slice("all") not in summarize_rows(take(ROWS, []))

@@ -1,0 +1,227 @@
+"""Exact accumulators: sums and histograms that come out the same, bit for bit, in any order.
+
+Float sums depend on the order of their terms. Here every value is first rounded to a whole number of
+units of 2**-44, and only integers are added: sums, sums of squares and counts. Merging two accumulators
+equals accumulating all values at once, and a variance can't turn out negative.
+
+A histogram's buckets are cut by the bits of a float32 (sign, exponent, top 6 bits of the mantissa): they
+need no range in advance, are at most 1.6 % wide, and every run cuts them alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+_FRACTION_BITS = 44
+_HALF_BITS = 22
+_BUCKET_SHIFT = 17
+_BLOCK = 8192
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which rows form which group; a row may be in several groups, and no group is empty.
+
+    Attributes:
+        members: int64 `[memberships]`, row numbers, one group after the other.
+        starts: int64 `[groups]`, where each group starts in `members`.
+    """
+
+    members: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Groups:
+        """Returns the groups whose row numbers are given, in their order."""
+        sizes = [len(group) for group in rows]
+        members = np.fromiter((row for group in rows for row in group), np.int64, sum(sizes))
+        return cls(members, np.cumsum([0, *sizes[:-1]]))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of rows, int64 `[groups]`."""
+        return np.diff(self.starts, append=len(self.members))
+
+    def add(self, values: np.ndarray) -> np.ndarray:
+        """Returns the sum over each group's rows of `values` `[rows, …]`, as `[groups, …]`."""
+        return np.add.reduceat(values[self.members], self.starts, axis=0)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Exact count, sums and sums of squares of vectors.
+
+    Attributes:
+        count: number of vectors.
+        sums: for each element, in units of 2**-44; empty when nothing was counted.
+        squares: for each element, in units of 2**-88.
+    """
+
+    count: int = 0
+    sums: tuple[int, ...] = ()
+    squares: tuple[int, ...] = ()
+
+    @classmethod
+    def grouped(cls, values: np.ndarray, groups: Groups) -> list[Moments]:
+        """Returns the moments of each group's rows of `values`.
+
+        Args:
+            values: float `[rows, elements]`.
+            groups: at most 8192 rows each.
+
+        Raises:
+            ValueError: a value is not finite.
+        """
+        if not np.isfinite(values).all():
+            raise ValueError("values that are not finite have no moments")
+        sums, squares = _integer_moments(values, groups)
+        return [cls(*parts) for parts in zip(groups.sizes.tolist(), map(tuple, sums), map(tuple, squares), strict=True)]
+
+    def merge(self, other: Moments) -> Moments:
+        """Returns the moments of both.
+
+        Raises:
+            ValueError: their vectors differ in length.
+        """
+        if not self.count or not other.count:
+            return self if self.count else other
+        if len(self.sums) != len(other.sums):
+            raise ValueError(f"vectors of {len(self.sums)} and of {len(other.sums)} elements can't be merged")
+        return Moments(
+            self.count + other.count,
+            tuple(map(operator.add, self.sums, other.sums)),
+            tuple(map(operator.add, self.squares, other.squares)),
+        )
+
+    @property
+    def mean(self) -> list[float]:
+        """The mean of each element, correctly rounded."""
+        return [total / (self.count << _FRACTION_BITS) for total in self.sums]
+
+    @property
+    def std(self) -> list[float]:
+        """The population standard deviation of each element."""
+        unit = self.count**2 << (2 * _FRACTION_BITS)
+        pairs = zip(self.sums, self.squares, strict=True)
+        return [math.sqrt((self.count * square - total * total) / unit) for total, square in pairs]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Exact moments, range and histogram of float32 numbers; those that are not finite are left out.
+
+    Attributes:
+        moments: of vectors of one element.
+        low: the least value; infinite when nothing was counted.
+        high: the greatest value.
+        histogram: counts by bucket, see `bucket_edge`.
+    """
+
+    moments: Moments = Moments()
+    low: float = math.inf
+    high: float = -math.inf
+    histogram: Mapping[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def grouped(cls, values: np.ndarray, groups: Groups) -> list[Distribution]:
+        """Returns the distribution of `values` (float32 `[rows]`) over each group of at most 8192 rows."""
+        finite = np.isfinite(values)
+        counts = groups.add(finite.astype(np.int64)).tolist()
+        sums, squares = _integer_moments(np.where(finite, values, 0)[:, None], groups)
+        lows = np.minimum.reduceat(np.where(finite, values, np.inf)[groups.members], groups.starts).tolist()
+        highs = np.maximum.reduceat(np.where(finite, values, -np.inf)[groups.members], groups.starts).tolist()
+        histograms = _histograms(values, finite, groups)
+        return [
+            cls(Moments(count, tuple(total), tuple(square)), low, high, histogram) if count else cls()
+            for count, total, square, low, high, histogram in zip(
+                counts, sums, squares, lows, highs, histograms, strict=True
+            )
+        ]
+
+    @property
+    def count(self) -> int:
+        """How many finite values were counted."""
+        return self.moments.count
+
+    def merge(self, other: Distribution) -> Distribution:
+        """Returns the distribution of both."""
+        small, large = sorted((self.histogram, other.histogram), key=len)
+        counts = dict(large)
+        for bucket, count in small.items():
+            counts[bucket] = counts.get(bucket, 0) + count
+        return Distribution(
+            self.moments.merge(other.moments),
+            min(self.low, other.low),
+            max(self.high, other.high),
+            counts,
+        )
+
+    def quantile(self, share: float) -> float | None:
+        """Returns the value below which `share` of the values lie, to the width of a bucket; None when empty."""
+        rank = share * (self.count - 1)
+        before = 0
+        for bucket, count in sorted(self.histogram.items()):
+            if rank < before + count:
+                low, high = bucket_edge(bucket), bucket_edge(bucket + 1)
+                value = low + (high - low) * (rank - before + 0.5) / count
+                return min(max(value, self.low), self.high)
+            before += count
+        return None
+
+
+def bucket_edge(bucket: int) -> float:
+    """Returns the lower edge of a histogram's bucket, which is the upper edge of the one before."""
+    edge = float(np.uint32(abs(bucket) << _BUCKET_SHIFT).view(np.float32))
+    return math.copysign(min(edge, _FLOAT32_MAX), bucket)
+
+
+def blocks(rows: int) -> list[slice]:
+    """Returns the slices that cut `rows` rows into blocks small enough for `grouped`."""
+    return [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
+
+
+def _buckets(values: np.ndarray) -> np.ndarray:
+    bits = (values.astype(np.float32) + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
+    magnitude = (bits & 0x7FFFFFFF) >> _BUCKET_SHIFT
+    return np.where(bits < 0, ~magnitude, magnitude)
+
+
+def _histograms(values: np.ndarray, finite: np.ndarray, groups: Groups) -> list[dict[int, int]]:
+    owner = np.repeat(np.arange(len(groups.starts)), groups.sizes)
+    kept = finite[groups.members]
+    keys = (owner << 32) + _buckets(values)[groups.members]
+    found, counts = np.unique(keys[kept], return_counts=True)
+    found_owner = (found + (1 << 31)) >> 32
+    buckets, sizes = (found - (found_owner << 32)).tolist(), counts.tolist()
+    ends = np.searchsorted(found_owner, np.arange(len(groups.starts) + 1)).tolist()
+    return [dict(zip(buckets[start:end], sizes[start:end], strict=True)) for start, end in itertools.pairwise(ends)]
+
+
+def _integer_moments(values: np.ndarray, groups: Groups) -> tuple[list[list[int]], list[list[int]]]:
+    """Returns each group's sums and sums of squares of `values` `[rows, elements]`, as Python integers."""
+    units = np.rint(values.astype(np.float64) * 2.0**_FRACTION_BITS)
+    small = np.abs(units).max(initial=0) < 2.0 ** (_FRACTION_BITS + 1)
+    if small and groups.sizes.max(initial=0) <= _BLOCK:
+        sums, squares = _sum_int64(units.astype(np.int64), groups)
+    else:
+        integers: Any = np.frompyfunc(int, 1, 1)(units)
+        sums, squares = groups.add(integers), groups.add(integers * integers)
+    return sums.tolist(), squares.tolist()
+
+
+def _sum_int64(units: np.ndarray, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
+    """Sums in int64 without overflow: with |units| < 2**45, halves' products over 2**13 rows stay below 2**59."""
+    high, low = units >> _HALF_BITS, units & ((1 << _HALF_BITS) - 1)
+    sums: Any = groups.add(units).astype(object)
+    squares: Any = groups.add(high * high).astype(object) << (2 * _HALF_BITS)
+    squares += groups.add(high * low).astype(object) << (_HALF_BITS + 1)
+    squares += groups.add(low * low).astype(object)
+    return sums, squares

@@ -1,0 +1,114 @@
+"""One attribution map → what it says about where the model looks: grid, channels, concentration, centre, border.
+
+All shares are of the map's total `Σ|IG|` over pixels and channels, so maps of images with different
+scores can be averaged. Concentration is measured on the magnitude of a pixel, `Σ_channels |IG|`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The summary of one attribution map; all zeros for a map that is zero everywhere.
+
+    Attributes:
+        grid: float32 `[cells, cells]`, each cell's share of the magnitude; sums to 1.
+        signed_grid: float32 `[cells, cells]`, each cell's signed sum over the total magnitude; in [-1, 1].
+        channel_share: float32 `[channels]`, each channel's share of the magnitude; sums to 1.
+        positive_share: share of the magnitude that speaks for the score; in [0, 1].
+        gini: Gini coefficient of the pixels' magnitudes: 0 when all are equal, towards 1 when one pixel has all.
+        entropy: Shannon entropy of the pixels' shares over that of a uniform map; in [0, 1].
+        center_row: centroid of the magnitude, 0 at the top edge and 1 at the bottom edge.
+        center_col: the same from left to right.
+        border_share: share of the magnitude in the outer frame of the image.
+    """
+
+    grid: np.ndarray
+    signed_grid: np.ndarray
+    channel_share: np.ndarray
+    positive_share: float
+    gini: float
+    entropy: float
+    center_row: float
+    center_col: float
+    border_share: float
+
+
+def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Importance:
+    """Returns the summary of one attribution map.
+
+    Args:
+        values: float `[height, width, channels]`, in units of the score.
+        grid: cells a side. Pixel row `r` lies in cell row `r * grid // height`; cells are empty where
+            `height < grid`.
+        border: width of the frame on each side, as a share of the height and of the width. A pixel
+            belongs to it by its centre.
+
+    Raises:
+        ValueError: `values` isn't a map with channels, or has values that are not finite.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 3:
+        raise ValueError(f"an attribution map is [height, width, channels], not {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("the attribution map has values that are not finite")
+    height, width, channels = values.shape
+    magnitude = np.abs(values).sum(axis=2)
+    total = magnitude.sum()
+    if total == 0:
+        empty = np.zeros((grid, grid), np.float32)
+        return Importance(empty, empty, np.zeros(channels, np.float32), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    share = magnitude / total
+    rows, cols = _centers(height), _centers(width)
+    inner = _inside(rows, border)[:, None] & _inside(cols, border)
+    return Importance(
+        grid=_cell_sums(share, grid),
+        signed_grid=_cell_sums(values.sum(axis=2) / total, grid),
+        channel_share=(np.abs(values).sum(axis=(0, 1)) / total).astype(np.float32),
+        positive_share=_float32(values[values > 0].sum() / total),
+        gini=_float32(_gini(share)),
+        entropy=_float32(_entropy(share)),
+        center_row=_float32(share.sum(axis=1) @ rows),
+        center_col=_float32(share.sum(axis=0) @ cols),
+        border_share=_float32(share[~inner].sum()),
+    )
+
+
+def _float32(value: np.floating) -> float:
+    return float(np.float32(value))
+
+
+def _centers(size: int) -> np.ndarray:
+    return (np.arange(size) + 0.5) / size
+
+
+def _inside(centers: np.ndarray, border: float) -> np.ndarray:
+    return (centers >= border) & (centers <= 1 - border)
+
+
+def _cell_sums(pixels: np.ndarray, grid: int) -> np.ndarray:
+    height, width = pixels.shape
+    rows = np.arange(height) * grid // height
+    cols = np.arange(width) * grid // width
+    cells = rows[:, None] * grid + cols
+    sums = np.bincount(cells.ravel(), weights=pixels.ravel(), minlength=grid * grid)
+    return sums.reshape(grid, grid).astype(np.float32)
+
+
+def _gini(share: np.ndarray) -> np.floating:
+    """Returns `Σ_i (2i - n - 1) x_i / n` over ascending shares that sum to 1."""
+    count = share.size
+    ranks = np.arange(1 - count, count, 2)
+    return ranks @ np.sort(share, axis=None) / count
+
+
+def _entropy(share: np.ndarray) -> np.floating:
+    if share.size == 1:
+        return np.float64(0)
+    present = share[share > 0]
+    return -(present @ np.log(present)) / np.log(share.size)

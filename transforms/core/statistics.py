@@ -1,0 +1,278 @@
+"""What a model looks at over a slice of the rows: exact, mergeable, and recomputable from the stored rows alone.
+
+A slice is a set of rows; its statistics are one value with a zero, a merge and a finish. Whatever the
+chunks, workers or order in which the same rows were added, the same bits come out (see `exact`).
+
+A row is one image and one target, and a row counts once in each slice it belongs to:
+
+- `all`: every row;
+- `predicted` c: rows that explain class c, of images whose top prediction is c;
+- `target` c: rows that explain class c, of images whose top prediction is another class (`topK` beyond
+  the first, `class:N`, `label`); no row is in both this and the one before, so the two can be merged;
+- `label` c: rows of images labelled c;
+- `wrong`: rows of labelled images whose top prediction isn't the label.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from transforms.core import exact
+from transforms.core.exact import Distribution, Groups, Moments
+from transforms.core.record import Row
+
+VECTORS = ("grid", "signed_grid", "channel_share")
+"""Columns whose mean and standard deviation are kept element by element."""
+
+STORED_SCALARS = (
+    "score",
+    "convergence_delta",
+    "error_estimate",
+    "steps",
+    "positive_share",
+    "gini",
+    "entropy",
+    "center_row",
+    "center_col",
+    "border_share",
+)
+SCALARS = (*STORED_SCALARS, "relative_delta")
+"""Numbers of a row whose distribution is kept; `relative_delta` is |delta| over |score - baseline score|."""
+
+QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+
+SLICE_COLUMNS = ("label", "label_name", "predicted", "target", "target_name", "target_rank")
+"""What places a row in its slices; `predicted` is the image's top prediction."""
+
+STATE_VERSION = 1
+
+Columns = Mapping[str, Any]
+"""Rows by column: arrays `[rows, …]` for VECTORS, STORED_SCALARS, `baseline_score` and `converged`; lists for
+SLICE_COLUMNS."""
+
+
+@dataclass(frozen=True, order=True)
+class Slice:
+    """The key of a set of rows.
+
+    Attributes:
+        kind: see the module's docstring.
+        value: tells slices of a kind apart: a class index, or a label that isn't one.
+        name: how people call `value`; depends on it alone.
+    """
+
+    kind: str
+    value: str = ""
+    name: str = ""
+
+
+Slicer = Callable[..., Iterable[Slice]]
+"""Names the slices of a row, given its SLICE_COLUMNS in their order."""
+
+
+@dataclass(frozen=True)
+class ImportanceStatistics:
+    """The statistics of one slice.
+
+    Attributes:
+        count: number of rows.
+        converged: number of rows that met the tolerance.
+        vectors: moments by the names in VECTORS.
+        scalars: distributions by the names in SCALARS.
+    """
+
+    count: int = 0
+    converged: int = 0
+    vectors: Mapping[str, Moments] = field(default_factory=lambda: dict.fromkeys(VECTORS, Moments()))
+    scalars: Mapping[str, Distribution] = field(default_factory=lambda: dict.fromkeys(SCALARS, Distribution()))
+
+    @classmethod
+    def zero(cls) -> ImportanceStatistics:
+        """Returns the statistics of no rows."""
+        return cls()
+
+    @classmethod
+    def of(cls, rows: Columns) -> ImportanceStatistics:
+        """Returns the statistics of all of `rows`.
+
+        Raises:
+            ValueError: a grid or a channel share isn't finite.
+        """
+        return summarize_rows(rows, lambda *_: (Slice("all"),)).get(Slice("all"), cls.zero())
+
+    def merge(self, other: ImportanceStatistics) -> ImportanceStatistics:
+        """Returns the statistics of the rows of both.
+
+        Raises:
+            ValueError: their grids differ in size.
+        """
+        return ImportanceStatistics(
+            self.count + other.count,
+            self.converged + other.converged,
+            {name: moments.merge(other.vectors[name]) for name, moments in self.vectors.items()},
+            {name: distribution.merge(other.scalars[name]) for name, distribution in self.scalars.items()},
+        )
+
+    def finish(self) -> Row:
+        """Returns one flat row: counts, `mean_…` and `std_…`, and of scalars range, quantiles and histogram.
+
+        Means and standard deviations are correctly rounded float64; those of nothing are None. The
+        column `state` holds the statistics themselves, for `from_state`.
+        """
+        row: Row = {"count": self.count, "converged": self.converged}
+        for name, moments in self.vectors.items():
+            row |= {f"mean_{name}": moments.mean, f"std_{name}": moments.std}
+        for name, distribution in self.scalars.items():
+            row |= _finish_scalar(name, distribution)
+        return row | {"state": self.state()}
+
+    def state(self) -> str:
+        """Returns the exact content as JSON, the same text for the same rows."""
+        content = {
+            "version": STATE_VERSION,
+            "count": self.count,
+            "converged": self.converged,
+            "vectors": {name: _moments_state(moments) for name, moments in self.vectors.items()},
+            "scalars": {name: _distribution_state(distribution) for name, distribution in self.scalars.items()},
+        }
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_state(cls, text: str) -> ImportanceStatistics:
+        """Returns the statistics whose `state()` is `text`.
+
+        Raises:
+            ValueError: `text` isn't such a state, or one of another version.
+        """
+        try:
+            content = json.loads(text)
+            if content["version"] != STATE_VERSION:
+                raise ValueError(f"version {content['version']}, where {STATE_VERSION} is known")
+            return cls(
+                int(content["count"]),
+                int(content["converged"]),
+                {name: _moments_of(content["vectors"][name]) for name in VECTORS},
+                {name: _distribution_of(content["scalars"][name]) for name in SCALARS},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not the state of importance statistics: {error!r}") from error
+
+
+@functools.lru_cache(maxsize=65536)
+def slices_of(
+    label: int | None,
+    label_name: str | None,
+    predicted: int | None,
+    target: int,
+    target_name: str | None,
+    target_rank: int,
+) -> tuple[Slice, ...]:
+    """Returns the slices that a row belongs to, given its SLICE_COLUMNS; see the module's docstring."""
+    found = [Slice("all"), Slice("predicted" if target_rank == 0 else "target", str(target), target_name or "")]
+    if label is not None:
+        found.append(Slice("label", str(label), label_name or ""))
+        if predicted is not None and predicted != label:
+            found.append(Slice("wrong"))
+    elif label_name:
+        found.append(Slice("label", label_name, label_name))
+    return tuple(found)
+
+
+def summarize_rows(rows: Columns, slices_of: Slicer = slices_of) -> dict[Slice, ImportanceStatistics]:
+    """Returns the statistics of every slice of `rows`, sorted by slice.
+
+    Args:
+        rows: as stored, so that anyone can recompute the same.
+        slices_of: names the slices of a row.
+
+    Raises:
+        ValueError: a grid or a channel share isn't finite.
+    """
+    parts = []
+    for block in exact.blocks(len(rows["target"])):
+        parts.append(_summarize_block({name: column[block] for name, column in rows.items()}, slices_of))
+    return merge_slices(parts)
+
+
+def merge_slices(parts: Iterable[Mapping[Slice, ImportanceStatistics]]) -> dict[Slice, ImportanceStatistics]:
+    """Returns the statistics of the rows of all `parts`, slice by slice, sorted by slice."""
+    merged: dict[Slice, ImportanceStatistics] = {}
+    for part in parts:
+        for key, statistics in part.items():
+            merged[key] = merged[key].merge(statistics) if key in merged else statistics
+    return dict(sorted(merged.items()))
+
+
+def _summarize_block(rows: Columns, slices_of: Slicer) -> dict[Slice, ImportanceStatistics]:
+    members: dict[Slice, list[int]] = {}
+    for position, values in enumerate(zip(*(rows[name] for name in SLICE_COLUMNS), strict=True)):
+        for key in slices_of(*values):
+            members.setdefault(key, []).append(position)
+
+    groups = Groups.of(list(members.values()))
+    converged = groups.add(np.asarray(rows["converged"], np.int64)).tolist()
+    vectors = {name: Moments.grouped(rows[name], groups) for name in VECTORS}
+    scalars = {name: Distribution.grouped(_scalar(rows, name), groups) for name in SCALARS}
+    return {
+        key: ImportanceStatistics(
+            len(positions),
+            converged[group],
+            {name: moments[group] for name, moments in vectors.items()},
+            {name: distributions[group] for name, distributions in scalars.items()},
+        )
+        for group, (key, positions) in enumerate(members.items())
+    }
+
+
+def _scalar(rows: Columns, name: str) -> np.ndarray:
+    if name != "relative_delta":
+        return np.asarray(rows[name], np.float32)
+    delta, score, baseline_score = (
+        np.asarray(rows[column], np.float64) for column in ("convergence_delta", "score", "baseline_score")
+    )
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.abs(delta / (score - baseline_score)).astype(np.float32)
+
+
+def _finish_scalar(name: str, distribution: Distribution) -> Row:
+    empty = not distribution.count
+    row: Row = {
+        f"count_{name}": distribution.count,
+        f"mean_{name}": None if empty else distribution.moments.mean[0],
+        f"std_{name}": None if empty else distribution.moments.std[0],
+        f"min_{name}": None if empty else distribution.low,
+        f"max_{name}": None if empty else distribution.high,
+    }
+    row |= {f"{label}_{name}": distribution.quantile(share) for label, share in QUANTILES.items()}
+    row[f"histogram_{name}"] = [
+        {"low": exact.bucket_edge(bucket), "high": exact.bucket_edge(bucket + 1), "count": count}
+        for bucket, count in sorted(distribution.histogram.items())
+    ]
+    return row
+
+
+def _moments_state(moments: Moments) -> dict[str, Any]:
+    return {"count": moments.count, "sums": moments.sums, "squares": moments.squares}
+
+
+def _moments_of(state: Mapping[str, Any]) -> Moments:
+    sums, squares = (tuple(int(total) for total in state[name]) for name in ("sums", "squares"))
+    return Moments(int(state["count"]), sums, squares)
+
+
+def _distribution_state(distribution: Distribution) -> dict[str, Any]:
+    state = _moments_state(distribution.moments) | {"histogram": sorted(distribution.histogram.items())}
+    return state | ({"low": distribution.low, "high": distribution.high} if distribution.count else {})
+
+
+def _distribution_of(state: Mapping[str, Any]) -> Distribution:
+    histogram = {int(bucket): int(count) for bucket, count in state["histogram"]}
+    low, high = float(state.get("low", math.inf)), float(state.get("high", -math.inf))
+    return Distribution(_moments_of(state), low, high, histogram)
