@@ -1,0 +1,54 @@
+"""The direction of imports: the contracts of pyproject.toml hold, and would be seen to break."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the import linter on the packages and the contracts below `root`."""
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"
+    return subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_the_contracts_hold() -> None:
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("transforms/core/record.py", "pipeline.config"),
+        ("transforms/core/record.py", "transforms.storage"),
+        ("transforms/core/exact.py", "apache_beam"),
+        ("transforms/core/quadrature.py", "tensorflow"),
+        ("transforms/formats/tfrecord.py", "tensorflow"),
+        ("transforms/storage.py", "transforms.store"),
+        ("pipeline/config.py", "keras"),
+    ],
+)
+def test_a_forbidden_import_is_found(tmp_path: Path, module: str, forbidden: str) -> None:
+    for package in ("pipeline", "transforms"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with open(tmp_path / module, "a") as stream:
+        stream.write(f"\n\nimport {forbidden}\n")
+    result = lint_imports(tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"{module.removesuffix('.py').replace('/', '.')} -> {forbidden}" in result.stdout.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline.cli", "pipeline.config", "pipeline.samples.cache", "transforms.formats", "transforms.store"]
+)
+def test_what_answers_fast_imports_neither_beam_nor_tensorflow(module: str) -> None:
+    program = f"import sys, {module}; sys.exit(bool({{'apache_beam', 'tensorflow'}} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
