@@ -6,6 +6,7 @@ directory in use) fails here, in the launcher, with nothing written.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def prepare(config: AuditConfig) -> Job:
     shaping = config.shaping()
     provenance = store.Provenance(
         config=shaping,
-        config_digest=digest(shaping, model=model_digest, names=names, pictures=[picture.hex() for picture in pictures]),
+        config_digest=digest(shaping, model=model_digest, names=names, pictures=[_sha256(data) for data in pictures]),
         model=config.model,
         model_digest=model_digest,
         versions=_versions(),
@@ -86,6 +87,7 @@ def _class_names(uri: str) -> tuple[str, ...]:
 
 
 def _baseline_images(config: AuditConfig) -> tuple[bytes, ...]:
+    """Returns the encoded pictures of the `image:` baselines, in order."""
     pictures = []
     for baseline in parse_baselines(config.baseline):
         if baseline.name.startswith("image:"):
@@ -97,6 +99,10 @@ def _baseline_images(config: AuditConfig) -> tuple[bytes, ...]:
                 raise ConfigError(f"baseline: {uri}: {error}") from error
             pictures.append(data)
     return tuple(pictures)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _check_free(config: AuditConfig) -> None:

@@ -6,6 +6,7 @@ goes through a shuffle. `AttributeImages` is the same attributor for someone's o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from transforms import formats, store
 from transforms.core.attributor import Attributor
 from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.settings import Settings
-from transforms.core.statistics import ImportanceStatistics, summarize_rows
+from transforms.core.statistics import ImportanceStatistics, Slice, summarize_rows
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
 from transforms.rows import rows_of
@@ -27,10 +28,19 @@ NAMESPACE = "ig_audit"
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What a finished chunk says of itself: its part, and the statistics of the part's rows."""
+    """What a finished chunk says of itself.
+
+    Attributes:
+        part: what was written.
+        statistics: of the part's rows, by slice.
+        passes: how the worker's step was compiled: (pass, "" where applied, else the reason).
+        seconds: how long the chunk took; 0 where an earlier run had finished it.
+    """
 
     part: store.PartSummary
-    statistics: dict[tuple[str, str], ImportanceStatistics]
+    statistics: dict[Slice, ImportanceStatistics]
+    passes: tuple[tuple[str, str], ...]
+    seconds: float
 
 
 @dataclass
@@ -135,18 +145,24 @@ class _AttributeChunks(_Attributing):
         self._stage = stage
 
     def process(self, chunk: Chunk) -> Iterator[ChunkResult]:
-        stage = self._stage
+        stage, start, seconds = self._stage, time.monotonic(), 0.0
         part = store.finished_part(stage.output, chunk, stage.provenance.config_digest)
         if part is None:
             part = self._attribute(chunk)
+            seconds = time.monotonic() - start
         else:
             stage.meter.add(resumed=part.images)
-        yield ChunkResult(part, summarize_rows(store.read_rows(stage.output, part)))
+        statistics = summarize_rows(store.read_rows(stage.output, part))
+        yield ChunkResult(part, statistics, self._passes(), seconds)
+
+    def _passes(self) -> tuple[tuple[str, str], ...]:
+        return tuple((report.name, "" if report.applied else report.reason) for report in self._attributor.step.report)
 
     def _attribute(self, chunk: Chunk) -> store.PartSummary:
         stage = self._stage
         settings = stage.spec.settings
-        with store.PartWriter(stage.output, chunk, stage.provenance, settings, self._attributor.map_shape) as part:
+        shape = self._attributor.classifier.input_shape
+        with store.write_part(stage.output, chunk, stage.provenance, settings, shape) as part:
             for outcome in self.explanations(formats.read(chunk, stage.options)):
                 if isinstance(outcome, Failure):
                     part.fail(outcome)

@@ -249,6 +249,7 @@ class Attributor:
         estimate = float(error / norm) if norm else 0.0
         return Attribution(
             target=target,
+            rank=int(np.flatnonzero(ranked(job.outputs) == target)[0]),
             values=values.astype(np.float32),
             score=score,
             baseline_score=baseline_score,

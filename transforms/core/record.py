@@ -93,6 +93,7 @@ class Attribution:
 
     Attributes:
         target: class index whose score was attributed.
+        rank: how many classes had a higher output; 0 for the top prediction.
         values: float32 `[height, width, 3]`, in units of the score.
         score: F(x).
         baseline_score: F(x'), averaged over the baselines.
@@ -105,6 +106,7 @@ class Attribution:
     """
 
     target: int
+    rank: int
     values: np.ndarray
     score: float
     baseline_score: float

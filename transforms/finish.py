@@ -1,0 +1,63 @@
+"""FinishRun: the results of all chunks → statistics, then the manifest.
+
+A stage, not the launcher's work, because a launcher that submits a job doesn't wait for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from transforms import storage, store
+from transforms.attribute import ChunkResult
+from transforms.core.statistics import ImportanceStatistics, Slice
+from transforms.summarize import SummarizeChunks
+
+
+@dataclass
+class FinishRun(beam.PTransform):
+    """Writes what belongs to the whole run; its presence tells that the run is complete.
+
+    Attributes:
+        output: the run directory.
+        provenance: what the run was made by.
+    """
+
+    output: str
+    provenance: store.Provenance
+
+    def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
+        """Takes the chunks' results; returns the URI of the manifest."""
+        statistics = (
+            results
+            | "Slices" >> beam.FlatMap(lambda result: result.statistics.items())
+            | "SummarizeChunks" >> SummarizeChunks()
+        )
+        chunks = results | "Chunks" >> beam.Map(lambda result: dataclasses.replace(result, statistics={}))
+        once = results.pipeline | "Once" >> beam.Create([self.output])
+        return once | "Write" >> beam.Map(self._write, beam.pvalue.AsList(statistics), beam.pvalue.AsList(chunks))
+
+    def _write(
+        self, output: str, statistics: list[tuple[Slice, ImportanceStatistics]], chunks: list[ChunkResult]
+    ) -> str:
+        parts = sorted((chunk.part for chunk in chunks), key=lambda part: part.chunk)
+        self._delete_strays(parts)
+        stored = store.write_statistics(output, dict(statistics), self.provenance)
+        created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        facts = {
+            "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
+            "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
+        }
+        store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts))
+        return storage.join(output, "manifest.json")
+
+    def _delete_strays(self, parts: list[store.PartSummary]) -> None:
+        """Deletes parts of chunks that are no longer planned, as when a resumed run has fewer shards."""
+        for table in ("attributions", "errors"):
+            kept = {f"part-{part.chunk}.parquet" for part in parts}
+            for name in storage.names(storage.join(self.output, table)):
+                if name.startswith("part-") and name not in kept:
+                    storage.delete(storage.join(self.output, table, name))

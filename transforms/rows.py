@@ -1,0 +1,57 @@
+"""An explanation → the rows that are stored, one for each target."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from transforms.core.decode import encode_thumbnail
+from transforms.core.importance import summarize_map
+from transforms.core.quantize import quantize, reduce_channels
+from transforms.core.record import Explanation, Row
+from transforms.core.settings import Settings
+
+
+def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]) -> list[Row]:
+    """Returns one row for each of the explanation's targets, by the columns of the attributions schema.
+
+    Args:
+        explanation: what the attributor made of an image.
+        settings: how maps are stored, and the cells of the importance grid.
+        names: the model's class names.
+    """
+    image, pixels, label = explanation.image, explanation.pixels, explanation.label
+    shared = {
+        "image_id": image.id,
+        "shard": image.shard,
+        "index": image.index,
+        "label": label,
+        "label_name": names[label] if label is not None else None if image.label is None else str(image.label),
+        "predictions": [dataclasses.asdict(prediction) for prediction in explanation.predictions],
+        "height": pixels.height,
+        "width": pixels.width,
+        "thumbnail": encode_thumbnail(pixels.array),
+        "fields": list(image.fields),
+    }
+    rows = []
+    for attribution in explanation.attributions:
+        importance = summarize_map(attribution.values, settings.grid)
+        stored = quantize(reduce_channels(attribution.values, settings.channels), settings.dtype)
+        rows.append(
+            shared
+            | {
+                "target": attribution.target,
+                "target_name": names[attribution.target],
+                "target_rank": attribution.rank,
+                "score": attribution.score,
+                "baseline_score": attribution.baseline_score,
+                "convergence_delta": attribution.convergence_delta,
+                "error_estimate": attribution.error_estimate,
+                "converged": attribution.converged,
+                "steps": attribution.steps,
+                "attribution": stored.values,
+                "scale": stored.scale,
+                "path": attribution.path,
+            }
+            | dataclasses.asdict(importance)
+        )
+    return rows
