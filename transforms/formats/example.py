@@ -1,7 +1,7 @@
 """tf.Example without TensorFlow: the same message, described here to the protobuf runtime.
 
-A pool of its own keeps it apart from the one that TensorFlow registers when it is imported too.
-Source of the description: tensorflow/core/example/{example,feature}.proto.
+A descriptor pool of its own keeps it apart from the message that TensorFlow registers when it is
+imported too. Source of the description: tensorflow/core/example/{example,feature}.proto.
 """
 
 from __future__ import annotations
@@ -10,16 +10,40 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import descriptor_pool, message, message_factory, text_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from transforms.formats.shard import RecordError
 
-_Field = descriptor_pb2.FieldDescriptorProto
-_KINDS = {
-    "BytesList": ("bytes_list", _Field.TYPE_BYTES),
-    "FloatList": ("float_list", _Field.TYPE_FLOAT),
-    "Int64List": ("int64_list", _Field.TYPE_INT64),
+_DESCRIPTION = """
+name: "ig_audit/example.proto"  package: "tensorflow"  syntax: "proto3"
+message_type { name: "BytesList" field { name: "value" number: 1 type: TYPE_BYTES label: LABEL_REPEATED } }
+message_type { name: "FloatList" field { name: "value" number: 1 type: TYPE_FLOAT label: LABEL_REPEATED } }
+message_type { name: "Int64List" field { name: "value" number: 1 type: TYPE_INT64 label: LABEL_REPEATED } }
+message_type {
+  name: "Feature"
+  oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type: TYPE_MESSAGE type_name: ".tensorflow.BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 type: TYPE_MESSAGE type_name: ".tensorflow.FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type: TYPE_MESSAGE type_name: ".tensorflow.Int64List" oneof_index: 0 }
 }
+message_type {
+  name: "Features"
+  nested_type {
+    name: "FeatureEntry"
+    options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
+    field { name: "value" number: 2 type: TYPE_MESSAGE type_name: ".tensorflow.Feature" label: LABEL_OPTIONAL }
+  }
+  field {
+    name: "feature" number: 1 type: TYPE_MESSAGE type_name: ".tensorflow.Features.FeatureEntry" label: LABEL_REPEATED
+  }
+}
+message_type {
+  name: "Example"
+  field { name: "features" number: 1 type: TYPE_MESSAGE type_name: ".tensorflow.Features" label: LABEL_OPTIONAL }
+}
+"""
 
 
 def parse_example(record: bytes) -> dict[str, Sequence[Any]]:
@@ -28,7 +52,7 @@ def parse_example(record: bytes) -> dict[str, Sequence[Any]]:
     Raises:
         RecordError: `record` is none.
     """
-    example = _example_class()()
+    example = example_class()()
     try:
         example.ParseFromString(record)
     except message.DecodeError as error:
@@ -42,26 +66,8 @@ def _values(feature: Any) -> Sequence[Any]:
 
 
 @functools.lru_cache(maxsize=1)
-def _example_class() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="ig_audit/example.proto", package="tensorflow", syntax="proto3")
-    feature = descriptor_pb2.DescriptorProto(name="Feature", oneof_decl=[{"name": "kind"}])
-    for number, (kind, (name, value_type)) in enumerate(_KINDS.items(), start=1):
-        values = _Field(name="value", number=1, type=value_type, label=_Field.LABEL_REPEATED)
-        file.message_type.add(name=kind, field=[values])
-        feature.field.append(_message_field(name, number, kind, oneof_index=0))
-    entry = descriptor_pb2.DescriptorProto(name="FeatureEntry", options={"map_entry": True})
-    entry.field.add(name="key", number=1, type=_Field.TYPE_STRING, label=_Field.LABEL_OPTIONAL)
-    entry.field.append(_message_field("value", 2, "Feature"))
-    repeated = _message_field("feature", 1, "Features.FeatureEntry", label=_Field.LABEL_REPEATED)
-    file.message_type.append(feature)
-    file.message_type.add(name="Features", field=[repeated], nested_type=[entry])
-    file.message_type.add(name="Example", field=[_message_field("features", 1, "Features")])
+def example_class() -> Any:
+    """Returns the message class, whose instances serialize to what `tf.train.Example` does."""
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.Add(text_format.Parse(_DESCRIPTION, FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
-
-
-def _message_field(name: str, number: int, kind: str, label: int = _Field.LABEL_OPTIONAL, **more: int) -> _Field:
-    return _Field(
-        name=name, number=number, type=_Field.TYPE_MESSAGE, type_name=f".tensorflow.{kind}", label=label, **more
-    )
