@@ -17,6 +17,7 @@ import io
 import warnings
 
 import numpy as np
+import PIL
 import PIL.Image
 
 from transforms.core.record import Pixels
@@ -66,7 +67,7 @@ def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_p
         array, full_scale = _read(data, max_pixels)
     except (DecodeError, MemoryError):
         raise
-    except PIL.Image.UnidentifiedImageError as error:
+    except PIL.UnidentifiedImageError as error:
         raise DecodeError(f"not an image of the formats {', '.join(FORMATS)}") from error
     except Exception as error:  # Pillow meets hostile bytes with exceptions of many kinds
         raise DecodeError(f"not decodable: {error or type(error).__name__}") from error
@@ -119,7 +120,7 @@ def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
 def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
     turn = None
     with contextlib.suppress(Exception):  # damaged EXIF data does not damage the picture
-        turn = _ORIENTATIONS.get(picture.getexif().get(_ORIENTATION_TAG))
+        turn = _ORIENTATIONS.get(picture.getexif().get(_ORIENTATION_TAG, 1))
     return picture if turn is None else picture.transpose(turn)
 
 
@@ -136,7 +137,7 @@ def _colours(picture: PIL.Image.Image) -> tuple[np.ndarray, int]:
 
 def _pad(array: np.ndarray, height: int, width: int) -> np.ndarray:
     """The whole image, centred on black; every rounding in float32, as in TensorFlow."""
-    extent, target = np.float32(array.shape[:2]), np.float32((height, width))
+    extent, target = np.array(array.shape[:2], np.float32), np.array((height, width), np.float32)
     scaled = extent / np.max(extent / target)
     rows, columns = np.maximum(1, np.floor(scaled)).astype(int)
     top, left = np.maximum(0, np.floor((target - scaled) / 2)).astype(int)

@@ -48,7 +48,8 @@ def members(stream: ShardStream, wanted: Callable[[str, int], bool]) -> Iterator
     Raises:
         ShardError: a header is damaged or the archive is cut.
     """
-    offset, extended = stream.tell(), {}
+    offset = stream.tell()
+    extended: dict[str, str] = {}
     while True:
         block = stream.read(_BLOCK)
         if not block:

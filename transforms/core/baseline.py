@@ -1,0 +1,194 @@
+"""Baselines: the images that a path starts from.
+
+    black, white, gray     one colour: 0, 1, 0.5
+    color:R,G,B            one colour, each channel in 0 … 255
+    mean                   the image's own mean colour
+    blur:SIGMA             the image blurred by a Gaussian of SIGMA pixels, mirrored at its edges
+    uniform:K              K images of noise, each value uniform in [0, 1]
+    gaussian:K             K copies of the image with normal noise of deviation 0.2, clipped to [0, 1]
+    image:URI              a picture
+
+For the choice see Sturmfels, Lundberg and Lee, "Visualizing the Impact of Feature Attribution
+Baselines" (Distill, 2020). Random baselines come from a counter-based generator whose key is a hash of
+the image's id, so that a retry on another machine draws the same ones, and the first of K + 1 are the K.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+GAUSSIAN_DEVIATION = 0.2
+MAX_COUNT = 256
+MAX_SIGMA = 1000.0
+
+_COLORS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "gray": (0.5, 0.5, 0.5)}
+_ALLOWED = "black, white, gray, mean, color:R,G,B, blur:SIGMA, uniform:K, gaussian:K, image:URI"
+_KERNEL_DEVIATIONS = 4.0
+
+_Draw = Callable[[np.ndarray, str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One baseline, or K random ones.
+
+    Attributes:
+        name: its canonical text, as in the module's table.
+        draw: image and image id → the baselines, broadcastable to `[count, height, width, 3]`.
+        count: K of the random ones, else 1.
+        constant: whether it is the same for every image.
+    """
+
+    name: str
+    draw: _Draw = field(compare=False, repr=False)
+    count: int = 1
+    constant: bool = False
+
+    def make(self, image: np.ndarray, image_id: str) -> np.ndarray:
+        """Returns the baselines of an image, float32 `[count, height, width, 3]` in [0, 1].
+
+        Args:
+            image: float32 `[height, width, 3]` in [0, 1].
+            image_id: what random baselines are seeded by.
+
+        Raises:
+            ValueError: an `image:` baseline has no pixels, or of another size than the image.
+        """
+        drawn = self.draw(image, image_id)
+        return np.ascontiguousarray(np.broadcast_to(drawn, (self.count, *image.shape)), np.float32)
+
+    def with_image(self, array: np.ndarray) -> Baseline:
+        """Returns an `image:` baseline that has its pixels, float32 `[height, width, 3]` in [0, 1].
+
+        Raises:
+            ValueError: this is another kind of baseline.
+        """
+        if not self.name.startswith("image:"):
+            raise ValueError(f"baseline: {self.name} takes no picture")
+        return replace(self, draw=functools.partial(_picture, self.name, array))
+
+
+def parse_baselines(text: str | Sequence[str]) -> tuple[Baseline, ...]:
+    """Returns the baselines that `text` names.
+
+    Args:
+        text: one or several, separated by white space; or a sequence of them.
+
+    Raises:
+        ValueError: one is unknown or malformed, one stands twice, or there is none.
+    """
+    items = text.split() if isinstance(text, str) else text
+    baselines = tuple(_parse(item.strip()) for item in items)
+    names = [baseline.name for baseline in baselines]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"baseline: {text!r} must name at least one, and none twice, of {_ALLOWED}")
+    return baselines
+
+
+def _parse(text: str) -> Baseline:
+    kind, colon, argument = text.partition(":")
+    if text in _COLORS:
+        return Baseline(text, functools.partial(_color, _COLORS[text]), constant=True)
+    if text == "mean":
+        return Baseline(text, _mean)
+    if not colon or kind not in _WITH_ARGUMENT:
+        raise ValueError(f"baseline: {text!r} is not one of {_ALLOWED}")
+    return _WITH_ARGUMENT[kind](argument)
+
+
+def _parse_color(argument: str) -> Baseline:
+    digits = re.fullmatch(r"(\d{1,3}),(\d{1,3}),(\d{1,3})", argument, re.ASCII)
+    rgb = [int(channel) for channel in digits.groups()] if digits else [256]
+    if max(rgb) > 255:
+        raise ValueError(f"baseline: 'color:{argument}' must be color:R,G,B with integers in 0 … 255")
+    name = "color:{},{},{}".format(*rgb)
+    return Baseline(name, functools.partial(_color, tuple(channel / 255 for channel in rgb)), constant=True)
+
+
+def _parse_blur(argument: str) -> Baseline:
+    try:
+        sigma = float(argument)
+    except ValueError:
+        sigma = 0.0
+    if not 0 < sigma <= MAX_SIGMA:
+        raise ValueError(
+            f"baseline: 'blur:{argument}' must be blur:SIGMA with SIGMA in pixels, 0 < SIGMA ≤ {MAX_SIGMA:g}"
+        )
+    return Baseline(f"blur:{sigma:g}", functools.partial(_blur, sigma))
+
+
+def _parse_random(kind: str, draw: Callable[..., np.ndarray], argument: str) -> Baseline:
+    count = int(argument) if re.fullmatch(r"\d{1,4}", argument, re.ASCII) else 0
+    if not 1 <= count <= MAX_COUNT:
+        raise ValueError(f"baseline: '{kind}:{argument}' must be {kind}:K with an integer K in 1 … {MAX_COUNT}")
+    return Baseline(f"{kind}:{count}", functools.partial(draw, count), count)
+
+
+def _parse_image(argument: str) -> Baseline:
+    if not argument:
+        raise ValueError("baseline: 'image:' must be image:URI with the URI of a picture")
+    name = f"image:{argument}"
+    return Baseline(name, functools.partial(_picture, name, None), constant=True)
+
+
+def _color(rgb: tuple[float, ...], image: np.ndarray, image_id: str) -> np.ndarray:
+    return np.array(rgb, np.float32)
+
+
+def _mean(image: np.ndarray, image_id: str) -> np.ndarray:
+    return image.mean(axis=(0, 1), dtype=np.float64)
+
+
+def _blur(sigma: float, image: np.ndarray, image_id: str) -> np.ndarray:
+    height, width, _ = image.shape
+    rows, columns = _blur_matrix(height, sigma), _blur_matrix(width, sigma)
+    return np.clip(np.einsum("ih,hwc,jw->ijc", rows, image, columns, optimize=True), 0, 1)
+
+
+@functools.lru_cache(maxsize=8)
+def _blur_matrix(length: int, sigma: float) -> np.ndarray:
+    """Returns the Gaussian filter of a line of pixels as a matrix, float64 `[length, length]`; its rows sum to 1."""
+    radius = int(_KERNEL_DEVIATIONS * sigma + 0.5)
+    offsets = np.arange(-radius, radius + 1)
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    source = (np.arange(length)[:, None] + offsets) % (2 * length)
+    mirrored = np.minimum(source, 2 * length - 1 - source)
+    matrix = np.zeros((length, length))
+    np.add.at(matrix, (np.arange(length)[:, None], mirrored), kernel / kernel.sum())
+    return matrix
+
+
+def _uniform(count: int, image: np.ndarray, image_id: str) -> np.ndarray:
+    return _generator("uniform", image_id).random((count, *image.shape), np.float32)
+
+
+def _gaussian(count: int, image: np.ndarray, image_id: str) -> np.ndarray:
+    noise = _generator("gaussian", image_id).standard_normal((count, *image.shape), np.float32)
+    return np.clip(image + np.float32(GAUSSIAN_DEVIATION) * noise, 0, 1)
+
+
+def _generator(kind: str, image_id: str) -> np.random.Generator:
+    key = hashlib.blake2b(f"{kind}\0{image_id}".encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+
+
+def _picture(name: str, array: np.ndarray | None, image: np.ndarray, image_id: str) -> np.ndarray:
+    if array is None or array.shape != image.shape:
+        held = "no pixels" if array is None else f"pixels of shape {array.shape}"
+        raise ValueError(f"baseline: {name} has {held}, the image {image.shape}")
+    return array
+
+
+_WITH_ARGUMENT: dict[str, Callable[[str], Baseline]] = {
+    "color": _parse_color,
+    "blur": _parse_blur,
+    "uniform": functools.partial(_parse_random, "uniform", _uniform),
+    "gaussian": functools.partial(_parse_random, "gaussian", _gaussian),
+    "image": _parse_image,
+}
