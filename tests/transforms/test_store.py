@@ -1,0 +1,266 @@
+"""What a run directory holds reads back as it was written: atomic, deterministic, open to other tools."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from tests.stored_run import (
+    CHUNKS,
+    PROVENANCE,
+    SHAPE,
+    make_failure,
+    make_rows,
+    make_values,
+    write_chunk,
+    write_run,
+)
+from transforms import store
+from transforms.core.quantize import reduce_channels, restore
+from transforms.core.record import Chunk
+from transforms.core.settings import Settings
+from transforms.core.statistics import Slice, merge_slices, summarize_rows
+from transforms.store import parts
+
+CHUNK, LAST = CHUNKS[0], CHUNKS[-1]
+
+
+@pytest.fixture
+def run(tmp_path) -> str:
+    return str(tmp_path / "run")
+
+
+def files_below(folder: str) -> list[str]:
+    return sorted(
+        os.path.relpath(os.path.join(base, name), folder) for base, _, names in os.walk(folder) for name in names
+    )
+
+
+def part_path(run: str, chunk: Chunk = CHUNK, table: str = "attributions") -> str:
+    return os.path.join(run, parts.part_name(table, chunk.id))
+
+
+@pytest.mark.parametrize("channels", ["all", "sum"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0), ("float16", 2.0**-11), ("int8", 0.02)])
+def test_rows_come_back(run, dtype, tolerance, channels):
+    settings = Settings(dtype=dtype, channels=channels)
+    write_chunk(run, CHUNK, settings, targets=2)
+    table = pq.read_table(part_path(run))
+    maps = table.column("attribution").combine_chunks().to_numpy_ndarray()
+    assert maps.dtype == dtype
+    assert len(table) == 8
+    expected = [row for position in range(4) for row in make_rows(CHUNK, position, settings, targets=2)]
+    for position, (stored, row) in enumerate(zip(table.drop_columns("attribution").to_pylist(), expected, strict=True)):
+        original = reduce_channels(make_values(CHUNK, position // 2, position % 2), channels)
+        np.testing.assert_allclose(
+            restore(maps[position], stored["scale"]), original, atol=tolerance * np.abs(original).max()
+        )
+        for name in (
+            "image_id",
+            "index",
+            "label",
+            "label_name",
+            "target",
+            "target_rank",
+            "steps",
+            "thumbnail",
+            "fields",
+        ):
+            assert stored[name] == row[name], name
+        assert stored["gini"] == row["gini"]
+        np.testing.assert_array_equal(np.reshape(stored["grid"], (8, 8)), row["grid"])
+        assert stored["path"][0] == {"alpha": 0.25, "score": np.float32(0.1), "slope": 1.5}
+        assert stored["predictions"][1]["probability"] == 0.25
+
+
+def test_errors_come_back_and_there_is_no_file_where_none_failed(run):
+    with_failure, without = write_chunk(run, LAST), write_chunk(run, CHUNK)
+    assert pq.read_table(part_path(run, LAST, "errors")).to_pylist() == [vars(make_failure(LAST, 2))]
+    assert (with_failure.images, with_failure.rows, with_failure.failures) == (3, 2, 1)
+    assert without.errors is None
+    assert not os.path.exists(part_path(run, CHUNK, "errors"))
+
+
+def test_a_chunk_in_which_every_image_failed_has_a_part_without_rows(run):
+    with store.write_part(run, CHUNK, PROVENANCE, Settings(), SHAPE) as part:
+        part.fail(make_failure(CHUNK, 0))
+    assert pq.read_metadata(part_path(run)).num_rows == 0
+    assert store.finished_part(run, CHUNK, "c0ffee") == part.summary
+    assert summarize_rows(store.read_rows(run, part.summary)) == {}
+
+
+def test_the_same_rows_make_the_same_bytes(tmp_path):
+    summaries = [write_chunk(str(tmp_path / name), LAST) for name in ("one", "two")]
+    assert summaries[0] == summaries[1]
+    for table in ("attributions", "errors"):
+        one, two = (Path(part_path(str(tmp_path / name), LAST, table)) for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_nothing_appears_when_writing_fails(run):
+    with pytest.raises(ZeroDivisionError), store.write_part(run, CHUNK, PROVENANCE, Settings(), SHAPE) as part:
+        part.add(make_rows(CHUNK, 0))
+        part.fail(make_failure(CHUNK, 1))
+        _ = 1 / 0
+    assert files_below(run) == []
+
+
+def test_the_part_appears_after_its_errors(run, monkeypatch):
+    seen = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (seen.append(target), replace(source, target)))
+    write_chunk(run, LAST)
+    assert seen == [part_path(run, LAST, "errors"), part_path(run, LAST)]
+
+
+def test_a_retry_leaves_no_errors_of_the_attempt_before(run):
+    write_chunk(run, LAST)
+    os.remove(part_path(run, LAST))
+    with store.write_part(run, LAST, PROVENANCE, Settings(), SHAPE) as part:
+        part.add(make_rows(LAST, 0))
+    assert not os.path.exists(part_path(run, LAST, "errors"))
+
+
+def test_rows_leave_memory_in_row_groups(run, monkeypatch):
+    monkeypatch.setattr(parts, "_ROW_GROUP_BYTES", 3 * 2 * int(np.prod(SHAPE)))
+    with store.write_part(run, CHUNK, PROVENANCE, Settings(), SHAPE) as part:
+        for position in range(7):
+            part.add(make_rows(CHUNK, position))
+    metadata = pq.read_metadata(part_path(run))
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 3, 1]
+
+
+def test_a_map_of_another_shape_is_refused(run):
+    rows = make_rows(CHUNK, 0)
+    rows[0]["attribution"] = rows[0]["attribution"].transpose(1, 0, 2)
+    with (
+        pytest.raises(ValueError, match=r"\(16, 12, 3\), where \(12, 16, 3\)"),
+        store.write_part(run, CHUNK, PROVENANCE, Settings(), SHAPE) as part,
+    ):
+        part.add(rows)
+
+
+def test_the_footer_tells_what_made_the_part(run):
+    write_chunk(run, LAST)
+    footer = store.read_footer(part_path(run, LAST))
+    assert footer.provenance == PROVENANCE
+    assert footer.chunk == LAST
+    assert (footer.images, footer.rows, footer.failures) == (3, 2, 1)
+    with pytest.raises(ValueError, match="not a part of a run"):
+        store.read_footer(part_path(run, LAST, "errors"))
+
+
+def test_a_finished_part_is_found_and_tells_the_same(run):
+    assert store.finished_part(run, LAST, "c0ffee") is None
+    summary = write_chunk(run, LAST)
+    assert store.finished_part(run, LAST, "c0ffee") == summary
+
+
+def test_a_part_of_another_config_or_chunk_is_not_finished(run):
+    write_chunk(run, LAST)
+    assert store.finished_part(run, LAST, "another") is None
+    assert store.finished_part(run, dataclasses.replace(LAST, count=2), "c0ffee") is None
+    os.rename(part_path(run, LAST), part_path(run, CHUNK))
+    assert store.finished_part(run, CHUNK, "c0ffee") is None
+
+
+@pytest.mark.parametrize("table", ["attributions", "errors"])
+def test_a_damaged_part_is_not_finished(run, table):
+    write_chunk(run, LAST)
+    path = Path(part_path(run, LAST, table))
+    content = path.read_bytes()
+    column = pq.read_metadata(path).row_group(0).column(0)
+    last = column.dictionary_page_offset + column.total_compressed_size - 1  # the last byte of the column's last page
+    damages = {
+        "empty": b"",
+        "cut": content[:-5],
+        "a flipped bit": content[:last] + bytes([content[last] ^ 1]) + content[last + 1 :],
+        "not Parquet": b"hello" * 100,
+    }
+    for damage, damaged in damages.items():
+        path.write_bytes(damaged)
+        assert store.finished_part(run, LAST, "c0ffee") is None, damage
+    path.unlink()
+    assert store.finished_part(run, LAST, "c0ffee") is None
+
+
+def test_statistics_come_back_to_the_bit_and_finish_as_stored(run):
+    manifest = write_run(run, targets=2)
+    statistics = store.read_statistics(run)
+    direct = merge_slices(summarize_rows(store.read_rows(run, part)) for part in reversed(manifest.parts))
+    assert statistics == direct
+    rows = pq.read_table(os.path.join(run, manifest.statistics.name)).to_pylist()
+    assert [(row["kind"], row["value"]) for row in rows] == sorted((key.kind, key.value) for key in direct)
+    assert rows[0]["count"] == statistics[Slice("all")].count == 20
+    for row in rows:
+        key = Slice(row.pop("kind"), row.pop("value"), row.pop("name"))
+        assert row == statistics[key].finish()
+
+
+def test_the_manifest_comes_back(run):
+    assert not store.holds_run(run)
+    manifest = write_run(run)
+    assert store.holds_run(run)
+    assert store.read_manifest(run) == manifest
+    assert (manifest.images, manifest.rows, manifest.failures) == (11, 10, 1)
+    content = json.loads(Path(run, "manifest.json").read_bytes())
+    assert (content["images"], content["rows"], content["failures"]) == (11, 10, 1)
+    assert content["config"] == {"baseline": "black", "grid": 8}
+    assert [part["attributions"]["name"] for part in content["parts"]] == [
+        parts.part_name("attributions", c.id) for c in CHUNKS
+    ]
+
+
+def test_an_unfinished_run_is_held_but_has_no_manifest(run):
+    write_chunk(run, CHUNK)
+    assert store.holds_run(run)
+    with pytest.raises(FileNotFoundError):
+        store.read_manifest(run)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 99}'])
+def test_what_is_no_manifest_is_refused(run, content):
+    os.makedirs(run)
+    Path(run, "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match=r"manifest\.json: not a manifest"):
+        store.read_manifest(run)
+
+
+def test_first_rows_stop_when_there_are_enough(run):
+    manifest = write_run(run)
+    rows = store.first_rows(run, manifest.parts, ("image_id", "steps"), 6)
+    assert [row["image_id"] for row in rows] == [f"a.tfrecord#{index}" for index in range(6)]
+    assert rows[5] == {"image_id": "a.tfrecord#5", "steps": 41}
+    assert len(store.first_rows(run, manifest.parts, ("image_id",), 99)) == 10
+
+
+def test_pandas_reads_attributions_and_statistics(run):
+    manifest = write_run(run)
+    frame = pd.read_parquet(part_path(run))
+    assert frame.attribution[0].shape == (int(np.prod(SHAPE)),)
+    assert frame.grid[0].sum() == pytest.approx(1, abs=1e-6)  # 64 roundings to float32 of about 1/64
+    frame = pd.read_parquet(os.path.join(run, manifest.statistics.name))
+    assert frame["mean_steps"][0] == np.mean([40, 41, 42, 43] * 2 + [40, 41])
+
+
+def test_duckdb_reads_attributions_and_statistics(run):
+    duckdb = pytest.importorskip("duckdb")
+    write_run(run)
+    query = f"select count(*), avg(score), max(len(attribution)), max(grid[1]) from '{run}/attributions/*.parquet'"
+    assert duckdb.sql(query).fetchall()[0][:3] == (10, 0.5, np.prod(SHAPE))
+    query = f"select count, p50_steps, mean_grid[1] from '{run}/statistics/statistics.parquet' where kind = 'all'"
+    assert duckdb.sql(query).fetchall()[0][:2] == (10, pytest.approx(41, rel=2.0**-6))  # a bucket
+
+
+def test_the_store_loads_neither_beam_nor_tensorflow():
+    code = "import sys, transforms.store; print(sorted({'apache_beam', 'tensorflow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

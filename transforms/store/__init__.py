@@ -1,0 +1,38 @@
+"""The run directory: what is stored, where, and how it is read back.
+
+In reading order: `schema` (columns and file metadata), `files` (whole files with their digests), `parts` (one
+atomic pair of files per chunk), `tables` (the statistics), `manifest` (written last). Imports neither Beam nor
+TensorFlow.
+"""
+
+from transforms.store.files import StoredFile
+from transforms.store.manifest import Manifest, holds_run, read_manifest, write_manifest
+from transforms.store.parts import (
+    PartSummary,
+    PartWriter,
+    finished_part,
+    first_rows,
+    read_footer,
+    read_rows,
+    write_part,
+)
+from transforms.store.schema import Provenance
+from transforms.store.tables import read_statistics, write_statistics
+
+__all__ = [
+    "Manifest",
+    "PartSummary",
+    "PartWriter",
+    "Provenance",
+    "StoredFile",
+    "finished_part",
+    "first_rows",
+    "holds_run",
+    "read_footer",
+    "read_manifest",
+    "read_rows",
+    "read_statistics",
+    "write_manifest",
+    "write_part",
+    "write_statistics",
+]

@@ -1,0 +1,102 @@
+"""`manifest.json`: written last, so its presence means that the run is complete."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from transforms import storage
+from transforms.store.files import StoredFile
+from transforms.store.parts import ATTRIBUTIONS, PartSummary
+from transforms.store.schema import Provenance
+
+MANIFEST = "manifest.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a complete run consists of.
+
+    Attributes:
+        created: when it was written, ISO 8601 in UTC.
+        provenance: what the run was made by.
+        statistics: the statistics file.
+        parts: what each chunk wrote, sorted by chunk.
+        facts: what else is worth knowing, JSON values only (speed, which compiler passes applied).
+    """
+
+    created: str
+    provenance: Provenance
+    statistics: StoredFile
+    parts: tuple[PartSummary, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """Number of images read, attributed or failed."""
+        return sum(part.images for part in self.parts)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in attributions."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def failures(self) -> int:
+        """Number of rows in errors."""
+        return sum(part.failures for part in self.parts)
+
+
+def write_manifest(run_uri: str, manifest: Manifest) -> None:
+    """Writes `manifest` into the run directory."""
+    provenance = dataclasses.asdict(manifest.provenance)
+    provenance["baseline_images"] = [base64.b64encode(data).decode("ascii") for data in provenance["baseline_images"]]
+    content = {
+        "version": VERSION,
+        "created": manifest.created,
+        "images": manifest.images,
+        "rows": manifest.rows,
+        "failures": manifest.failures,
+        **provenance,
+        "facts": manifest.facts,
+        "statistics": dataclasses.asdict(manifest.statistics),
+        "parts": [dataclasses.asdict(part) for part in manifest.parts],
+    }
+    storage.write_bytes(storage.join(run_uri, MANIFEST), json.dumps(content, indent=1).encode())
+
+
+def read_manifest(run_uri: str) -> Manifest:
+    """Returns the manifest of a complete run.
+
+    Raises:
+        FileNotFoundError: there is none: the run is unfinished, or `run_uri` isn't a run directory.
+        ValueError: it isn't a manifest of this version.
+    """
+    uri = storage.join(run_uri, MANIFEST)
+    try:
+        content = json.loads(storage.read_bytes(uri))
+        if content["version"] != VERSION:
+            raise ValueError(f"version {content['version']}, where {VERSION} is known")
+        fields = {name.name: content[name.name] for name in dataclasses.fields(Provenance)}
+        fields["baseline_images"] = tuple(map(base64.b64decode, fields["baseline_images"]))
+        return Manifest(
+            created=content["created"],
+            provenance=Provenance(**fields),
+            statistics=StoredFile(**content["statistics"]),
+            parts=tuple(PartSummary.from_json(part) for part in content["parts"]),
+            facts=content["facts"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{uri}: not a manifest ({error!r})") from error
+
+
+def holds_run(run_uri: str) -> bool:
+    """Returns whether a run has begun to write into `run_uri`."""
+    return storage.size(storage.join(run_uri, MANIFEST)) is not None or bool(
+        storage.names(storage.join(run_uri, ATTRIBUTIONS))
+    )

@@ -1,0 +1,237 @@
+"""One atomic pair of files per chunk: `errors/part-<chunk id>.parquet` first, then `attributions/…`.
+
+The presence of the attributions part means that the chunk is finished; an errors part exists only where an
+image failed. A retry writes the same rows to the same names, so nothing is lost or doubled, whichever worker
+dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from transforms import storage
+from transforms.core.record import Chunk, Failure, Row
+from transforms.core.settings import Settings
+from transforms.core.statistics import Columns
+from transforms.store import schema
+from transforms.store.files import (
+    ParquetFileWriter,
+    StoredFile,
+    describe_file,
+    iter_tables,
+    open_parquet,
+    read_metadata,
+    write_parquet,
+)
+from transforms.store.schema import KEY, Provenance
+
+ATTRIBUTIONS = "attributions"
+ERRORS = "errors"
+
+_ROW_GROUP_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """What a finished chunk wrote.
+
+    Attributes:
+        chunk: the chunk's id.
+        attributions: the part with its rows.
+        errors: the part with its failures; None where no image failed.
+        images: number of images read, attributed or failed.
+        rows: number of rows; an image has one for each of its targets.
+        failures: number of rows in errors.
+    """
+
+    chunk: str
+    attributions: StoredFile
+    errors: StoredFile | None
+    images: int
+    rows: int
+    failures: int
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> PartSummary:
+        """Returns the summary that `dataclasses.asdict` turned into `content`."""
+        files = {name: content[name] and StoredFile(**content[name]) for name in (ATTRIBUTIONS, ERRORS)}
+        return cls(**{**content, **files})
+
+
+@dataclass(frozen=True)
+class PartFooter:
+    """What an attributions part says of itself, read without its rows; counts as in PartSummary."""
+
+    provenance: Provenance
+    chunk: Chunk
+    images: int
+    rows: int
+    failures: int
+
+
+class PartWriter:
+    """Takes what became of a chunk's images, in their order; see `write_part`.
+
+    Attributes:
+        summary: what was written, once the block of `write_part` has ended.
+    """
+
+    summary: PartSummary
+
+    def __init__(self, parquet: ParquetFileWriter, columns: pa.Schema, group_rows: int):
+        self._parquet = parquet
+        self._columns = columns
+        self._group_rows = group_rows
+        self._pending: list[Row] = []
+        self._attributed = 0
+        self.rows = 0
+        self.failures: list[Failure] = []
+
+    @property
+    def images(self) -> int:
+        """Number of images so far, attributed or failed."""
+        return self._attributed + len(self.failures)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Adds the rows of one image, one for each of its targets."""
+        self._pending.extend(rows)
+        self._attributed += 1
+        self.rows += len(rows)
+        if len(self._pending) >= self._group_rows:
+            self.flush()
+
+    def fail(self, failure: Failure) -> None:
+        """Adds an image that could not be attributed."""
+        self.failures.append(failure)
+
+    def flush(self) -> None:
+        """Writes the rows that are still in memory."""
+        if self._pending:
+            self._parquet.write(schema.rows_to_table(self._pending, self._columns))
+            self._pending = []
+
+
+@contextlib.contextmanager
+def write_part(
+    run_uri: str, chunk: Chunk, provenance: Provenance, settings: Settings, map_shape: tuple[int, int, int]
+) -> Iterator[PartWriter]:
+    """Opens the writer of a chunk's part; on an error in the block, no part appears.
+
+    Rows leave memory in row groups of about 16 MiB of maps.
+
+    Args:
+        run_uri: the run directory.
+        chunk: the chunk whose images are written.
+        provenance: what the part is made by.
+        settings: how maps are stored.
+        map_shape: (height, width, channels) of a map before channels are reduced.
+    """
+    columns = schema.attributions_schema(settings, map_shape)
+    metadata = provenance.to_metadata() | {KEY + "chunk": schema.to_json(dataclasses.asdict(chunk))}
+    storage_type = columns.field("attribution").type.storage_type
+    map_bytes = storage_type.list_size * storage_type.value_type.bit_width // 8
+    with write_parquet(run_uri, part_name(ATTRIBUTIONS, chunk.id), columns, metadata) as parquet:
+        writer = PartWriter(parquet, columns, max(1, _ROW_GROUP_BYTES // map_bytes))
+        yield writer
+        writer.flush()
+        counts = {"images": writer.images, "rows": writer.rows, "failures": len(writer.failures)}
+        parquet.add_metadata({KEY + name: str(count) for name, count in counts.items()})
+        errors = _write_errors(run_uri, chunk.id, writer.failures, metadata)
+    writer.summary = PartSummary(chunk.id, parquet.stored, errors, **counts)
+
+
+def read_footer(uri: str) -> PartFooter:
+    """Returns what the attributions part at `uri` says of itself.
+
+    Raises:
+        OSError: the file is missing or damaged.
+        ValueError: it isn't such a part.
+    """
+    with open_parquet(uri) as parquet:
+        metadata = read_metadata(parquet)
+    try:
+        chunk = json.loads(metadata[KEY + "chunk"])
+        counts = {name: int(metadata[KEY + name]) for name in ("images", "rows", "failures")}
+        return PartFooter(
+            Provenance.from_metadata(metadata), Chunk(**{**chunk, "members": tuple(chunk["members"])}), **counts
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{uri}: not a part of a run ({error!r})") from error
+
+
+def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary | None:
+    """Returns what `chunk` wrote in an earlier run of the same config, or None where it must be done (again).
+
+    A part that is damaged, or was made by another config or of another chunk, counts as unfinished.
+    """
+    name = part_name(ATTRIBUTIONS, chunk.id)
+    try:
+        footer = read_footer(storage.join(run_uri, name))
+        if footer.provenance.config_digest != config_digest or footer.chunk != chunk:
+            return None
+        attributions = _check_rows(run_uri, name, footer.rows)
+        errors = _check_rows(run_uri, part_name(ERRORS, chunk.id), footer.failures) if footer.failures else None
+    except (OSError, ValueError):
+        return None
+    return PartSummary(chunk.id, attributions, errors, footer.images, footer.rows, footer.failures)
+
+
+def read_rows(run_uri: str, part: PartSummary) -> Columns:
+    """Returns what `statistics.summarize_rows` takes, of all rows of a part.
+
+    Raises:
+        OSError: the part is missing or damaged.
+    """
+    with open_parquet(storage.join(run_uri, part.attributions.name)) as parquet:
+        return schema.statistic_columns(parquet.read(columns=list(schema.STATISTIC_COLUMNS)))
+
+
+def first_rows(run_uri: str, parts: Sequence[PartSummary], columns: Sequence[str], count: int) -> list[Row]:
+    """Returns the first `count` rows of `parts`, in their order, with only `columns`."""
+    rows: list[Row] = []
+    for part in parts:
+        if len(rows) >= count:
+            break
+        with open_parquet(storage.join(run_uri, part.attributions.name)) as parquet:
+            for batch in parquet.iter_batches(count - len(rows), columns=list(columns)):
+                rows += batch.to_pylist()
+                break
+    return rows
+
+
+def part_name(table: str, chunk_id: str) -> str:
+    """Returns a part's name relative to the run directory."""
+    return f"{table}/part-{chunk_id}.parquet"
+
+
+def _write_errors(
+    run_uri: str, chunk_id: str, failures: Sequence[Failure], metadata: Mapping[str, str]
+) -> StoredFile | None:
+    name = part_name(ERRORS, chunk_id)
+    if not failures:
+        storage.delete(storage.join(run_uri, name))  # an earlier attempt may have left one
+        return None
+    with write_parquet(run_uri, name, schema.ERRORS, metadata) as parquet:
+        parquet.write(schema.failures_to_table(failures))
+    return parquet.stored
+
+
+def _check_rows(run_uri: str, name: str, rows: int) -> StoredFile:
+    """Returns the description of a file whose every page can be read.
+
+    Raises:
+        OSError: it is missing or damaged.
+        ValueError: it hasn't `rows` rows.
+    """
+    with open_parquet(storage.join(run_uri, name)) as parquet:
+        found = sum(len(table) for table in iter_tables(parquet))
+    if found != rows:
+        raise ValueError(f"{name}: {found} rows, where {rows} were written")
+    return describe_file(run_uri, name)

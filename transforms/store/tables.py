@@ -1,0 +1,57 @@
+"""`statistics/statistics.parquet`: one row per slice, sorted; the same statistics make the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from transforms import storage
+from transforms.core.statistics import QUANTILES, SCALARS, VECTORS, ImportanceStatistics, Slice
+from transforms.store.files import StoredFile, open_parquet, write_parquet
+from transforms.store.schema import Provenance
+
+STATISTICS = "statistics/statistics.parquet"
+
+
+def statistics_schema() -> pa.Schema:
+    """Returns the columns of statistics; lists over grid cells are row by row."""
+    bucket = pa.struct([("low", pa.float64()), ("high", pa.float64()), ("count", pa.int64())])
+    columns = [("kind", pa.string()), ("value", pa.string()), ("name", pa.string())]
+    columns += [("count", pa.int64()), ("converged", pa.int64())]
+    columns += [(f"{prefix}_{name}", pa.list_(pa.float64())) for name in VECTORS for prefix in ("mean", "std")]
+    for name in SCALARS:
+        columns.append((f"count_{name}", pa.int64()))
+        columns += [(f"{prefix}_{name}", pa.float64()) for prefix in ("mean", "std", "min", "max", *QUANTILES)]
+        columns.append((f"histogram_{name}", pa.list_(bucket)))
+    return pa.schema([*columns, ("state", pa.string())])
+
+
+def statistics_table(statistics: Mapping[Slice, ImportanceStatistics]) -> pa.Table:
+    """Returns `statistics` as they are stored."""
+    rows = [vars(key) | value.finish() for key, value in sorted(statistics.items(), key=lambda item: item[0])]
+    return pa.Table.from_pylist(rows, schema=statistics_schema())
+
+
+def write_statistics(
+    run_uri: str, statistics: Mapping[Slice, ImportanceStatistics], provenance: Provenance
+) -> StoredFile:
+    """Writes the statistics of a run; returns the file."""
+    table = statistics_table(statistics)
+    with write_parquet(run_uri, STATISTICS, table.schema, provenance.to_metadata()) as parquet:
+        parquet.write(table)
+    return parquet.stored
+
+
+def read_statistics(run_uri: str) -> dict[Slice, ImportanceStatistics]:
+    """Returns the statistics of a run by slice, to be merged or compared.
+
+    Raises:
+        OSError: the file is missing or damaged.
+        ValueError: it isn't such a file.
+    """
+    with open_parquet(storage.join(run_uri, STATISTICS)) as parquet:
+        rows = parquet.read(columns=["kind", "value", "name", "state"]).to_pylist()
+    return {
+        Slice(row["kind"], row["value"], row["name"]): ImportanceStatistics.from_state(row["state"]) for row in rows
+    }
