@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.random_rows import make_rows
 from transforms.core import exact
 from transforms.core.exact import Distribution, Groups, Moments, bucket_edge
 from transforms.core.statistics import (
@@ -28,30 +29,6 @@ from transforms.core.statistics import (
 )
 
 ROUNDED = 2.0**-45  # half a unit of the fixed point
-
-
-def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> dict:
-    rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.ones(grid * grid) * 0.3, size=count).astype(np.float32)
-    rows = {
-        "grid": shares,
-        "signed_grid": (shares * rng.uniform(-1, 1, size=shares.shape)).astype(np.float32),
-        "channel_share": rng.dirichlet(np.ones(3), size=count).astype(np.float32),
-        "baseline_score": rng.uniform(0, 0.01, size=count).astype(np.float32),
-        "converged": rng.random(count) < 0.9,
-    }
-    rows |= {name: rng.normal(0, 10 ** rng.uniform(-6, 3), size=count).astype(np.float32) for name in STORED_SCALARS}
-    rows["steps"] = rng.integers(24, 512, size=count)
-    predicted = rng.integers(0, classes, size=count).tolist()
-    labels = [int(label) if label < classes else None for label in rng.integers(0, classes + 1, size=count)]
-    return rows | {
-        "label": labels,
-        "label_name": [None if label is None else f"class {label}" for label in labels],
-        "predicted": predicted,
-        "target": predicted,
-        "target_name": [f"class {target}" for target in predicted],
-        "target_rank": [0] * count,
-    }
 
 
 def take(rows: dict, positions) -> dict:
