@@ -120,7 +120,8 @@ def _parse_blur(argument: str) -> Baseline:
         raise ValueError(
             f"baseline: 'blur:{argument}' must be blur:SIGMA with SIGMA in pixels, 0 < SIGMA ≤ {MAX_SIGMA:g}"
         )
-    return Baseline(f"blur:{sigma:g}", functools.partial(_blur, sigma))
+    name = "blur:" + np.format_float_positional(sigma, trim="-")
+    return Baseline(name, functools.partial(_blur, sigma))
 
 
 def _parse_random(kind: str, draw: Callable[..., np.ndarray], argument: str) -> Baseline:

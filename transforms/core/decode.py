@@ -68,7 +68,7 @@ def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_p
     except (DecodeError, MemoryError):
         raise
     except PIL.UnidentifiedImageError as error:
-        raise DecodeError(f"not an image of the formats {', '.join(FORMATS)}") from error
+        raise DecodeError(f"not an image of the formats {', '.join(FORMATS)}, or one without pixels") from error
     except Exception as error:  # Pillow meets hostile bytes with exceptions of many kinds
         raise DecodeError(f"not decodable: {error or type(error).__name__}") from error
     height, width = array.shape[:2]
@@ -111,10 +111,7 @@ def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
         if picture.width * picture.height > max_pixels:
             raise DecodeError(f"{picture.width} x {picture.height} is more than the {max_pixels} pixels allowed")
         picture.load()
-        array, full_scale = _colours(_upright(picture))
-    if 0 in array.shape:
-        raise DecodeError("empty: no pixels")
-    return array, full_scale
+        return _colours(_upright(picture))
 
 
 def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
