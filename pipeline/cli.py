@@ -7,6 +7,7 @@ than `max_error_rate`. Each command imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -84,6 +85,7 @@ def _command(
 def _run(options: argparse.Namespace, rest: list[str]) -> int:
     flags = {name: value for name, value in vars(options).items() if name != "command"}
     audit = config.load(flags)
+    logging.getLogger().setLevel(logging.ERROR)  # before Beam is imported, which warns of extras that are not installed
     from pipeline.launch import prepare
 
     job = prepare(audit)

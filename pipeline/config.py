@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 
 from transforms import __version__
-from transforms.core.settings import Settings, option, problems_of
-from transforms.formats.options import ReadOptions
+from transforms.core.option import option, problems_of
+from transforms.core.settings import Settings
+from transforms.formats import ReadOptions
 
 
 class ConfigError(ValueError):
@@ -58,15 +59,16 @@ class AuditConfig(Settings, ReadOptions):
         return _part(ReadOptions, self)
 
     def shaping(self) -> dict[str, Any]:
-        """Returns the options that decide what a row holds: what the stored config and its digest are made of."""
+        """Returns the options that decide what a row holds, as JSON values: what the stored config is made of."""
         parts = (*dataclasses.fields(Settings), *dataclasses.fields(ReadOptions))
-        return {field.name: getattr(self, field.name) for field in sorted(parts, key=lambda field: field.name)}
+        values = {field.name: getattr(self, field.name) for field in sorted(parts, key=lambda field: field.name)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def digest(shaping: dict[str, Any], **digests: Any) -> str:
     """Returns the config digest: sha256 hex of the shaping options, the version and further `digests`."""
     content = {"options": shaping, "version": __version__, **digests}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

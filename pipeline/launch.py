@@ -52,16 +52,8 @@ def prepare(config: AuditConfig) -> Job:
         raise ConfigError(f"input: {error}") from error
     names = _class_names(config.class_names)
     pictures = _baseline_images(config)
-    _check_free(config)
-    spec = AttributorSpec(
-        model=config.model,
-        settings=config.settings(),
-        names=names,
-        batch_size=0 if config.batch_size == "auto" else int(config.batch_size),
-        baseline_images=pictures,
-    )
-    model_digest = _check_model(spec)
     shaping = config.shaping()
+    model_digest = worker.model_digest_of(config.model)
     provenance = store.Provenance(
         config=shaping,
         config_digest=digest(shaping, model=model_digest, names=names, pictures=[_sha256(data) for data in pictures]),
@@ -70,7 +62,17 @@ def prepare(config: AuditConfig) -> Job:
         versions=_versions(),
         baseline_images=pictures,
     )
-    return Job(config, shards, AttributorSpec(**{**vars(spec), "model_digest": model_digest}), provenance)
+    spec = AttributorSpec(
+        model=config.model,
+        settings=config.settings(),
+        names=names,
+        batch_size=0 if config.batch_size == "auto" else int(config.batch_size),
+        baseline_images=pictures,
+        model_digest=model_digest,
+    )
+    if not _goes_on(config, provenance):
+        _check_model(spec)
+    return Job(config, shards, spec, provenance)
 
 
 def _class_names(uri: str) -> tuple[str, ...]:
@@ -105,24 +107,39 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check_free(config: AuditConfig) -> None:
-    """Refuses an output directory that holds a run, unless this is the same run going on."""
-    if not config.resume and store.holds_run(config.output):
+def _goes_on(config: AuditConfig, provenance: store.Provenance) -> bool:
+    """Returns whether the output directory holds the beginning of this very run, and `resume` is given.
+
+    Raises:
+        ConfigError: it holds a run, but resuming was not asked for, or the run is another.
+    """
+    if not store.holds_run(config.output):
+        return False
+    if not config.resume:
         raise ConfigError(f"output: {config.output} holds a run; give --resume to go on with it, or another directory")
+    earlier = store.any_provenance(config.output)
+    if earlier is None:
+        return False
+    if earlier.config_digest != provenance.config_digest:
+        raise ConfigError(f"resume: {config.output} holds a run of other options ({_differences(earlier, provenance)})")
+    return True
 
 
-def _check_model(spec: AttributorSpec) -> str:
-    """Returns the digest of the model, once it is loaded and found to fit the options."""
-    if not spec.model.startswith(("https://", "http://")) and not (
-        storage.is_folder(spec.model) or storage.size(spec.model) is not None
-    ):
-        raise ConfigError(f"model: {spec.model}: no such file or folder")
+def _differences(one: store.Provenance, other: store.Provenance) -> str:
+    """Returns the names of the options in which two runs differ, or what else does."""
+    names = sorted(name for name in {*one.config, *other.config} if one.config.get(name) != other.config.get(name))
+    if one.model_digest != other.model_digest:
+        names.append("the model's files")
+    return ", ".join(names) or "class names, baseline image or version of ig-audit"
+
+
+def _check_model(spec: AttributorSpec) -> None:
+    """Loads the model in the launcher, so that one that doesn't fit the options fails before the work."""
     try:
         classifier = worker.classifier(spec)
         Targets.parse(spec.settings.targets).check(classifier.classes)
-    except (ValueError, OSError) as error:
-        raise ConfigError(str(error)) from error
-    return classifier.digest
+    except OSError as error:
+        raise ConfigError(f"model: {spec.model}: {error}") from error
 
 
 def _versions() -> dict[str, str]:

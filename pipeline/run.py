@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import tempfile
 import threading
@@ -37,7 +36,6 @@ def run(job: Job, beam_arguments: list[str]) -> int:
         ConfigError: a flag that neither this job nor Beam knows.
         RuntimeError: the job failed.
     """
-    logging.getLogger().setLevel(logging.ERROR)
     options = _beam_options(beam_arguments)
     local = options.view_as(StandardOptions).runner == _LOCAL
     start = time.monotonic()
@@ -93,7 +91,7 @@ def _meter(local: bool) -> Iterator[Meter]:
 def _show(meter: Meter, done: threading.Event) -> None:
     """Shows progress: a bar on a terminal, a line now and then elsewhere."""
     terminal = sys.stderr.isatty()
-    start, told = time.monotonic(), 0.0
+    start, told = time.monotonic(), -_LINE_SECONDS
     with tqdm(total=0, unit="image", disable=not terminal, dynamic_ncols=True, smoothing=0.1) as bar:
         while True:
             last = done.wait(0.5 if terminal else 1.0)
@@ -101,11 +99,14 @@ def _show(meter: Meter, done: threading.Event) -> None:
             count = progress.attributed + progress.failed + progress.resumed
             bar.total = progress.planned
             bar.update(count - bar.n)
+            done_here = progress.attributed + progress.failed
+            if not done_here:
+                start = time.monotonic()  # loading the model says nothing about the rate
             seconds = time.monotonic() - start
-            if not terminal and count and (last or seconds - told >= _LINE_SECONDS):
+            if not terminal and done_here and (last or seconds - told >= _LINE_SECONDS):
                 told = seconds
-                rate = (progress.attributed + progress.failed) / seconds
-                left = (progress.planned - count) / rate if rate else 0.0
+                rate = done_here / max(seconds, 1e-9)
+                left = (progress.planned - count) / rate
                 print(f"{count} of {progress.planned} images, {rate:.2f}/s, {left:.0f} s left", file=sys.stderr)
             if last:
                 return
@@ -115,7 +116,7 @@ def _table(output: str, manifest: store.Manifest) -> str:
     """Returns the first few rows as text."""
     columns = ("image_id", "target_name", "score", "convergence_delta", "error_estimate", "steps")
     lines = [f"{'picture':32} {'attributed class':28} {'score':>8} {'delta':>9} {'error':>6} {'steps':>5}"]
-    for row in store.first_rows(output, manifest, columns, _TABLE_ROWS):
+    for row in store.first_rows(output, manifest.parts, columns, _TABLE_ROWS):
         lines.append(
             f"{_fit(row['image_id'], 32)} {_fit(row['target_name'], 28)} {row['score']:8.4f} "
             f"{row['convergence_delta']:+9.5f} {row['error_estimate']:6.3f} {row['steps']:5d}"

@@ -9,19 +9,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from transforms import formats, store
-from transforms.core.attributor import Attributor
 from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.settings import Settings
 from transforms.core.statistics import ImportanceStatistics, Slice, summarize_rows
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
 from transforms.rows import rows_of
-from transforms.worker import AttributorSpec, attributor
+from transforms.worker import AttributorSpec, Loaded, attributor
+
+if TYPE_CHECKING:
+    from transforms.core.attributor import Attributor
 
 NAMESPACE = "ig_audit"
 
@@ -100,12 +103,15 @@ class _Attributing(beam.DoFn):
 
     def __init__(self, spec: AttributorSpec) -> None:
         self._spec = spec
-        self._attributor: Attributor
+        self._loaded: Loaded | None = None
 
-    def setup(self) -> None:
-        loaded = attributor(self._spec)
-        self._attributor = loaded.attributor
-        self._loaded = loaded
+    def attributor(self) -> Attributor:
+        """Returns this process's attributor, loaded when it is first needed: not for chunks that are finished."""
+        if self._loaded is None:
+            self._loaded = attributor(self._spec)
+            Metrics.distribution(NAMESPACE, "load_model_latency_milli_secs").update(int(self._loaded.seconds * 1e3))
+            Metrics.distribution(NAMESPACE, "model_byte_size").update(self._loaded.attributor.classifier.size_bytes)
+        return self._loaded.attributor
 
     def start_bundle(self) -> None:
         counter, distribution = Metrics.counter, Metrics.distribution
@@ -116,13 +122,13 @@ class _Attributing(beam.DoFn):
         self._failed_batches = counter(NAMESPACE, "failed_batches_counter")
         self._batch_size = distribution(NAMESPACE, "inference_request_batch_size")
         self._latency = distribution(NAMESPACE, "inference_batch_latency_micro_secs")
-        distribution(NAMESPACE, "load_model_latency_milli_secs").update(int(self._loaded.load_seconds * 1e3))
-        distribution(NAMESPACE, "model_byte_size").update(self._loaded.model_bytes)
 
-    def explanations(self, images: Iterable[Image | Failure]) -> Iterator[Explanation | Failure]:
-        """Yields what the attributor makes of `images`, and counts it."""
+    def explanations(
+        self, attributor: Attributor, images: Iterable[Image | Failure]
+    ) -> Iterator[Explanation | Failure]:
+        """Yields what `attributor` makes of `images`, and counts it."""
         try:
-            for outcome in self._attributor.attribute(images, self._count_batch):
+            for outcome in attributor.attribute(images, self._count_batch):
                 if isinstance(outcome, Failure):
                     self._failures.inc()
                 else:
@@ -145,34 +151,35 @@ class _AttributeChunks(_Attributing):
         self._stage = stage
 
     def process(self, chunk: Chunk) -> Iterator[ChunkResult]:
-        stage, start, seconds = self._stage, time.monotonic(), 0.0
-        part = store.finished_part(stage.output, chunk, stage.provenance.config_digest)
-        if part is None:
-            part = self._attribute(chunk)
-            seconds = time.monotonic() - start
-        else:
-            stage.meter.add(resumed=part.images)
-        statistics = summarize_rows(store.read_rows(stage.output, part))
-        yield ChunkResult(part, statistics, self._passes(), seconds)
-
-    def _passes(self) -> tuple[tuple[str, str], ...]:
-        return tuple((report.name, "" if report.applied else report.reason) for report in self._attributor.step.report)
-
-    def _attribute(self, chunk: Chunk) -> store.PartSummary:
         stage = self._stage
-        settings = stage.spec.settings
-        shape = self._attributor.classifier.input_shape
-        with store.write_part(stage.output, chunk, stage.provenance, settings, shape) as part:
-            for outcome in self.explanations(formats.read(chunk, stage.options)):
+        part = store.finished_part(stage.output, chunk, stage.provenance.config_digest)
+        if part is not None:
+            stage.meter.add(resumed=part.images)
+            yield self._result(part, (), 0.0)
+            return
+        attributor, start = self.attributor(), time.monotonic()
+        part = self._attribute(chunk, attributor)
+        passes = tuple((report.name, "" if report.applied else report.reason) for report in attributor.step.report)
+        yield self._result(part, passes, time.monotonic() - start)
+
+    def _result(self, part: store.PartSummary, passes: tuple[tuple[str, str], ...], seconds: float) -> ChunkResult:
+        """Returns a part's result; its statistics come from the rows as they are stored."""
+        return ChunkResult(part, summarize_rows(store.read_rows(self._stage.output, part)), passes, seconds)
+
+    def _attribute(self, chunk: Chunk, attributor: Attributor) -> store.PartSummary:
+        stage = self._stage
+        settings, classifier = stage.spec.settings, attributor.classifier
+        with store.write_part(stage.output, chunk, stage.provenance, settings, classifier.input_shape) as part:
+            for outcome in self.explanations(attributor, formats.read(chunk, stage.options)):
                 if isinstance(outcome, Failure):
                     part.fail(outcome)
                     stage.meter.add(failed=1)
                 else:
-                    part.add(rows_of(outcome, settings, self._attributor.classifier.names))
+                    part.add(rows_of(outcome, settings, classifier.names))
                     stage.meter.add(attributed=1)
         return part.summary
 
 
 class _AttributeImages(_Attributing):
     def process(self, images: list[Image]) -> Iterator[Explanation | Failure]:
-        yield from self.explanations(images)
+        yield from self.explanations(self.attributor(), images)

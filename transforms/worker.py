@@ -12,11 +12,13 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyarrow import fs as pafs
 
 from transforms import storage
+from transforms.core import model_digest
 from transforms.core.decode import decode
 from transforms.core.settings import Settings
 
@@ -50,11 +52,10 @@ class AttributorSpec:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An attributor with what its loading cost."""
+    """An attributor, and the seconds it took to load and compile."""
 
     attributor: Attributor
-    load_seconds: float
-    model_bytes: int
+    seconds: float
 
 
 def attributor(spec: AttributorSpec) -> Loaded:
@@ -81,7 +82,7 @@ def _make(spec: AttributorSpec) -> Loaded:
     pictures = [decode(data, size, spec.settings.resize).array for data in spec.baseline_images]
     made = Attributor(classifier, spec.settings, spec.batch_size or DEFAULT_BATCH, pictures)
     made.warm_up()
-    return Loaded(made, time.monotonic() - start, classifier.size_bytes)
+    return Loaded(made, time.monotonic() - start)
 
 
 def classifier(spec: AttributorSpec) -> Classifier:
@@ -96,7 +97,7 @@ def classifier(spec: AttributorSpec) -> Classifier:
 
 @functools.lru_cache(maxsize=1)
 def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
-    quiet_tensorflow()
+    import_tensorflow()
     from transforms.core import classifier
 
     return classifier.load(
@@ -110,11 +111,34 @@ def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
     )
 
 
-def quiet_tensorflow() -> None:
-    """Keeps TensorFlow's start-up messages off the terminal; call before it is imported."""
+def model_digest_of(uri: str) -> str:
+    """Returns the digest of the model that `uri` names; TensorFlow is imported only for a TF-Hub handle.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    path = local_model(uri)
+    if path.startswith(("https://", "http://")):
+        import_tensorflow()
+        from transforms.core.model_file import resolve
+
+        path = resolve(path)
+    if not os.path.exists(path):
+        raise ValueError(f"model: {uri}: no such file or folder")
+    return model_digest.digest(Path(path))
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its start-up messages, some of which no setting silences."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with open(os.devnull, "wb") as nowhere:
+        errors = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(errors, 2)
+            os.close(errors)
 
 
 def local_model(uri: str) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from transforms.core import model_digest
 from transforms.core.model_file import ModelFile, open_model
 from transforms.core.passes.ending import ending
 from transforms.core.passes.freeze import freeze
@@ -49,6 +50,7 @@ class Classifier:
         input_shape: `(height, width, 3)` of one image.
         names: one name per class.
         digest: sha256 of the model's files.
+        size_bytes: size of these files.
         ending: `softmax`, `sigmoid`, or empty where the outputs are logits.
         outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable.
         score: `(outputs, int32 targets [batch])` → float32 `[batch]`; traceable.
@@ -59,6 +61,7 @@ class Classifier:
     input_shape: tuple[int, int, int]
     names: tuple[str, ...]
     digest: str
+    size_bytes: int
     ending: str
     outputs: Callable[[tf.Tensor], tf.Tensor]
     score: Score
@@ -120,7 +123,8 @@ def load(
     return Classifier(
         input_shape=(height, width, 3),
         names=_names(names, concrete.outputs[0].shape[1]),
-        digest=model.digest(),
+        digest=model_digest.digest(model.path),
+        size_bytes=model_digest.size(model.path),
         ending=last,
         outputs=outputs,
         score=_score(score, last),

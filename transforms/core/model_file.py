@@ -6,7 +6,6 @@ of images, with its input's shape and type, and the folder or file it came from.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +32,6 @@ class ModelFile:
     call: Callable[[tf.Tensor], Outputs]
     owner: object
 
-    def digest(self) -> str:
-        """Returns the sha256 over the sorted relative names and contents of the model's files."""
-        total = hashlib.sha256()
-        for name, file in sorted(_files(self.path)):
-            total.update(f"{name}\0{_checksum(file)}\n".encode())
-        return total.hexdigest()
-
 
 def open_model(uri: str, signature: str | None = None) -> ModelFile:
     """Opens a model.
@@ -53,7 +45,7 @@ def open_model(uri: str, signature: str | None = None) -> ModelFile:
         ValueError: the model can't be found, read or called with one batch of images.
     """
     _grow_gpu_memory()
-    path = Path(_resolve(uri))
+    path = Path(resolve(uri))
     if path.is_dir():
         return _open_saved_model(path, signature)
     if path.suffix == ".keras" and path.is_file():
@@ -150,19 +142,3 @@ def _named(outputs: Any) -> Outputs:
     if isinstance(outputs, Mapping):
         return outputs
     return {f"output_{index}": output for index, output in enumerate(tf.nest.flatten(outputs))}
-
-
-def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_file():
-        yield path.name, path
-    for file in path.rglob("*"):
-        if file.is_file():
-            yield file.relative_to(path).as_posix(), file
-
-
-def _checksum(file: Path) -> str:
-    checksum = hashlib.sha256()
-    with file.open("rb") as content:
-        while block := content.read(1 << 20):
-            checksum.update(block)
-    return checksum.hexdigest()

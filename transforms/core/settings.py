@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from transforms.core.baseline import parse_baselines
+from transforms.core.option import option, problems_of
 from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
 from transforms.core.target import Targets
-
-T = TypeVar("T")
 
 RESIZE = ("pad", "crop", "stretch")
 PIXELS = ("unit", "signed", "byte", "imagenet", "caffe")
@@ -19,24 +16,6 @@ RULES = ("adaptive", "midpoint", "trapezoid", "left", "right", "simpson", "gauss
 CHANNELS = ("all", "sum", "abs_sum", "mean", "max")
 DTYPES = ("float16", "float32", "int8")
 GRIDS = (8, 16, 32)
-
-
-def option(default: T, help: str, choices: tuple[Any, ...] | None = None, low: float | None = None) -> T:
-    """Returns a dataclass field that is also a command-line option: its help, choices and lower bound."""
-    metadata = {"help": help, "choices": choices, "low": low}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def problems_of(options: Any) -> list[str]:
-    """Returns what is wrong with single values of a dataclass made of `option` fields."""
-    found = []
-    for field in dataclasses.fields(options):
-        value, choices, low = getattr(options, field.name), field.metadata.get("choices"), field.metadata.get("low")
-        if choices is not None and value not in choices:
-            found.append(f"{field.name}: {value!r} is not one of {', '.join(map(str, choices))}")
-        elif low is not None and value is not None and not low <= value < float("inf"):
-            found.append(f"{field.name}: {value!r} is not a number of at least {low:g}")
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from transforms.core.option import option
 from transforms.core.record import Chunk, Failure
 
 FORMATS = ("tfrecord", "webdataset", "parquet", "files")
@@ -17,27 +18,16 @@ _INTEGER = re.compile(r"-?[0-9]{1,10}")
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How shards are read.
+    """How shards are read; `auto` tells a shard's format from its name and first bytes."""
 
-    Attributes:
-        format: one of `FORMATS`, or `auto`: told from each shard's name and first bytes.
-        chunk_images: the most images in one chunk.
-        image_feature: the feature of a tf.Example that holds the encoded image.
-        label_feature: the one that holds the label, an integer or a name.
-        image_column: the Parquet column of images, binary or `struct<bytes, path>`.
-        label_column: the Parquet column of labels, integers or names.
-        max_bytes: the longest encoded image (of a TFRecord: the longest record); longer ones are failures.
-        fields: names of further features, columns or JSON keys to carry along as text.
-    """
-
-    format: str = "auto"
-    chunk_images: int = 256
-    image_feature: str = "image/encoded"
-    label_feature: str = "image/class/label"
-    image_column: str = "image"
-    label_column: str = "label"
-    max_bytes: int = 64 << 20
-    fields: tuple[str, ...] = ()
+    input_format: str = option("auto", "format of the shards", ("auto", *FORMATS))
+    chunk_images: int = option(256, "images in a chunk, the unit of work, retry and resume", low=1)
+    image_feature: str = option("image/encoded", "feature of a tf.Example that holds the encoded image")
+    label_feature: str = option("image/class/label", "feature of a tf.Example that holds the label, an index or a name")
+    image_column: str = option("image", "Parquet column of images: binary, or struct<bytes, path>")
+    label_column: str = option("label", "Parquet column of labels: indices or names")
+    max_bytes: int = option(64 << 20, "an image encoded in more bytes (or a longer TFRecord) is an error row", low=1)
+    fields: tuple[str, ...] = option((), "further features, columns or JSON keys to carry into the rows as text")
 
 
 @dataclass(frozen=True, order=True)

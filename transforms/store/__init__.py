@@ -10,6 +10,7 @@ from transforms.store.manifest import Manifest, holds_run, read_manifest, write_
 from transforms.store.parts import (
     PartSummary,
     PartWriter,
+    any_provenance,
     finished_part,
     first_rows,
     read_footer,
@@ -25,6 +26,7 @@ __all__ = [
     "PartWriter",
     "Provenance",
     "StoredFile",
+    "any_provenance",
     "finished_part",
     "first_rows",
     "holds_run",

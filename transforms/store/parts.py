@@ -166,6 +166,14 @@ def read_footer(uri: str) -> PartFooter:
         raise ValueError(f"{uri}: not a part of a run ({error!r})") from error
 
 
+def any_provenance(run_uri: str) -> Provenance | None:
+    """Returns what the first readable part of a run was made by, or None where there is no such part."""
+    for name in storage.names(storage.join(run_uri, ATTRIBUTIONS)):
+        with contextlib.suppress(OSError, ValueError):
+            return read_footer(storage.join(run_uri, ATTRIBUTIONS, name)).provenance
+    return None
+
+
 def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary | None:
     """Returns what `chunk` wrote in an earlier run of the same config, or None where it must be done (again).
 

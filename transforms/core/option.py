@@ -1,0 +1,29 @@
+"""Options: dataclass fields that carry their own help, choices and bounds; each is declared once.
+
+The command line, the YAML file and the checks are all made from these declarations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def option(default: T, help: str, choices: tuple[Any, ...] | None = None, low: float | None = None) -> T:
+    """Returns a dataclass field that is also an option: its help, allowed values, and lower bound."""
+    metadata = {"help": help, "choices": choices, "low": low}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def problems_of(options: Any) -> list[str]:
+    """Returns what is wrong with single values of a dataclass of options, a line each."""
+    found = []
+    for field in dataclasses.fields(options):
+        value, choices, low = getattr(options, field.name), field.metadata.get("choices"), field.metadata.get("low")
+        if choices is not None and value not in choices:
+            found.append(f"{field.name}: {value!r} is not one of {', '.join(map(str, choices))}")
+        elif low is not None and value is not None and not low <= value < float("inf"):
+            found.append(f"{field.name}: {value!r} is not a number of at least {low:g}")
+    return found
