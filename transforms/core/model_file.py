@@ -53,13 +53,12 @@ def open_model(uri: str, signature: str | None = None) -> ModelFile:
     raise ValueError(f"model={uri!r}: not an https:// TF-Hub handle, a SavedModel folder or a .keras file")
 
 
-def _grow_gpu_memory() -> None:
-    for gpu in tf.config.list_physical_devices("GPU"):
-        if not tf.config.experimental.get_memory_growth(gpu):
-            tf.config.experimental.set_memory_growth(gpu, True)
+def resolve(uri: str) -> str:
+    """Returns the local path of a model: `uri` itself, or where TensorFlow Hub keeps its copy of a handle.
 
-
-def _resolve(uri: str) -> str:
+    Raises:
+        ValueError: TensorFlow Hub can't resolve the handle.
+    """
     if not uri.startswith(("https://", "http://")):
         return uri
     import tensorflow_hub as hub
@@ -68,6 +67,12 @@ def _resolve(uri: str) -> str:
         return hub.resolve(uri)
     except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and its own errors through
         raise ValueError(f"model={uri!r}: TensorFlow Hub could not resolve it: {error}") from error
+
+
+def _grow_gpu_memory() -> None:
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if not tf.config.experimental.get_memory_growth(gpu):
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _open_saved_model(path: Path, signature: str | None) -> ModelFile:
