@@ -149,6 +149,18 @@ def test_a_map_of_another_shape_is_refused(run):
         part.add(rows)
 
 
+def test_text_that_is_not_utf8_is_escaped(run):
+    rows = make_rows(CHUNK, 0)
+    rows[0] |= {"image_id": "a#\udcff", "label_name": "\ud800", "fields": [("camera", "\udc80")]}
+    failure = dataclasses.replace(make_failure(CHUNK, 1), message="no \udcff")
+    with store.write_part(run, CHUNK, PROVENANCE, Settings(), SHAPE) as part:
+        part.add(rows)
+        part.fail(failure)
+    (stored,) = pq.read_table(part_path(run), columns=["image_id", "label_name", "fields"]).to_pylist()
+    assert stored == {"image_id": "a#\\udcff", "label_name": "\\ud800", "fields": [("camera", "\\udc80")]}
+    assert pq.read_table(part_path(run, CHUNK, "errors")).column("message").to_pylist() == ["no \\udcff"]
+
+
 def test_the_footer_tells_what_made_the_part(run):
     write_chunk(run, LAST)
     footer = store.read_footer(part_path(run, LAST))

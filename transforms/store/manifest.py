@@ -78,6 +78,8 @@ def read_manifest(run_uri: str) -> Manifest:
         ValueError: it isn't a manifest of this version.
     """
     uri = storage.join(run_uri, MANIFEST)
+    if storage.size(uri) is None:
+        raise FileNotFoundError(f"{uri}: no manifest, so the run is unfinished or this is no run directory")
     try:
         content = json.loads(storage.read_bytes(uri))
         if content["version"] != VERSION:

@@ -146,6 +146,8 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
 def rows_to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     """Returns `rows` as a table; `path` may be float32 `[n, 3]`, and `fields` a dict or pairs.
 
+    What can't be written as UTF-8 (a lone surrogate, from an odd file name or JSON) is escaped with a backslash.
+
     Raises:
         KeyError: a row lacks a column.
         ValueError: an array's shape isn't the schema's.
@@ -156,7 +158,7 @@ def rows_to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
 
 def failures_to_table(failures: Iterable[Failure]) -> pa.Table:
     """Returns `failures` as a table, in their order."""
-    return pa.Table.from_pylist([vars(failure) for failure in failures], schema=ERRORS)
+    return rows_to_table([vars(failure) for failure in failures], ERRORS)
 
 
 def statistic_columns(table: pa.Table) -> Columns:
@@ -184,9 +186,15 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
         return _fixed_size(values, field.type, None)
     if field.name == "path":
         values = [_steps(path) for path in values]
-    elif field.name == "fields":
-        values = [list(dict(pairs).items()) for pairs in values]
+    elif pa.types.is_map(field.type):
+        values = [[(_text(key), _text(value)) for key, value in dict(pairs).items()] for pairs in values]
+    elif pa.types.is_string(field.type):
+        values = [None if value is None else _text(value) for value in values]
     return pa.array(values, field.type)
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _fixed_size(values: list[Any], kind: pa.DataType, shape: tuple[int, ...] | None) -> pa.Array:

@@ -1,0 +1,228 @@
+"""Is a run what its manifest says, and do its stored rows give its statistics to the bit?
+
+Reads rows by row groups, without images and maps, and needs neither the model nor the input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from transforms import storage, store
+from transforms.core.statistics import ImportanceStatistics, Slice, merge_slices, summarize_rows
+from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
+from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary
+from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
+from transforms.store.tables import statistics_table
+
+Progress = Callable[[int, int], None]
+"""Is told how many of how many rows have been read."""
+
+_BLOCK_ROWS = 8192
+_NAMED = 3
+_UNREADABLE = (OSError, ValueError, KeyError, AttributeError, pa.ArrowException)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        file: its name relative to the run directory.
+        problem: what is wrong with it.
+    """
+
+    file: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}"
+
+
+def verify(run_uri: str, progress: Progress | None = None) -> list[Finding]:
+    """Returns what is wrong with a complete run; nothing, if all is well.
+
+    Finds files that are missing, changed, doubled or not the run's, images that are stored twice, counts
+    that don't add up, and statistics that differ from those of the stored rows in any bit.
+
+    Raises:
+        FileNotFoundError: there is no complete run at `run_uri`.
+        ValueError: its manifest can't be read.
+    """
+    manifest = store.read_manifest(run_uri)
+    totals = _Totals()
+    findings = _check_strays(run_uri, manifest)
+    for part in manifest.parts:
+        findings += _check_part(run_uri, manifest, part, totals)
+        if progress:
+            progress(totals.rows, manifest.rows)
+    findings += totals.doubled_images()
+    return findings + _check_statistics(run_uri, manifest.statistics, totals.finish())
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a part and its errors hold: the statistics' columns, the key of each row, the ids of failed images."""
+
+    tables: list[pa.Table]
+    keys: list[tuple[str, int]]
+    failed: list[str]
+
+    @property
+    def images(self) -> list[str]:
+        """Ids of attributed and of failed images; one stands twice if it is both or failed twice."""
+        return [*dict.fromkeys(image_id for image_id, _ in self.keys), *self.failed]
+
+
+@dataclass
+class _Totals:
+    """What has been read so far: rows that wait to be added up in one go, statistics, hashes of image ids."""
+
+    rows: int = 0
+    pending: list[pa.Table] = field(default_factory=list)
+    statistics: dict[Slice, ImportanceStatistics] = field(default_factory=dict)
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(self, name: str, content: _Content) -> None:
+        self.rows += len(content.keys)
+        self.pending += content.tables
+        self.images[name] = _hashes(set(content.images))
+        if sum(map(len, self.pending)) >= _BLOCK_ROWS:
+            self.finish()
+
+    def finish(self) -> dict[Slice, ImportanceStatistics]:
+        """Returns the statistics of all rows so far."""
+        if self.pending:
+            columns = statistic_columns(pa.concat_tables(self.pending))
+            self.statistics = merge_slices([self.statistics, summarize_rows(columns)])
+            self.pending = []
+        return self.statistics
+
+    def doubled_images(self) -> list[Finding]:
+        """Returns the parts with images that another part has too."""
+        hashes, counts = np.unique(np.concatenate([_hashes(()), *self.images.values()]), return_counts=True)
+        doubled = hashes[counts > 1]
+        shared = {name: int(np.isin(found, doubled).sum()) for name, found in self.images.items()}
+        return [
+            Finding(name, f"has {count} images that another part has too") for name, count in shared.items() if count
+        ]
+
+
+def _check_strays(run_uri: str, manifest: store.Manifest) -> list[Finding]:
+    listed = {file.name for part in manifest.parts for file in (part.attributions, part.errors) if file}
+    names = [
+        f"{table}/{name}" for table in (ATTRIBUTIONS, ERRORS) for name in storage.names(storage.join(run_uri, table))
+    ]
+    return [Finding(name, "isn't in the manifest") for name in names if name not in listed and "/." not in name]
+
+
+def _check_part(run_uri: str, manifest: store.Manifest, part: PartSummary, totals: _Totals) -> list[Finding]:
+    findings = [finding for file in (part.attributions, part.errors) if file for finding in _check_file(run_uri, file)]
+    try:
+        footer = store.read_footer(storage.join(run_uri, part.attributions.name))
+        content = _read_content(run_uri, part)
+        totals.add(part.attributions.name, content)
+    except FileNotFoundError:
+        return findings
+    except _UNREADABLE as error:
+        return [*findings, Finding(part.attributions.name, f"can't be read ({error})")]
+    return findings + _check_footer(manifest, part, footer) + _check_content(part, content)
+
+
+def _check_file(run_uri: str, file: StoredFile) -> list[Finding]:
+    try:
+        found = describe_file(run_uri, file.name)
+    except FileNotFoundError:
+        return [Finding(file.name, "is missing")]
+    if found == file:
+        return []
+    return [Finding(file.name, f"was changed: its sha256 is {found.sha256}, the manifest says {file.sha256}")]
+
+
+def _check_footer(manifest: store.Manifest, part: PartSummary, footer: PartFooter) -> list[Finding]:
+    provenance = manifest.provenance
+    pairs = {
+        "chunk": (footer.chunk.id, part.chunk),
+        "config_digest": (footer.provenance.config_digest, provenance.config_digest),
+        "model_digest": (footer.provenance.model_digest, provenance.model_digest),
+        "images": (footer.images, part.images),
+        "rows": (footer.rows, part.rows),
+        "failures": (footer.failures, part.failures),
+    }
+    return [
+        Finding(part.attributions.name, f"its {what} is {found}, the manifest says {expected}")
+        for what, (found, expected) in pairs.items()
+        if found != expected
+    ]
+
+
+def _check_content(part: PartSummary, content: _Content) -> list[Finding]:
+    name = part.attributions.name
+    counts = {
+        "rows": (len(content.keys), part.rows),
+        "failures": (len(content.failed), part.failures),
+        "images, attributed or failed": (len(content.images), part.images),
+    }
+    findings = [
+        Finding(name, f"holds {found} {what}, the manifest says {expected}")
+        for what, (found, expected) in counts.items()
+        if found != expected
+    ]
+    doubled = _doubled(content.keys) or _doubled(content.images)
+    return [*findings, *([Finding(name, f"holds {doubled[0]} twice")] if doubled else [])]
+
+
+def _check_statistics(run_uri: str, file: StoredFile, statistics: dict[Slice, ImportanceStatistics]) -> list[Finding]:
+    findings = _check_file(run_uri, file)
+    try:
+        with open_parquet(storage.join(run_uri, file.name)) as parquet:
+            stored = parquet.read()
+        expected = statistics_table(statistics)
+        if stored.equals(expected):
+            return findings
+        different = _different_slices(stored, expected)
+    except FileNotFoundError:
+        return findings
+    except _UNREADABLE as error:
+        return [*findings, Finding(file.name, f"can't be read ({error})")]
+    named = ", ".join(f"{key.kind} {key.value}".strip() for key in different[:_NAMED]) or "the order of slices"
+    more = f" and {len(different) - _NAMED} more slices" if len(different) > _NAMED else ""
+    return [*findings, Finding(file.name, f"differs from the statistics of the stored rows in {named}{more}")]
+
+
+def _different_slices(stored: pa.Table, expected: pa.Table) -> list[Slice]:
+    found, wanted = _by_slice(stored), _by_slice(expected)
+    return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+
+
+def _by_slice(table: pa.Table) -> dict[Slice, pa.Table]:
+    keys = table.select(["kind", "value", "name"]).to_pylist()
+    return {Slice(**key): table.slice(position, 1) for position, key in enumerate(keys)}
+
+
+def _read_content(run_uri: str, part: PartSummary) -> _Content:
+    with open_parquet(storage.join(run_uri, part.attributions.name)) as parquet:
+        tables = list(iter_tables(parquet, ["image_id", *STATISTIC_COLUMNS]))
+    image_ids, targets = (
+        [value for table in tables for value in table.column(name).to_pylist()] for name in ("image_id", "target")
+    )
+    failed: list[str] = []
+    if part.errors:
+        with open_parquet(storage.join(run_uri, part.errors.name)) as parquet:
+            failed = parquet.read(columns=["image_id"]).column("image_id").to_pylist()
+    return _Content(tables, list(zip(image_ids, targets, strict=True)), failed)
+
+
+def _doubled(values: Iterable[Hashable]) -> list[Hashable]:
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _hashes(image_ids: Iterable[str]) -> np.ndarray:
+    """Returns uint64 hashes: 8 bytes an image, and two of a billion images collide with a chance of 3 %."""
+    digests = b"".join(hashlib.blake2b(image_id.encode(), digest_size=8).digest() for image_id in image_ids)
+    return np.frombuffer(digests, np.uint64)
