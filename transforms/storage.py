@@ -24,6 +24,7 @@ from pyarrow import fs as pafs
 _REMOTE = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^/]*)(.*)", re.DOTALL)
 _WILDCARD = re.compile(r"[*?[]")
 _READ_AHEAD = 1 << 20
+_OBJECT_STORES = ("s3", "gcs", "abfs")  # show an object once it is complete
 
 
 def is_remote(uri: str) -> bool:
@@ -201,15 +202,14 @@ def write_atomic(uri: str) -> Iterator[IO[bytes]]:
 
 
 def _upload(source: str, filesystem: pafs.FileSystem, path: str) -> None:
-    """Copies a local file to `path`; through a hidden name where an unfinished copy could be seen."""
-    if filesystem.type_name != "hdfs":  # an object store shows an object when it is complete
-        pafs.copy_files(source, path, source_filesystem=_local(), destination_filesystem=filesystem)
-        return
-    staged = f"{os.path.dirname(path)}/{os.path.basename(source)}"
-    pafs.copy_files(source, staged, source_filesystem=_local(), destination_filesystem=filesystem)
-    with contextlib.suppress(FileNotFoundError):  # HDFS renames over nothing
-        filesystem.delete_file(path)
-    filesystem.move(staged, path)
+    """Copies a local file to `path`; by way of a hidden name where a half-written file could be seen."""
+    direct = filesystem.type_name in _OBJECT_STORES
+    target = path if direct else f"{os.path.dirname(path)}/{os.path.basename(source)}"
+    pafs.copy_files(source, target, source_filesystem=_local(), destination_filesystem=filesystem)
+    if not direct:
+        with contextlib.suppress(FileNotFoundError):  # HDFS does not rename over a file
+            filesystem.delete_file(path)
+        filesystem.move(target, path)
 
 
 def write_bytes(uri: str, content: bytes) -> None:

@@ -55,6 +55,7 @@ def members(stream: ShardStream, wanted: Callable[[str, int], bool]) -> Iterator
         if not block:
             raise ShardError("the archive ends without its end mark")
         if not block.strip(b"\0"):
+            _finish(stream)
             return
         header, begin = _header(block), stream.tell()
         if header.type in _EXTENDED:
@@ -70,6 +71,13 @@ def members(stream: ShardStream, wanted: Callable[[str, int], bool]) -> Iterator
         has_content = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
         stream.skip_to(begin + (_padded(size) if has_content else 0))
         offset, extended = stream.tell(), {}
+
+
+def _finish(stream: ShardStream) -> None:
+    """Makes sure that what looked like the end mark was not a hole, and that a gzip checksum is right."""
+    while block := stream.read(_BLOCK):
+        if block.strip(b"\0"):
+            raise ShardError("the archive goes on after its end mark")
 
 
 def _header(block: bytes) -> tarfile.TarInfo:
