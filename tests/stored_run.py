@@ -29,9 +29,10 @@ CHUNKS = tuple(
 
 
 def make_image(chunk: Chunk, position: int) -> np.ndarray:
-    """Returns float32 [height, width, 3] in [0, 1], the same for the same image."""
+    """Returns float32 [height, width, 3] in [0, 1], the same for the same image; smooth, so that JPEG keeps it."""
     rng = np.random.default_rng([chunk.start + position, len(chunk.id)])
-    return rng.random(SHAPE).astype(np.float32)
+    rows, cols = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]] / max(SHAPE)
+    return np.clip(rng.random(3) + (rows * cols)[:, :, None] - 0.5, 0, 1).astype(np.float32)
 
 
 def make_values(chunk: Chunk, position: int, rank: int = 0) -> np.ndarray:

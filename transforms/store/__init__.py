@@ -1,17 +1,20 @@
 """The run directory: what is stored, where, and how it is read back.
 
 In reading order: `schema` (columns and file metadata), `files` (whole files with their digests), `parts` (one
-atomic pair of files per chunk), `tables` (the statistics), `manifest` (written last). Imports neither Beam nor
+atomic pair of files per chunk), `tables` (the statistics), `manifest` (written last), `lookup` (one image's
+rows). Imports neither Beam nor
 TensorFlow.
 """
 
 from transforms.store.files import StoredFile
+from transforms.store.lookup import find_rows
 from transforms.store.manifest import Manifest, holds_run, read_manifest, write_manifest
 from transforms.store.parts import (
     PartSummary,
     PartWriter,
     any_provenance,
     finished_part,
+    first_provenance,
     first_rows,
     read_footer,
     read_rows,
@@ -27,7 +30,9 @@ __all__ = [
     "Provenance",
     "StoredFile",
     "any_provenance",
+    "find_rows",
     "finished_part",
+    "first_provenance",
     "first_rows",
     "holds_run",
     "read_footer",

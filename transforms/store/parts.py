@@ -214,6 +214,19 @@ def first_rows(run_uri: str, parts: Sequence[PartSummary], columns: Sequence[str
     return rows
 
 
+def first_provenance(run_uri: str) -> Provenance:
+    """Returns what a run is made by, complete or not, as its first part says.
+
+    Raises:
+        FileNotFoundError: the run has no parts.
+    """
+    folder = storage.join(run_uri, ATTRIBUTIONS)
+    for name in storage.names(folder):
+        if not name.startswith("."):
+            return read_footer(storage.join(folder, name)).provenance
+    raise FileNotFoundError(f"{folder}: no parts, so this is no run directory, or nothing is finished yet")
+
+
 def part_name(table: str, chunk_id: str) -> str:
     """Returns a part's name relative to the run directory."""
     return f"{table}/part-{chunk_id}.parquet"

@@ -1,0 +1,98 @@
+"""One image's attribution as a picture, from stored data alone: no model, no source image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transforms import storage, store
+from transforms.core.baseline import parse_baselines
+from transforms.core.decode import decode, resize_bilinear
+from transforms.core.record import Row
+from transforms.core.render import Panel, attribution_mask, clip_percentile, colorize, draw_panels, overlay
+
+_COLUMNS = (
+    "image_id",
+    "label_name",
+    "target_name",
+    "score",
+    "baseline_score",
+    "convergence_delta",
+    "steps",
+    "attribution",
+    "thumbnail",
+)
+_LETTERS = 72
+
+
+def show(
+    run_uri: str,
+    image_id: str,
+    output: str,
+    target: int | None = None,
+    cmap: str = "inferno",
+    alpha: float = 0.4,
+    percentile: float = 99.0,
+) -> None:
+    """Writes a PNG of four panels to `output`: original, baseline, attribution mask, overlay.
+
+    Args:
+        run_uri: a run directory, complete or not.
+        image_id: as stored in `image_id`.
+        output: path or URI of the PNG.
+        target: class index, where several were attributed; by default the highest ranked.
+        cmap: name of a matplotlib colour map.
+        alpha: weight of the image in the overlay, in [0, 1].
+        percentile: of the mask's values, shown at full intensity.
+
+    Raises:
+        FileNotFoundError: `run_uri` holds no parts.
+        ValueError: the image or the target isn't in the run, or an option has a value that isn't allowed.
+    """
+    provenance = store.first_provenance(run_uri)
+    row = _select(store.find_rows(run_uri, image_id, _COLUMNS), target)
+    mask = clip_percentile(attribution_mask(row["attribution"]), percentile)
+    image = resize_bilinear(decode(row["thumbnail"], None).array, *mask.shape)
+    baseline_name, baseline = _baseline(image, image_id, provenance)
+    colored = colorize(mask, cmap)
+    channels = provenance.config.get("channels", "all")
+    panels = [
+        Panel(f"Original: {row['label_name']}" if row["label_name"] else "Original", image),
+        Panel(f"Baseline: {baseline_name}", baseline),
+        Panel("Attribution mask" if channels == "all" else f"Attribution mask: |{channels} of channels|", colored),
+        Panel("Overlay", overlay(image, colored, alpha)),
+    ]
+    storage.write_bytes(output, draw_panels(panels, _caption(row)))
+
+
+def _select(rows: list[Row], target: int | None) -> Row:
+    for row in rows:
+        if target is None or row["target"] == target:
+            return row
+    stored = ", ".join(f"{row['target']} ({row['target_name']})" for row in rows)
+    raise ValueError(f"target: {target} was not attributed for this image; stored are {stored}")
+
+
+def _baseline(image: np.ndarray, image_id: str, provenance: store.Provenance) -> tuple[str, np.ndarray]:
+    """Returns the name and the picture, `[height, width, 3]`, of the run's first baseline (of its first draw)."""
+    baselines = parse_baselines(provenance.config["baseline"])
+    first = baselines[0]
+    if first.name.startswith("image:"):
+        picture = decode(provenance.baseline_images[0], image.shape[:2], provenance.config["resize"])
+        first = first.with_image(picture.array)
+    count = sum(baseline.count for baseline in baselines)
+    name = first.name if count == 1 else f"{first.name}, the first of {count}"
+    return _fit(name), first.make(image, image_id)[0]
+
+
+def _caption(row: Row) -> str:
+    gain = f"score {row['score']:.4f}, of the baseline {row['baseline_score']:.4f}"
+    return (
+        f"{_fit(row['image_id'])}\n{_fit(row['target_name'] or str(row['target']))}: {gain}\n"
+        f"delta {row['convergence_delta']:+.2g} after {row['steps']} steps"
+    )
+
+
+def _fit(text: str) -> str:
+    """Returns printable text of at most _LETTERS letters; the end of a long one tells images apart."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return clean if len(clean) <= _LETTERS else "…" + clean[1 - _LETTERS :]

@@ -1,0 +1,79 @@
+"""The stored rows of one image, found without reading the rest."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from transforms import storage
+from transforms.core.quantize import restore
+from transforms.core.record import Row
+from transforms.store.parts import ATTRIBUTIONS, ERRORS
+
+_SUGGESTIONS = 3
+_COMPARED = 20_000
+
+
+def find_rows(run_uri: str, image_id: str, columns: Sequence[str]) -> list[Row]:
+    """Returns the rows of an image, the highest ranked target first.
+
+    Args:
+        run_uri: a run directory, complete or not.
+        image_id: as stored.
+        columns: what to read besides `target` and `target_rank`; `attribution` comes as the float32 map,
+            in units of the score.
+
+    Raises:
+        ValueError: the run has no such image; the message tells why it failed, or which ids are like it.
+    """
+    parts = _dataset(run_uri, ATTRIBUTIONS)
+    wanted = list(dict.fromkeys([*columns, "target", "target_rank", "scale"]))
+    table = parts.to_table(columns=wanted, filter=ds.field("image_id") == image_id)
+    if not len(table):
+        raise ValueError(_why_missing(run_uri, image_id, parts))
+    maps: Sequence[np.ndarray | None] = [None] * len(table)
+    if "attribution" in columns:
+        maps = table.column("attribution").combine_chunks().to_numpy_ndarray()
+        table = table.drop_columns(["attribution"])
+    rows = table.to_pylist()
+    for row, values in zip(rows, maps, strict=True):
+        if values is not None:
+            row["attribution"] = restore(values, row["scale"])
+    return sorted(rows, key=lambda row: (row["target_rank"], row["target"]))
+
+
+def _dataset(run_uri: str, table: str) -> ds.Dataset:
+    filesystem, path = storage.resolve(storage.join(run_uri, table))
+    names = [name for name in storage.names(storage.join(run_uri, table)) if not name.startswith(".")]
+    return ds.dataset([f"{path}/{name}" for name in names], filesystem=filesystem, format="parquet")
+
+
+def _why_missing(run_uri: str, image_id: str, parts: ds.Dataset) -> str:
+    errors = _dataset(run_uri, ERRORS)
+    if errors.files:
+        for failure in errors.to_table(filter=ds.field("image_id") == image_id).to_pylist():
+            reason = f"stage {failure['stage']}, {failure['error']}: {failure['message']}"
+            return f"{image_id}: could not be attributed; {reason}"
+    close = _similar(image_id, parts)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"{image_id}: no such image in {run_uri}{hint}"
+
+
+def _similar(image_id: str, parts: ds.Dataset) -> list[str]:
+    """Returns a few stored ids that hold `image_id`, or, among the first ones, look like it."""
+    holding = parts.scanner(columns=["image_id"], filter=pc.match_substring(ds.field("image_id"), image_id))
+    found = list(itertools.islice(_ids(holding), _SUGGESTIONS))
+    if found:
+        return found
+    some = dict.fromkeys(itertools.islice(_ids(parts.scanner(columns=["image_id"])), _COMPARED))
+    return difflib.get_close_matches(image_id, some, _SUGGESTIONS)
+
+
+def _ids(scanner: ds.Scanner) -> Iterator[str]:
+    for batch in scanner.to_batches():
+        yield from dict.fromkeys(batch.column("image_id").to_pylist())
