@@ -88,7 +88,7 @@ def _caption(row: Row) -> str:
     gain = f"score {row['score']:.4f}, of the baseline {row['baseline_score']:.4f}"
     return (
         f"{_fit(row['image_id'])}\n{_fit(row['target_name'] or str(row['target']))}: {gain}\n"
-        f"delta {row['convergence_delta']:+.2g} after {row['steps']} steps"
+        f"delta {row['convergence_delta']:+.5f} after {row['steps']} steps"
     )
 
 

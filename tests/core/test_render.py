@@ -66,5 +66,6 @@ def test_panels_show_their_pictures():
     red[..., 0], blue[..., 2] = 1, 1
     picture = np.asarray(PIL.Image.open(io.BytesIO(draw_panels([Panel("", red), Panel("", blue)]))).convert("RGB"))
     middle = picture.shape[1] // 2
+    assert {tuple(color) for color in picture[-20:].reshape(-1, 3)} <= {(255, 255, 255)}  # no axes below
     assert (picture[:, :middle] == [255, 0, 0]).all(axis=2).mean() > 0.3
     assert (picture[:, middle:] == [0, 0, 255]).all(axis=2).mean() > 0.3

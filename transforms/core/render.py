@@ -87,7 +87,7 @@ def draw_panels(panels: Sequence[Panel], caption: str = "", columns: int = 2) ->
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(_PANEL_INCHES * columns, _PANEL_INCHES * rows + 0.6), dpi=_DPI, layout="constrained")
     figure.suptitle(caption, fontsize=10, parse_math=False)
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, axis in zip(panels, axes, strict=False):
         axis.imshow(np.clip(panel.picture, 0, 1), interpolation="nearest")
         axis.set_title(panel.title, fontsize=9, parse_math=False)
