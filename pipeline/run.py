@@ -91,7 +91,7 @@ def _meter(local: bool) -> Iterator[Meter]:
 def _show(meter: Meter, done: threading.Event) -> None:
     """Shows progress: a bar on a terminal, a line now and then elsewhere."""
     terminal = sys.stderr.isatty()
-    start, told = time.monotonic(), -_LINE_SECONDS
+    start, told, told_count = time.monotonic(), -_LINE_SECONDS, 0
     with tqdm(total=0, unit="image", disable=not terminal, dynamic_ncols=True, smoothing=0.1) as bar:
         while True:
             last = done.wait(0.5 if terminal else 1.0)
@@ -103,8 +103,8 @@ def _show(meter: Meter, done: threading.Event) -> None:
             if not done_here:
                 start = time.monotonic()  # loading the model says nothing about the rate
             seconds = time.monotonic() - start
-            if not terminal and done_here and (last or seconds - told >= _LINE_SECONDS):
-                told = seconds
+            if not terminal and done_here and (seconds - told >= _LINE_SECONDS or (last and count > told_count)):
+                told, told_count = seconds, count
                 rate = done_here / max(seconds, 1e-9)
                 left = (progress.planned - count) / rate
                 print(f"{count} of {progress.planned} images, {rate:.2f}/s, {left:.0f} s left", file=sys.stderr)
@@ -136,8 +136,9 @@ def _summary(output: str, manifest: store.Manifest, seconds: float) -> str:
     lines = [
         f"{manifest.images} images: {manifest.rows} rows, {manifest.failures} errors, in {seconds:.1f} s",
         f"  attributions  {output}/attributions/",
-        f"  errors        {output}/errors/",
         f"  statistics    {output}/statistics/statistics.parquet",
         f"  manifest      {output}/manifest.json",
     ]
+    if manifest.failures:
+        lines.insert(2, f"  errors        {output}/errors/")
     return "\n".join(lines)
