@@ -1,0 +1,68 @@
+"""The stages that hold the model: someone's own pipeline, and the counters of what was done."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.testing.util import assert_that
+
+from tests.pipeline.job import pictures, png
+from tests.saved_models import smooth
+from transforms import worker
+from transforms.attribute import AttributeImages
+from transforms.core.record import Explanation, Failure, Image
+from transforms.core.settings import Settings
+from transforms.worker import AttributorSpec
+
+SETTINGS = Settings(rule="midpoint", steps=6)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return smooth(tmp_path_factory.mktemp("model") / "smooth")
+
+
+def test_images_of_someones_own_pipeline(model):
+    images = [Image(f"i{number}", "", number, png(picture)) for number, picture in enumerate(pictures(20))]
+    images.append(Image("bad", "", 20, b"bad"))
+
+    def check(outcomes: list[Explanation | Failure]) -> None:
+        explained = {outcome.image.id: outcome for outcome in outcomes if isinstance(outcome, Explanation)}
+        failed = [outcome.image_id for outcome in outcomes if isinstance(outcome, Failure)]
+        assert (sorted(explained), failed) == (sorted(f"i{number}" for number in range(20)), ["bad"])
+        direct = worker.attributor(AttributorSpec(model, SETTINGS)).attributor.attribute(images[:20])
+        for wanted in direct:
+            found = explained[wanted.image.id].attributions[0].values
+            # the same steps, in batches shared with other images: float32 rounding
+            np.testing.assert_allclose(found, wanted.attributions[0].values, atol=1e-6)
+
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    assert_that(pipeline | beam.Create(images) | AttributeImages(model, SETTINGS), check)
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = {m.key.metric.name: m.committed for m in result.metrics().query()["counters"]}
+    assert counters["images_attributed"] == 20
+    assert counters["images_failed"] == 1
+    assert counters["gradient_evaluations"] == counters["num_inferences"] == 20 * 6
+    distributions = {m.key.metric.name: m.committed for m in result.metrics().query()["distributions"]}
+    assert distributions["inference_request_batch_size"].sum == 20 * 6
+    assert distributions["inference_batch_latency_micro_secs"].min > 0
+    assert distributions["load_model_latency_milli_secs"].count >= 1
+    assert distributions["model_byte_size"].max > 1000
+
+
+def test_settings_are_checked_before_the_pipeline_runs(model):
+    with pytest.raises(ValueError, match="rule: 'romberg'"):
+        beam.Pipeline(runner="FnApiRunner") | beam.Create([]) | AttributeImages(model, Settings(rule="romberg"))
+
+
+def test_the_model_is_loaded_once_per_process(model, monkeypatch):
+    spec = AttributorSpec(model, SETTINGS, batch_size=4)
+    first = worker.attributor(spec)
+    assert worker.attributor(AttributorSpec(model, SETTINGS, batch_size=4)) is first
+
+
+def test_another_model_behind_the_same_path_is_refused(model):
+    with pytest.raises(ValueError, match="at launch"):
+        worker.attributor(AttributorSpec(model, SETTINGS, model_digest="0" * 64))
