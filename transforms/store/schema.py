@@ -198,7 +198,7 @@ def _text(value: str) -> str:
 
 
 def _fixed_size(values: list[Any], kind: pa.DataType, shape: tuple[int, ...] | None) -> pa.Array:
-    dtype = kind.value_type.to_pandas_dtype()
+    dtype = pa.array([], kind.value_type).to_numpy(zero_copy_only=False).dtype  # its own answer needs pandas
     arrays = [np.asarray(value, dtype) for value in values]
     for array in arrays:
         if array.size != kind.list_size or (shape is not None and array.shape != shape):
