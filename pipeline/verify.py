@@ -23,7 +23,7 @@ from transforms.store.tables import statistics_table
 Progress = Callable[[int, int], None]
 """Is told how many of how many rows have been read."""
 
-_BLOCK_ROWS = 8192
+_BLOCK_ROWS = 1 << 14
 _NAMED = 3
 _UNREADABLE = (OSError, ValueError, KeyError, AttributeError, pa.ArrowException)
 

@@ -10,6 +10,8 @@ need no range in advance, are at most 1.6 % wide, and every run cuts them alike.
 
 from __future__ import annotations
 
+import bisect
+import functools
 import itertools
 import math
 import operator
@@ -22,7 +24,7 @@ import numpy as np
 _FRACTION_BITS = 44
 _HALF_BITS = 22
 _BUCKET_SHIFT = 17
-_BLOCK = 8192
+_BLOCK = 1 << 14
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -75,7 +77,7 @@ class Moments:
 
         Args:
             values: float `[rows, elements]`.
-            groups: at most 8192 rows each.
+            groups: of rows.
 
         Raises:
             ValueError: a value is not finite.
@@ -104,14 +106,12 @@ class Moments:
     @property
     def mean(self) -> list[float]:
         """The mean of each element, correctly rounded."""
-        return [total / (self.count << _FRACTION_BITS) for total in self.sums]
+        return [_mean(self.count, total) for total in self.sums]
 
     @property
     def std(self) -> list[float]:
         """The population standard deviation of each element."""
-        unit = self.count**2 << (2 * _FRACTION_BITS)
-        pairs = zip(self.sums, self.squares, strict=True)
-        return [math.sqrt((self.count * square - total * total) / unit) for total, square in pairs]
+        return [_std(self.count, total, square) for total, square in zip(self.sums, self.squares, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -119,37 +119,32 @@ class Distribution:
     """Exact moments, range and histogram of float32 numbers; those that are not finite are left out.
 
     Attributes:
-        moments: of vectors of one element.
+        count: number of finite values.
+        total: their sum, in units of 2**-44.
+        square: the sum of their squares, in units of 2**-88.
         low: the least value; infinite when nothing was counted.
         high: the greatest value.
         histogram: counts by bucket, see `bucket_edge`.
     """
 
-    moments: Moments = Moments()
+    count: int = 0
+    total: int = 0
+    square: int = 0
     low: float = math.inf
     high: float = -math.inf
     histogram: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def grouped(cls, values: np.ndarray, groups: Groups) -> list[Distribution]:
-        """Returns the distribution of `values` (float32 `[rows]`) over each group of at most 8192 rows."""
+        """Returns the distribution of `values` (float32 `[rows]`) over each group's rows."""
         finite = np.isfinite(values)
         counts = groups.add(finite.astype(np.int64)).tolist()
         sums, squares = _integer_moments(np.where(finite, values, 0)[:, None], groups)
         lows = np.minimum.reduceat(np.where(finite, values, np.inf)[groups.members], groups.starts).tolist()
         highs = np.maximum.reduceat(np.where(finite, values, -np.inf)[groups.members], groups.starts).tolist()
-        histograms = _histograms(values, finite, groups)
-        return [
-            cls(Moments(count, tuple(total), tuple(square)), low, high, histogram) if count else cls()
-            for count, total, square, low, high, histogram in zip(
-                counts, sums, squares, lows, highs, histograms, strict=True
-            )
-        ]
-
-    @property
-    def count(self) -> int:
-        """How many finite values were counted."""
-        return self.moments.count
+        totals, second = (list(itertools.chain.from_iterable(column)) for column in (sums, squares))
+        columns = (counts, totals, second, lows, highs, _histograms(values, finite, groups))
+        return [cls(*parts) for parts in zip(*columns, strict=True)]
 
     def merge(self, other: Distribution) -> Distribution:
         """Returns the distribution of both."""
@@ -158,25 +153,49 @@ class Distribution:
         for bucket, count in small.items():
             counts[bucket] = counts.get(bucket, 0) + count
         return Distribution(
-            self.moments.merge(other.moments),
+            self.count + other.count,
+            self.total + other.total,
+            self.square + other.square,
             min(self.low, other.low),
             max(self.high, other.high),
             counts,
         )
 
-    def quantile(self, share: float) -> float | None:
-        """Returns the value below which `share` of the values lie, to the width of a bucket; None when empty."""
-        rank = share * (self.count - 1)
-        before = 0
-        for bucket, count in sorted(self.histogram.items()):
-            if rank < before + count:
-                low, high = bucket_edge(bucket), bucket_edge(bucket + 1)
-                value = low + (high - low) * (rank - before + 0.5) / count
-                return min(max(value, self.low), self.high)
-            before += count
-        return None
+    @property
+    def mean(self) -> float | None:
+        """The mean, correctly rounded; None where nothing was counted."""
+        return _mean(self.count, self.total) if self.count else None
+
+    @property
+    def std(self) -> float | None:
+        """The population standard deviation; None where nothing was counted."""
+        return _std(self.count, self.total, self.square) if self.count else None
+
+    def quantiles(self, shares: Sequence[float]) -> list[float | None]:
+        """Returns, for each of `shares`, the value below which that share lies, to the width of a bucket.
+
+        Args:
+            shares: in [0, 1].
+
+        Returns:
+            As many values; None where nothing was counted.
+        """
+        if not self.count:
+            return [None] * len(shares)
+        buckets, counts = zip(*sorted(self.histogram.items()), strict=True)
+        ends = list(itertools.accumulate(counts))
+        values: list[float | None] = []
+        for share in shares:
+            rank = share * (self.count - 1)
+            position = bisect.bisect_right(ends, rank)
+            low, high = bucket_edge(buckets[position]), bucket_edge(buckets[position] + 1)
+            before = ends[position] - counts[position]
+            value = low + (high - low) * (rank - before + 0.5) / counts[position]
+            values.append(min(max(value, self.low), self.high))
+        return values
 
 
+@functools.lru_cache(maxsize=1 << 15)
 def bucket_edge(bucket: int) -> float:
     """Returns the lower edge of a histogram's bucket, which is the upper edge of the one before."""
     edge = float(np.uint32(abs(bucket) << _BUCKET_SHIFT).view(np.float32))
@@ -186,6 +205,14 @@ def bucket_edge(bucket: int) -> float:
 def blocks(rows: int) -> list[slice]:
     """Returns the slices that cut `rows` rows into blocks small enough for `grouped`."""
     return [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
+
+
+def _mean(count: int, total: int) -> float:
+    return total / (count << _FRACTION_BITS)
+
+
+def _std(count: int, total: int, square: int) -> float:
+    return math.sqrt((count * square - total * total) / (count * count << 2 * _FRACTION_BITS))
 
 
 def _buckets(values: np.ndarray) -> np.ndarray:
@@ -218,7 +245,7 @@ def _integer_moments(values: np.ndarray, groups: Groups) -> tuple[list[list[int]
 
 
 def _sum_int64(units: np.ndarray, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
-    """Sums in int64 without overflow: with |units| < 2**45, halves' products over 2**13 rows stay below 2**59."""
+    """Sums in int64 without overflow: with |units| < 2**45, halves' products over 2**14 rows stay below 2**60."""
     high, low = units >> _HALF_BITS, units & ((1 << _HALF_BITS) - 1)
     sums: Any = groups.add(units).astype(object)
     squares: Any = groups.add(high * high).astype(object) << (2 * _HALF_BITS)

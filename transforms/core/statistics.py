@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,7 +138,7 @@ class ImportanceStatistics:
             "version": STATE_VERSION,
             "count": self.count,
             "converged": self.converged,
-            "vectors": {name: _moments_state(moments) for name, moments in self.vectors.items()},
+            "vectors": {name: vars(moments) for name, moments in self.vectors.items()},
             "scalars": {name: _distribution_state(distribution) for name, distribution in self.scalars.items()},
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -242,15 +241,15 @@ def _scalar(rows: Columns, name: str) -> np.ndarray:
 
 
 def _finish_scalar(name: str, distribution: Distribution) -> Row:
-    empty = not distribution.count
     row: Row = {
         f"count_{name}": distribution.count,
-        f"mean_{name}": None if empty else distribution.moments.mean[0],
-        f"std_{name}": None if empty else distribution.moments.std[0],
-        f"min_{name}": None if empty else distribution.low,
-        f"max_{name}": None if empty else distribution.high,
+        f"mean_{name}": distribution.mean,
+        f"std_{name}": distribution.std,
+        f"min_{name}": distribution.low if distribution.count else None,
+        f"max_{name}": distribution.high if distribution.count else None,
     }
-    row |= {f"{label}_{name}": distribution.quantile(share) for label, share in QUANTILES.items()}
+    quantiles = distribution.quantiles(list(QUANTILES.values()))
+    row |= {f"{label}_{name}": value for label, value in zip(QUANTILES, quantiles, strict=True)}
     row[f"histogram_{name}"] = [
         {"low": exact.bucket_edge(bucket), "high": exact.bucket_edge(bucket + 1), "count": count}
         for bucket, count in sorted(distribution.histogram.items())
@@ -258,21 +257,18 @@ def _finish_scalar(name: str, distribution: Distribution) -> Row:
     return row
 
 
-def _moments_state(moments: Moments) -> dict[str, Any]:
-    return {"count": moments.count, "sums": moments.sums, "squares": moments.squares}
-
-
 def _moments_of(state: Mapping[str, Any]) -> Moments:
-    sums, squares = (tuple(int(total) for total in state[name]) for name in ("sums", "squares"))
-    return Moments(int(state["count"]), sums, squares)
+    return Moments(int(state["count"]), tuple(map(int, state["sums"])), tuple(map(int, state["squares"])))
 
 
-def _distribution_state(distribution: Distribution) -> dict[str, Any]:
-    state = _moments_state(distribution.moments) | {"histogram": sorted(distribution.histogram.items())}
-    return state | ({"low": distribution.low, "high": distribution.high} if distribution.count else {})
+def _distribution_state(distribution: Distribution) -> Mapping[str, Any]:
+    state = vars(distribution) | {"histogram": sorted(distribution.histogram.items())}
+    return state if distribution.count else {"count": 0}
 
 
 def _distribution_of(state: Mapping[str, Any]) -> Distribution:
-    histogram = {int(bucket): int(count) for bucket, count in state["histogram"]}
-    low, high = float(state.get("low", math.inf)), float(state.get("high", -math.inf))
-    return Distribution(_moments_of(state), low, high, histogram)
+    if not state["count"]:
+        return Distribution()
+    count, total, square = (int(state[name]) for name in ("count", "total", "square"))
+    histogram = {int(bucket): int(number) for bucket, number in state["histogram"]}
+    return Distribution(count, total, square, float(state["low"]), float(state["high"]), histogram)
