@@ -1,0 +1,188 @@
+"""The whole job against the bare engine, its memory, and its scaling: `python -m benchmarks.pipeline`.
+
+Every job is the command `ig-audit run` in a fresh process. Start-up is told apart by a second, small
+job: what both have in common cancels in `(images − few) / (seconds − seconds of few)`. The bare engine
+is an attributor on decoded images in memory. Memory is the largest resident set of any of the job's
+processes, as the kernel counts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.contenders.process import ROOT, Client, Setup
+from pipeline.samples.photographs import crops
+from transforms.core.decode import decode
+
+SAMPLES = ROOT / "runs" / "samples"
+STEPS = 50
+SHARDS = 4
+TWO_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured.
+
+    Attributes:
+        images: of the job that is compared with the bare engine.
+        few: images of the job that tells start-up apart.
+        bare: images that the bare engine gets.
+        turns: of job and bare engine.
+        memory: (images, steps) of each job whose memory is measured.
+    """
+
+    images: int = 256
+    few: int = 16
+    bare: int = 64
+    turns: int = 3
+    memory: tuple[tuple[int, int], ...] = ((64, 4), (640, 4), (16, 50), (16, 512))
+
+
+QUICK = Scale(images=24, few=8, bare=16, turns=1, memory=((8, 4), (80, 4), (2, 50), (2, 512)))
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """One run of the job: seconds from start to exit, and the largest resident set of a process in MiB."""
+
+    images: int
+    steps: int
+    processes: int
+    seconds: float
+    peak_mib: float
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures, prints tables, and writes what `--json` asks for."""
+    options = _parse(arguments)
+    scale = QUICK if options.quick else Scale(images=options.images, turns=options.turns)
+    throughput = _throughput(scale)
+    memory = [run_job(images, steps) for images, steps in scale.memory]
+    print(_throughput_table(throughput))
+    print(_memory_table(memory))
+    if options.json:
+        report = {"throughput": [vars(row) for row in throughput], "memory": [vars(run) for run in memory]}
+        Path(options.json).write_text(json.dumps(report, indent=1))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.pipeline", description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=Scale.images, help="pictures of the large job (default 256)")
+    parser.add_argument("--turns", type=int, default=Scale.turns, help="turns of engine and jobs (default 3)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, measures nothing")
+    parser.add_argument("--json", metavar="FILE", help="also write every figure there")
+    return parser.parse_args(arguments)
+
+
+def run_job(images: int, steps: int, beam: Sequence[str] = ()) -> JobRun:
+    """Runs `ig-audit run` on `images` sample pictures at `steps` midpoint steps, with flags for Beam.
+
+    Raises:
+        RuntimeError: the job failed.
+    """
+    config = _ig_audit("samples", f"--output={SAMPLES}", f"--count={images}", f"--shards={SHARDS}").strip()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        command = [f"--config={config}", f"--output={folder}/run", "--rule=midpoint", f"--steps={steps}", *beam]
+        start = time.perf_counter()
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline", "run", *command], cwd=ROOT, stdout=output, stderr=output
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            raise RuntimeError(f"ig-audit run {' '.join(command)} failed:\n{log.read_text()[-2000:]}")
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    run = JobRun(images, steps, 2 if beam else 1, seconds, usage.ru_maxrss / unit)
+    print(f"{run}", file=sys.stderr)
+    return run
+
+
+def _ig_audit(*arguments: str) -> str:
+    """Returns what a short command prints. In a process of its own, since a child's peak counts its parent's size."""
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@dataclass
+class Throughput:
+    """Figures of one way to run, a value a turn."""
+
+    name: str
+    images_per_second: list[float] = dataclasses.field(default_factory=list)
+    startup: list[float] = dataclasses.field(default_factory=list)
+    peak_mib: list[float] = dataclasses.field(default_factory=list)
+
+    def add_jobs(self, few: JobRun, many: JobRun) -> None:
+        """Adds a turn of a small and a large job."""
+        rate = (many.images - few.images) / (many.seconds - few.seconds)
+        self.images_per_second.append(rate)
+        self.startup.append(few.seconds - few.images / rate)
+        self.peak_mib.append(many.peak_mib)
+
+
+def _throughput(scale: Scale) -> list[Throughput]:
+    """Returns what bare engine, job, and job in two processes reach, taking turns."""
+    bare, job, two = (Throughput(name) for name in ("bare engine", "job", "job, 2 processes"))
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(_bare_engine(scale.bare, Path(folder))) as engine:
+        for _ in range(scale.turns):
+            bare.images_per_second.append(scale.bare / engine.seconds(0, scale.bare, STEPS, 0))
+            bare.startup.append(engine.startup)
+            job.add_jobs(run_job(scale.few, STEPS), run_job(scale.images, STEPS))
+            two.add_jobs(run_job(scale.few, STEPS, TWO_PROCESSES), run_job(scale.images, STEPS, TWO_PROCESSES))
+    return [bare, job, two]
+
+
+def _bare_engine(count: int, folder: Path) -> Client:
+    """Returns a process with an attributor and `count` pictures in memory; which class it explains costs nothing."""
+    _ig_audit("samples", f"--output={SAMPLES}")
+    np.save(folder / "images.npy", np.stack([decode(sample.data, (224, 224)).array for sample in crops(count)]))
+    setup = Setup(
+        images=str(folder / "images.npy"),
+        targets=(0,) * count,
+        saved_model=str(SAMPLES / "efficientnet-lite0"),
+    )
+    return Client("attributor", sys.executable, setup, folder / "attributor.log", 0)
+
+
+def _throughput_table(rows: Sequence[Throughput]) -> str:
+    """Returns medians over the turns; a ratio is the median of the turns' ratios to the bare engine."""
+    lines = [f"{f'{STEPS} midpoint steps':20}{'images/s':>10}{'over bare':>11}{'start-up':>10}{'peak':>10}"]
+    for row in rows:
+        pairs = zip(row.images_per_second, rows[0].images_per_second, strict=True)
+        ratio = statistics.median(rate / bare for rate, bare in pairs)
+        peak = f"{statistics.median(row.peak_mib):.0f} MiB" if row.peak_mib else ""
+        lines.append(
+            f"{row.name:20}{statistics.median(row.images_per_second):10.3f}{ratio:11.3f}"
+            f"{statistics.median(row.startup):8.1f} s{peak:>10}"
+        )
+    return "\n".join(lines)
+
+
+def _memory_table(runs: Sequence[JobRun]) -> str:
+    """Returns the peak of each job, and its ratio to the job before where only images or only steps differ."""
+    lines = [f"{'images':>6}{'steps':>7}{'peak':>12}{'seconds':>9}"]
+    lines += [f"{run.images:6}{run.steps:7}{run.peak_mib:8.0f} MiB{run.seconds:9.1f}" for run in runs]
+    for run, other in itertools.pairwise(runs):
+        if (run.images == other.images) != (run.steps == other.steps):
+            ratio = f"{other.peak_mib / run.peak_mib:.3f}"
+            lines.append(f"peak of {other.images} × {other.steps} over {run.images} × {run.steps}: {ratio}")
+    return "\n".join(lines)
