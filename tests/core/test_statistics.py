@@ -119,6 +119,7 @@ def test_moments_refuse_what_is_not_finite_and_vectors_of_another_length():
         Moments(1, (1, 2), (1, 4)).merge(Moments(1, (1, 2, 3), (1, 4, 9)))
 
 
+@settings(deadline=None)
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_value_lies_in_its_bucket_and_buckets_are_narrow(value):
     (found,) = Distribution.grouped(np.array([value], np.float32), Groups.of([[0]]))
