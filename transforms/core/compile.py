@@ -20,8 +20,14 @@ import numpy as np
 import tensorflow as tf
 
 from transforms.core.classifier import Classifier
+from transforms.core.passes.batch_norm import fold_batch_norm
+from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.passes.simplify import simplify
+from transforms.core.passes.stem import cut_stem
 
-ALL = ("freeze",)
+_REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {"simplify": simplify, "fold_batch_norm": fold_batch_norm}
+
+ALL = ("freeze", *_REWRITES, "cut_stem")
 """The passes, in the order in which they run."""
 
 
@@ -49,30 +55,49 @@ class StepResult:
     slopes: np.ndarray
 
 
+@dataclass(frozen=True)
+class Route:
+    """The way from images through path space to outputs, as traceable functions.
+
+    Attributes:
+        point_shape: shape of one point in path space.
+        outputs: points `[n, ...point_shape]` → float32 `[n, classes]`.
+        enter: images `[n, height, width, 3]` → points; None where path space is that of images.
+        leave: gradients at points → gradients of raw pixels; None likewise.
+    """
+
+    point_shape: tuple[int, ...]
+    outputs: Callable[[tf.Tensor], tf.Tensor]
+    enter: Callable[[tf.Tensor], tf.Tensor] | None = None
+    leave: Callable[[tf.Tensor], tf.Tensor] | None = None
+
+
 class CompiledStep:
     """The gradient step of one classifier at one batch size; threads may share it.
 
     Attributes:
         batch: number of steps in one call of `run`.
         report: one entry per pass.
-        path_shape: shape of one point in path space.
     """
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        batch: int,
-        forward: Callable[[tf.Tensor], tf.Tensor],
-        report: tuple[PassReport, ...],
-    ) -> None:
+    def __init__(self, classifier: Classifier, batch: int, route: Route, report: tuple[PassReport, ...]) -> None:
         self.batch = batch
         self.report = report
-        self.path_shape = classifier.input_shape
         self._classifier = classifier
-        self._forward = forward
-        images = tf.TensorSpec([batch, *classifier.input_shape], tf.float32)
-        self._outputs = tf.function(forward, autograph=False).get_concrete_function(images)
-        self._step = self._trace()
+        self._route = route
+        self._enter = _traced(route.enter, classifier.input_shape)
+        self._leave = _traced(route.leave, route.point_shape)
+        self._outputs = _trace_outputs(classifier, route, batch)
+        self._step = _trace_step(classifier, route, batch)
+
+    @property
+    def path_shape(self) -> tuple[int, ...]:
+        """Shape of one point in path space."""
+        return self._route.point_shape
+
+    def with_batch(self, batch: int) -> CompiledStep:
+        """Returns the same step at another batch size, without running the passes again."""
+        return CompiledStep(self._classifier, batch, self._route, self.report)
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """Returns the model's raw outputs, float32 `[n, classes]`.
@@ -90,11 +115,11 @@ class CompiledStep:
 
     def enter(self, images: np.ndarray) -> np.ndarray:
         """Returns where images `[n, height, width, 3]` lie in path space, `[n, ...path space]`."""
-        return images
+        return self._enter(tf.constant(images, tf.float32)).numpy() if self._enter else images
 
     def leave(self, gradients: np.ndarray) -> np.ndarray:
         """Returns gradients in path space `[n, ...path space]` as gradients of raw pixels."""
-        return gradients
+        return self._leave(tf.constant(gradients, tf.float32)).numpy() if self._leave else gradients
 
     def run(
         self,
@@ -128,47 +153,88 @@ class CompiledStep:
         )
         return StepResult(sums.numpy(), scores.numpy(), slopes.numpy())
 
-    def _trace(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        paths = tf.TensorSpec([None, *self.path_shape], tf.float32)
-        floats, integers = (tf.TensorSpec([self.batch], kind) for kind in (tf.float32, tf.int32))
-
-        def step(starts, ends, slots, alphas, weights, targets, segments):
-            start = tf.gather(starts, slots)
-            direction = tf.gather(ends, slots) - start
-            points = start + _per_point(alphas, start) * direction
-            scores = self._classifier.score(self._forward(points), targets)
-            (gradients,) = tf.gradients(scores, points)
-            slopes = tf.einsum("bd,bd->b", _flat(gradients), _flat(direction))
-            weighted = gradients * _per_point(weights, gradients)
-            sums = tf.math.unsorted_segment_sum(weighted, segments, tf.reduce_max(segments) + 1)
-            return sums, scores, slopes
-
-        return tf.function(step, autograph=False).get_concrete_function(
-            paths, paths, integers, floats, floats, integers, integers
-        )
-
 
 def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL) -> CompiledStep:
     """Compiles the gradient step of a classifier.
 
+    A pass that can't do its work is left out, with its reason in the step's report.
+
     Args:
         classifier: the loaded model.
         batch: number of steps in one model call.
-        passes: names out of `ALL`; what is left out is not tried.
+        passes: names out of `ALL`; what is left out is not tried. All others need `freeze`.
 
     Raises:
         ValueError: `passes` names an unknown pass, or the score can't be differentiated.
     """
     if unknown := sorted(set(passes) - set(ALL)):
         raise ValueError(f"passes={','.join(unknown)}: allowed are {', '.join(ALL)}")
-    if classifier.frozen is None or "freeze" not in passes:
-        reason = classifier.frozen_reason or "not asked for"
-        return CompiledStep(classifier, batch, classifier.outputs, (PassReport("freeze", False, reason),))
-    return CompiledStep(classifier, batch, classifier.frozen, (PassReport("freeze", True),))
+    route, reasons = _compile(classifier, passes)
+    report = tuple(PassReport(name, name not in reasons, reasons.get(name, "")) for name in ALL)
+    return CompiledStep(classifier, batch, route, report)
 
 
-def _flat(values: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(values, [tf.shape(values)[0], -1])
+def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict[str, str]]:
+    """Returns the route that the passes make, and the reasons of those that made nothing."""
+    reasons = {name: "not asked for" for name in ALL if name not in passes}
+    if classifier.frozen is None or "freeze" in reasons:
+        reason = classifier.frozen_reason or reasons["freeze"]
+        return Route(classifier.input_shape, classifier.outputs), dict.fromkeys(ALL, reason)
+    graph = classifier.frozen
+    for name, rewrite in _REWRITES.items():
+        if name not in reasons:
+            try:
+                graph = rewrite(graph)
+            except NotApplicableError as refusal:
+                reasons[name] = str(refusal)
+    if "cut_stem" not in reasons:
+        try:
+            stem = cut_stem(graph, classifier.input_shape)
+            return Route(stem.point_shape, stem.outputs, stem.enter, stem.leave), reasons
+        except NotApplicableError as refusal:
+            reasons["cut_stem"] = str(refusal)
+    return Route(classifier.input_shape, graph), reasons
+
+
+def _traced(function: Callable[[tf.Tensor], tf.Tensor] | None, shape: tuple[int, ...]) -> Callable[..., Any] | None:
+    """Returns a function of float32 `[n, ...shape]` traced once for every n."""
+    if function is None:
+        return None
+    return tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec([None, *shape], tf.float32))
+
+
+def _trace_outputs(classifier: Classifier, route: Route, batch: int) -> Callable[..., Any]:
+    def outputs(images: tf.Tensor) -> tf.Tensor:
+        return route.outputs(route.enter(images) if route.enter else images)
+
+    images = tf.TensorSpec([batch, *classifier.input_shape], tf.float32)
+    return tf.function(outputs, autograph=False).get_concrete_function(images)
+
+
+def _trace_step(classifier: Classifier, route: Route, batch: int) -> Callable[..., Any]:
+    def step(
+        starts: tf.Tensor,
+        ends: tf.Tensor,
+        slots: tf.Tensor,
+        alphas: tf.Tensor,
+        weights: tf.Tensor,
+        targets: tf.Tensor,
+        segments: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        start = tf.gather(starts, slots)
+        direction = tf.gather(ends, slots) - start
+        points = start + _per_point(alphas, start) * direction
+        scores = classifier.score(route.outputs(points), targets)
+        (gradients,) = tf.gradients(scores, points)
+        slopes = tf.reduce_sum(gradients * direction, axis=list(range(1, gradients.shape.rank)))
+        weighted = gradients * _per_point(weights, gradients)
+        return tf.math.unsorted_segment_sum(weighted, segments, tf.reduce_max(segments) + 1), scores, slopes
+
+    paths = tf.TensorSpec([None, *route.point_shape], tf.float32)
+    floats, integers = (tf.TensorSpec([batch], kind) for kind in (tf.float32, tf.int32))
+    return tf.function(step, autograph=False).get_concrete_function(
+        paths, paths, integers, floats, floats, integers, integers
+    )
 
 
 def _per_point(numbers: tf.Tensor, points: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -19,16 +20,23 @@ class FrozenGraph:
     Attributes:
         graph: nodes without functions, variables or control flow by variables.
         input: name of the placeholder node, float32 `[batch, ...]`.
-        output: name of the output tensor (`node:index`), float32 `[batch, classes]`.
+        output: name of the output tensor (`node:index`).
     """
 
     graph: GraphDef
     input: str
     output: str
 
-    def __call__(self, values: tf.Tensor) -> tf.Tensor:
-        """Returns the output for `values`, adding the nodes to the graph that is being traced."""
-        (output,) = tf.graph_util.import_graph_def(
-            self.graph, input_map={f"{self.input}:0": values}, return_elements=[self.output], name="model"
-        )
+    def __call__(self, values: tf.Tensor, others: Mapping[str, tf.Tensor] | None = None) -> tf.Tensor:
+        """Returns the output for `values`, adding the nodes to the graph that is being traced.
+
+        Args:
+            values: the input.
+            others: values of further placeholders by node name; names that the graph lacks are left out.
+        """
+        present = {node.name for node in self.graph.node}
+        inputs = {
+            f"{name}:0": value for name, value in {**(others or {}), self.input: values}.items() if name in present
+        }
+        (output,) = tf.graph_util.import_graph_def(self.graph, inputs, return_elements=[self.output], name="model")
         return output
