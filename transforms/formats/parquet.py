@@ -120,20 +120,19 @@ def _holds_labels(kind: pa.DataType) -> bool:
 
 
 def _slice(file: pq.ParquetFile, chunk: Chunk, columns: list[str]) -> Iterator[dict[str, Any]]:
-    """Yields the chunk's rows."""
-    metadata, end = file.metadata, chunk.offset + chunk.count
-    group, position = 0, 0
-    while position + metadata.row_group(group).num_rows <= chunk.offset:
-        position += metadata.row_group(group).num_rows
-        group += 1
-    groups = range(group, metadata.num_row_groups)
-    for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns, use_threads=False):
-        first, last = max(chunk.offset - position, 0), min(end - position, batch.num_rows)
-        if first < last:
-            yield from batch.slice(first, last - first).to_pylist()
-        position += batch.num_rows
-        if position >= end:
-            return
+    """Yields the chunk's rows; each row group by itself, so that damage to one spares those before it."""
+    position, stop = 0, chunk.offset + chunk.count
+    for group in range(file.metadata.num_row_groups):
+        end = position + file.metadata.row_group(group).num_rows
+        if end > chunk.offset:
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
+                first, last = max(chunk.offset - position, 0), min(stop - position, batch.num_rows)
+                if first < last:
+                    yield from batch.slice(first, last - first).to_pylist()
+                position += batch.num_rows
+                if position >= stop:
+                    return
+        position = end
 
 
 def _image(chunk: Chunk, index: int, row: dict[str, Any], options: ReadOptions) -> Image:

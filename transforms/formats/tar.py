@@ -7,6 +7,7 @@ long names, and pax paths and sizes. Nothing is written to disk, so names and li
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from transforms.formats.stream import ShardStream
 _BLOCK = tarfile.BLOCKSIZE
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _EXTENDED = (*_PAX, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_PAX_RECORD = re.compile(rb"([0-9]{1,7}) ([^=]{1,256})=")
 _MAX_EXTENDED = 1 << 20
 _MAX_SIZE = 1 << 62
 
@@ -105,15 +107,14 @@ def _extended(header: tarfile.TarInfo, stream: ShardStream) -> dict[str, str]:
 def _pax(content: bytes) -> dict[str, str]:
     """Returns the records of a pax header: `<length> <keyword>=<value>` and a newline each."""
     records = {}
-    while content.strip(b"\0"):
-        digits = content.partition(b" ")[0]
-        length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
-        keyword, mark, value = content[len(digits) + 1 : length - 1].decode("utf-8", "replace").partition("=")
-        if not mark or length > len(content):
+    position, end = 0, len(content.rstrip(b"\0"))
+    while position < end:
+        record = _PAX_RECORD.match(content, position)
+        if record is None or not record.end() < position + int(record[1]) <= end:
             raise ShardError("an extended header is damaged")
-        records[keyword] = value
-        content = content[length:]
-    if not records.get("size", "0").isdecimal() or int(records.get("size", "0")[:20]) >= _MAX_SIZE:
+        position += int(record[1])
+        records[record[2].decode("utf-8", "replace")] = content[record.end() : position - 1].decode("utf-8", "replace")
+    if not re.fullmatch(r"[0-9]{1,18}", records.get("size", "0"), re.ASCII):
         raise ShardError("an extended header gives no valid size")
     return records
 
