@@ -204,7 +204,7 @@ def write_atomic(uri: str) -> Iterator[IO[bytes]]:
 def _upload(source: str, filesystem: pafs.FileSystem, path: str) -> None:
     """Copies a local file to `path`; by way of a hidden name where a half-written file could be seen."""
     direct = filesystem.type_name in _OBJECT_STORES
-    target = path if direct else f"{os.path.dirname(path)}/{os.path.basename(source)}"
+    target = path if direct else os.path.join(os.path.dirname(path), os.path.basename(source))
     pafs.copy_files(source, target, source_filesystem=_local(), destination_filesystem=filesystem)
     if not direct:
         with contextlib.suppress(FileNotFoundError):  # HDFS does not rename over a file

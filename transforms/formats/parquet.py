@@ -1,6 +1,7 @@
 """Parquet shards, of Hugging Face's `struct<bytes, path>` or plain binary images; a row is an image.
 
-Planning reads the footer only; reading takes the row groups that a chunk overlaps, a few rows at a time.
+Planning reads the footer only; reading takes the row groups that a chunk overlaps, a few rows at a time,
+and holds no more than one page of them.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _opened(uri: str) -> Iterator[pq.ParquetFile]:
     """Opens a shard; inside, errors of its content are `ShardError`s and errors of the storage stay what they are."""
     with storage.open_read(uri) as stream:
         try:
-            yield pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES)
+            yield pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise ShardError(f"not readable as Parquet: {error}") from error
         except OSError as error:  # Arrow's word for damaged pages too: if the storage still answers, it is that
