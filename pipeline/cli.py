@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     samples = _command(commands, "samples", _samples, "make a small real model and image shards to try things on")
     samples.add_argument("--output", required=True, metavar="FOLDER")
     samples.add_argument("--format", default="tfrecord", choices=("tfrecord", "webdataset", "parquet", "files"))
-    samples.add_argument("--count", type=int, help="pictures: seeded crops and flips; default: the photographs themselves")
+    samples.add_argument(
+        "--count", type=int, help="pictures: seeded crops and flips; default: the photographs themselves"
+    )
     samples.add_argument("--shards", type=int, default=2)
     samples.add_argument("--seed", type=int, default=0)
     samples.add_argument("--gzip", action="store_true", help="compress the shards (tfrecord only)")
@@ -123,8 +125,6 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
 def _samples(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.samples.cache import make_samples
 
-    samples = make_samples(
-        options.output, options.format, options.count, options.shards, options.seed, options.gzip
-    )
+    samples = make_samples(options.output, options.format, options.count, options.shards, options.seed, options.gzip)
     print(samples.config)
     return FINE

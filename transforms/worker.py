@@ -74,7 +74,8 @@ def _make(spec: AttributorSpec) -> Loaded:
     classifier = _load(spec.model, spec.settings, spec.names)
     if spec.model_digest and classifier.digest != spec.model_digest:
         raise ValueError(
-            f"model: {spec.model} has digest {classifier.digest[:16]} on this worker, {spec.model_digest[:16]} at launch"
+            f"model: {spec.model} has digest {classifier.digest[:16]} on this worker, "
+            f"{spec.model_digest[:16]} at launch"
         )
     from transforms.core.attributor import DEFAULT_BATCH, Attributor
 

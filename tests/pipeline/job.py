@@ -29,7 +29,9 @@ def rows_of(folder: Path, table: str = "attributions") -> list[dict[str, Any]]:
     tables = [pq.ParquetFile(path).read() for path in sorted(glob.glob(f"{folder}/{table}/*.parquet"))]
     rows = []
     for part in tables:
-        listed = part.drop_columns(["attribution"]).to_pylist() if "attribution" in part.column_names else part.to_pylist()
+        listed = (
+            part.drop_columns(["attribution"]).to_pylist() if "attribution" in part.column_names else part.to_pylist()
+        )
         if "attribution" in part.column_names:
             maps = part.column("attribution").combine_chunks().to_numpy_ndarray()
             listed = [{**row, "attribution": values} for row, values in zip(listed, maps, strict=True)]

@@ -138,6 +138,9 @@ def test_an_option_error_is_one_line_without_traceback():
 
 
 def test_option_checks_import_neither_beam_nor_tensorflow():
-    code = "import sys, pipeline.cli, pipeline.launch; print([m for m in ('tensorflow', 'apache_beam') if m in sys.modules])"
+    code = (
+        "import sys, pipeline.cli, pipeline.launch\n"
+        "print([m for m in ('tensorflow', 'apache_beam') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -78,9 +78,7 @@ def test_the_tutorial_agrees_closely_where_nothing_can_flip(tmp_path):
     images = pictures(3)
     uri = write_shard(tmp_path, "tfrecord", [png(image) for image in images])
     path = smooth(tmp_path / "model")
-    code = run(
-        tmp_path / "run", input=uri, model=path, rule="trapezoid", steps=51, dtype="float32", targets="class:1"
-    )
+    code = run(tmp_path / "run", input=uri, model=path, rule="trapezoid", steps=51, dtype="float32", targets="class:1")
     assert code == 0
     model = tf.saved_model.load(path)
     model.serve = model.__call__

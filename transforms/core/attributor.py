@@ -155,7 +155,9 @@ class Attributor:
         if target is not None:
             target = np.asarray(target)
             job.targets = (int(np.argmax(target) if target.ndim else target),)
-            if not 0 <= job.targets[0] < self.classifier.classes or (target.ndim and len(target) != self.classifier.classes):
+            if not 0 <= job.targets[0] < self.classifier.classes or (
+                target.ndim and len(target) != self.classifier.classes
+            ):
                 raise ValueError(f"target {target} of image {index}: the model has {self.classifier.classes} classes")
         return job
 
@@ -240,7 +242,7 @@ class Attributor:
     def _attribution(self, job: _Job, target: int) -> Attribution:
         """Returns the mean over the baselines of a target's integrals, with the errors' bound."""
         integrals = job.integrals[target]
-        values = np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64)
+        values = np.asarray(np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64))
         norm = np.abs(values).sum()
         error = np.mean([integral.error_estimate * np.abs(integral.values).sum() for integral in integrals])
         outputs = np.stack([job.outputs, *job.baseline_outputs])
@@ -266,9 +268,7 @@ class Attributor:
         return tuple(Prediction(int(i), self.classifier.names[i], float(probabilities[i])) for i in top)
 
 
-def _ahead(
-    threads: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
-) -> Iterator[R]:
+def _ahead(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
     """Yields `function(item)` in order, computed by `threads` up to `ahead` items early."""
     futures: collections.deque[Future[R]] = collections.deque()
     for item in items:
@@ -307,4 +307,4 @@ def _mean_path(paths: list[np.ndarray]) -> np.ndarray:
         return paths[0]
     shared = sorted(set.intersection(*(set(path[:, 0].tolist()) for path in paths)))
     picked = [path[np.isin(path[:, 0], np.array(shared, np.float32))] for path in paths]
-    return np.mean(picked, axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(np.mean(picked, axis=0, dtype=np.float64), np.float32)

@@ -45,7 +45,12 @@ class Settings:
     def problems(self) -> list[str]:
         """Returns what is wrong with these settings, one line an option; empty where nothing is."""
         found = problems_of(self)
-        checks = [lambda: Targets.parse(self.targets), lambda: parse_baselines(self.baseline), self.size, self.path_rule]
+        checks = [
+            lambda: Targets.parse(self.targets),
+            lambda: parse_baselines(self.baseline),
+            self.size,
+            self.path_rule,
+        ]
         for check in checks:
             try:
                 check()
