@@ -53,9 +53,9 @@ def _fold_behind(nodes: Nodes, node: NodeDef) -> bool:
     """Folds a scale or shift into the linear layer whose output it alone reads."""
     affine = _affine(nodes, node)
     layer = _linear(nodes, nodes.producer(affine.x)) if affine else None
-    if not affine or not layer or nodes.only_reader(layer.end) is not node:
+    if layer and layer.end is layer.node and node.op == "BiasAdd":
         return False
-    if (layer.end is layer.node and node.op == "BiasAdd") or not affine.fits(layer.outputs):
+    if not affine or not layer or not affine.fits(layer.outputs) or nodes.only_reader(layer.end) is not node:
         return False
     nodes.set_input(layer.node, 1, _float32(nodes, layer.times_output(affine.scale), layer.node))
     nodes.bypass(node, _with_bias(nodes, layer, layer.bias * affine.scale + affine.shift))
