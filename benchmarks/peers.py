@@ -223,3 +223,7 @@ def _report(entries: Sequence[Entry]) -> dict[str, Any]:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

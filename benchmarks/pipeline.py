@@ -186,3 +186,7 @@ def _memory_table(runs: Sequence[JobRun]) -> str:
             ratio = f"{other.peak_mib / run.peak_mib:.3f}"
             lines.append(f"peak of {other.images} × {other.steps} over {run.images} × {run.steps}: {ratio}")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
