@@ -43,7 +43,7 @@ class FinishRun(beam.PTransform):
     def _write(
         self, output: str, statistics: list[tuple[Slice, ImportanceStatistics]], chunks: list[ChunkResult]
     ) -> str:
-        parts = sorted((chunk.part for chunk in chunks), key=lambda part: part.chunk)
+        parts = sorted((chunk.part for chunk in chunks), key=lambda part: (part.shard, part.start))
         self._delete_strays(parts)
         stored = store.write_statistics(output, dict(statistics), self.provenance)
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

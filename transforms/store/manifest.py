@@ -26,7 +26,7 @@ class Manifest:
         created: when it was written, ISO 8601 in UTC.
         provenance: what the run was made by.
         statistics: the statistics file.
-        parts: what each chunk wrote, sorted by chunk.
+        parts: what each chunk wrote, in the order of shards and of chunks within.
         facts: what else is worth knowing, JSON values only (speed, which compiler passes applied).
     """
 

@@ -44,6 +44,8 @@ class PartSummary:
 
     Attributes:
         chunk: the chunk's id.
+        shard: URI of the chunk's shard.
+        start: index of the chunk's first image within the shard.
         attributions: the part with its rows.
         errors: the part with its failures; None where no image failed.
         images: number of images read, attributed or failed.
@@ -52,6 +54,8 @@ class PartSummary:
     """
 
     chunk: str
+    shard: str
+    start: int
     attributions: StoredFile
     errors: StoredFile | None
     images: int
@@ -144,7 +148,7 @@ def write_part(
         counts = {"images": writer.images, "rows": writer.rows, "failures": len(writer.failures)}
         parquet.add_metadata({KEY + name: str(count) for name, count in counts.items()})
         errors = _write_errors(run_uri, chunk.id, writer.failures, metadata)
-    writer.summary = PartSummary(chunk.id, parquet.stored, errors, **counts)
+    writer.summary = PartSummary(chunk.id, chunk.shard, chunk.start, parquet.stored, errors, **counts)
 
 
 def read_footer(uri: str) -> PartFooter:
@@ -188,7 +192,9 @@ def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary
         errors = _check_rows(run_uri, part_name(ERRORS, chunk.id), footer.failures) if footer.failures else None
     except (OSError, ValueError):
         return None
-    return PartSummary(chunk.id, attributions, errors, footer.images, footer.rows, footer.failures)
+    return PartSummary(
+        chunk.id, chunk.shard, chunk.start, attributions, errors, footer.images, footer.rows, footer.failures
+    )
 
 
 def read_rows(run_uri: str, part: PartSummary) -> Columns:
