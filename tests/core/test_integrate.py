@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from transforms.core.compile import StepResult
 from transforms.core.integrate import Integrator, Path
-from transforms.core.refinement import adaptive_rule, fixed_rule
+from transforms.core.ladder import StepLadder
+from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
 
 SHAPE = (2, 3, 3)
 WEIGHT = np.linspace(-1.0, 2.0, 18, dtype=np.float32).reshape(SHAPE)
@@ -24,17 +25,26 @@ WEIGHT = np.linspace(-1.0, 2.0, 18, dtype=np.float32).reshape(SHAPE)
 class QuadraticStep:
     """F(z) = Σ w·z², of which target t takes t + 1 times; counts its calls and their padding."""
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, fits: int = 10_000) -> None:
         self.batch = batch
+        self.fits = fits
+        self.smaller: list[QuadraticStep] = []
         self.calls = 0
         self.evaluations = 0
         self.lock = threading.Lock()
+
+    def with_batch(self, batch: int) -> QuadraticStep:
+        smaller = QuadraticStep(batch, self.fits)
+        self.smaller.append(smaller)
+        return smaller
 
     def leave(self, gradients: np.ndarray) -> np.ndarray:
         return gradients
 
     def run(self, starts, ends, slots, alphas, weights, targets, segments) -> StepResult:
         assert len(slots) == len(alphas) == len(weights) == len(targets) == len(segments) == self.batch
+        if self.batch > self.fits:
+            raise MemoryError("OOM when allocating tensor")
         with self.lock:
             self.calls += 1
             self.evaluations += int(np.count_nonzero(weights))
@@ -46,6 +56,10 @@ class QuadraticStep:
         np.add.at(sums, segments, gradients * weights[:, None, None, None])
         axes = (1, 2, 3)
         return StepResult(sums, (scale * WEIGHT * points**2).sum(axes), (gradients * direction).sum(axes))
+
+
+def integrator(step: QuadraticStep, rule: PathRule, in_flight: int = 2) -> Integrator:
+    return Integrator(StepLadder(step), rule, in_flight)
 
 
 def paths_of(count: int) -> list[Path[int]]:
@@ -65,7 +79,7 @@ def truth(path: Path[int]) -> np.ndarray:
 @settings(deadline=None, max_examples=40)
 def test_every_path_is_integrated_exactly_however_it_is_packed(count, batch, steps, in_flight):
     step = QuadraticStep(batch)
-    integrals = list(Integrator(step, fixed_rule("midpoint", steps), in_flight).integrate(paths_of(count)))
+    integrals = list(integrator(step, fixed_rule("midpoint", steps), in_flight).integrate(paths_of(count)))
     assert sorted(integral.key for integral in integrals) == list(range(count))
     for integral in integrals:
         np.testing.assert_allclose(integral.values, truth(paths_of(count)[integral.key]), atol=1e-5)
@@ -75,7 +89,7 @@ def test_every_path_is_integrated_exactly_however_it_is_packed(count, batch, ste
 
 def test_batches_are_full_until_the_last():
     step = QuadraticStep(16)
-    list(Integrator(step, fixed_rule("midpoint", 50)).integrate(paths_of(7)))
+    list(integrator(step, fixed_rule("midpoint", 50)).integrate(paths_of(7)))
     assert step.calls == -(-7 * 50 // 16)
 
 
@@ -83,23 +97,23 @@ def test_batches_are_full_until_the_last():
 def test_model_calls_of_one_image(steps, batch, calls):
     """The counts of saliency's own tests."""
     step = QuadraticStep(batch)
-    list(Integrator(step, fixed_rule("midpoint", steps)).integrate(paths_of(1)))
+    list(integrator(step, fixed_rule("midpoint", steps)).integrate(paths_of(1)))
     assert step.calls == calls
 
 
 def test_the_same_paths_give_the_same_bits():
     def once() -> list[tuple[int, bytes]]:
-        integrator = Integrator(QuadraticStep(8), adaptive_rule(tolerance=0.01, max_steps=200), in_flight=3)
-        return [(integral.key, integral.values.tobytes()) for integral in integrator.integrate(paths_of(9))]
+        same = integrator(QuadraticStep(8), adaptive_rule(tolerance=0.01, max_steps=200), in_flight=3)
+        return [(integral.key, integral.values.tobytes()) for integral in same.integrate(paths_of(9))]
 
     assert once() == once()
 
 
 def test_an_adaptive_path_depends_on_nothing_it_shares_a_batch_with():
     def alone(path: Path[int]) -> np.ndarray:
-        return next(Integrator(QuadraticStep(5), adaptive_rule(0.01, 200), 1).integrate([path])).values
+        return next(integrator(QuadraticStep(5), adaptive_rule(0.01, 200), 1).integrate([path])).values
 
-    together = Integrator(QuadraticStep(16), adaptive_rule(0.01, 200)).integrate(paths_of(6))
+    together = integrator(QuadraticStep(16), adaptive_rule(0.01, 200)).integrate(paths_of(6))
     for integral in together:
         np.testing.assert_allclose(integral.values, alone(paths_of(6)[integral.key]), atol=1e-6)
 
@@ -112,12 +126,12 @@ def test_paths_are_taken_as_they_are_needed():
             taken.append(path.key)
             yield path
 
-    next(iter(Integrator(QuadraticStep(16), fixed_rule("midpoint", 16), in_flight=2).integrate(source())))
+    next(iter(integrator(QuadraticStep(16), fixed_rule("midpoint", 16), in_flight=2).integrate(source())))
     assert len(taken) < 10
 
 
 def test_nodes_are_the_saturation_curve():
-    (integral,) = Integrator(QuadraticStep(4), fixed_rule("midpoint", 10)).integrate(paths_of(1))
+    (integral,) = integrator(QuadraticStep(4), fixed_rule("midpoint", 10)).integrate(paths_of(1))
     path = paths_of(1)[0]
     alphas, scores, slopes = integral.nodes.T
     np.testing.assert_allclose(alphas, (np.arange(10) + 0.5) / 10, atol=1e-6)
@@ -126,8 +140,24 @@ def test_nodes_are_the_saturation_curve():
     np.testing.assert_allclose(slopes.mean(), truth(path).sum(), atol=1e-5)
 
 
+def test_a_batch_that_does_not_fit_is_taken_apart_and_nothing_is_lost():
+    step = QuadraticStep(32, fits=9)
+    integrals = list(integrator(step, fixed_rule("midpoint", 50), in_flight=3).integrate(paths_of(6)))
+    assert sorted(integral.key for integral in integrals) == list(range(6))
+    for integral in integrals:
+        np.testing.assert_allclose(integral.values, truth(paths_of(6)[integral.key]), atol=1e-5)
+    (half,) = step.smaller
+    (quarter,) = half.smaller
+    assert (step.evaluations, half.evaluations, quarter.evaluations, quarter.batch) == (0, 0, 300, 8)
+
+
+def test_not_even_one_step_fits():
+    with pytest.raises(MemoryError, match="batch of one"):
+        list(integrator(QuadraticStep(4, fits=0), fixed_rule("midpoint", 10)).integrate(paths_of(2)))
+
+
 def test_a_failing_batch_is_not_swallowed():
     step = QuadraticStep(4)
-    step.run = lambda *_: (_ for _ in ()).throw(RuntimeError("OOM when allocating tensor"))
-    with pytest.raises(RuntimeError, match="OOM"):
-        list(Integrator(step, fixed_rule("midpoint", 10)).integrate(paths_of(2)))
+    step.run = lambda *_: (_ for _ in ()).throw(RuntimeError("device lost"))
+    with pytest.raises(RuntimeError, match="device lost"):
+        list(integrator(step, fixed_rule("midpoint", 10)).integrate(paths_of(2)))

@@ -23,6 +23,7 @@ from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step
 from transforms.core.decode import DecodeError, decode
 from transforms.core.integrate import Integral, Integrator, OnBatch, Path
+from transforms.core.ladder import StepLadder
 from transforms.core.record import Attribution, Explanation, Failure, Image, Pixels, Prediction
 from transforms.core.settings import Settings
 from transforms.core.target import LabelError, Targets, ranked, resolve_label
@@ -84,10 +85,15 @@ class Attributor:
             baseline.with_image(next(images)) if baseline.name.startswith("image:") else baseline
             for baseline in parse_baselines(settings.baseline)
         )
-        self.step: CompiledStep = compile_step(classifier, batch_size)
+        self._ladder = StepLadder(compile_step(classifier, batch_size))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._threads = os.cpu_count() or 1
-        self._integrator = Integrator(self.step, settings.path_rule(), in_flight=self._threads)
+        self._integrator = Integrator(self._ladder, settings.path_rule(), in_flight=self._threads)
+
+    @property
+    def step(self) -> CompiledStep:
+        """The compiled step in use."""
+        return self._ladder.step
 
     def warm_up(self) -> None:
         """Runs the model and one integral, so that the first image pays nothing extra."""
@@ -189,7 +195,7 @@ class Attributor:
         """Sets outputs and targets of up to a batch of jobs, and how many paths each has."""
         if not jobs:
             return
-        outputs = self.step.outputs(np.stack([job.pixels.array for job in jobs if job.pixels]))
+        outputs = self._ladder.outputs(np.stack([job.pixels.array for job in jobs if job.pixels]))
         for job, output in zip(jobs, outputs, strict=True):
             job.outputs = output
             try:
@@ -222,7 +228,7 @@ class Attributor:
         if baseline in self._constant:
             return self._constant[baseline]
         images = baseline.make(job.pixels.array, job.image.id)
-        made = images, self.step.enter(images), _in_batches(self.step.outputs, images, self.step.batch)
+        made = images, self.step.enter(images), self._ladder.outputs(images)
         if baseline.constant:
             self._constant[baseline] = made
         return made
@@ -277,11 +283,6 @@ def _ahead(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Itera
             yield futures.popleft().result()
     while futures:
         yield futures.popleft().result()
-
-
-def _in_batches(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
-    """Returns `function` of `images` `[n, …]`, called with at most `size` of them at a time."""
-    return np.concatenate([function(images[i : i + size]) for i in range(0, len(images), size)])
 
 
 def _pairs(images: Any, targets: Any) -> Iterator[tuple[np.ndarray, Any]]:

@@ -4,7 +4,8 @@ Continuous batching: a path enters when there is room for its steps and leaves w
 done, so that every batch is full until the last paths. `in_flight` batches run at once, each in a
 thread of its own, and one more waits, so that no thread idles while results are absorbed. These are
 absorbed in the order of submission: which steps share a batch depends on nothing but the paths and
-their order, so the same paths give the same bits.
+their order, so the same paths give the same bits. (Unless a device runs out of memory: then the batch
+shrinks, and a batch that didn't fit is taken apart again.)
 
     paths ─→ resident (a rule's state each) ─→ steps ─→ batch ─→ sums per block ─→ resident
                                                                       └→ integral, when done
@@ -22,6 +23,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from transforms.core.compile import CompiledStep, StepResult
+from transforms.core.ladder import StepLadder
 from transforms.core.refinement import Block, PathRule, PathState
 
 K = TypeVar("K")
@@ -122,20 +124,25 @@ class _Step(Generic[K]):
 class _Batch(Generic[K]):
     """Up to a batch of steps; their paths are its slots, their blocks its segments."""
 
-    def __init__(self, steps: list[_Step[K]]) -> None:
+    def __init__(self, compiled: CompiledStep, steps: list[_Step[K]]) -> None:
+        self.compiled = compiled
         self.steps = steps
         self.residents = list(dict.fromkeys(step.pending.resident for step in steps))
         self.blocks = list(dict.fromkeys(step.pending for step in steps))
 
-    def run(self, step: CompiledStep) -> tuple[StepResult, float]:
-        """Returns what `step` makes of the batch, and the seconds it took; padding has weight 0."""
+    def run(self) -> tuple[StepResult, float]:
+        """Returns what the compiled step makes of the batch, and the seconds it took; padding has weight 0.
+
+        Raises:
+            MemoryError: the batch doesn't fit into the device's memory.
+        """
         begin = time.monotonic()
         slots = {resident: slot for slot, resident in enumerate(self.residents)}
         segments = {pending: segment for segment, pending in enumerate(self.blocks)}
-        picks = self.steps + self.steps[:1] * (step.batch - len(self.steps))
+        picks = self.steps + self.steps[:1] * (self.compiled.batch - len(self.steps))
         weights = np.array([pick.pending.block.weights[pick.node] for pick in picks], np.float32)
         weights[len(self.steps) :] = 0.0
-        result = step.run(
+        result = self.compiled.run(
             np.stack([resident.path.start for resident in self.residents]),
             np.stack([resident.path.end for resident in self.residents]),
             np.array([slots[pick.pending.resident] for pick in picks], np.int32),
@@ -146,7 +153,7 @@ class _Batch(Generic[K]):
         )
         return result, time.monotonic() - begin
 
-    def absorb(self, step: CompiledStep, result: StepResult) -> list[_Resident[K]]:
+    def absorb(self, result: StepResult) -> list[_Resident[K]]:
         """Adds the results to the blocks; returns the residents that had a block finished."""
         for position, taken in enumerate(self.steps):
             taken.pending.scores[taken.node] = result.scores[position]
@@ -156,7 +163,7 @@ class _Batch(Generic[K]):
             pending.sum = pending.sum + result.sums[segment]
         finished = [pending for pending in self.blocks if not pending.left]
         if finished:
-            gradients = step.leave(np.stack([pending.sum for pending in finished]))
+            gradients = self.compiled.leave(np.stack([pending.sum for pending in finished]))
             for pending, gradient in zip(finished, gradients, strict=True):
                 pending.resident.absorb(pending, gradient)
         return list(dict.fromkeys(pending.resident for pending in finished))
@@ -165,9 +172,9 @@ class _Batch(Generic[K]):
 class Integrator:
     """Integrates gradients along many paths with one compiled step and one rule."""
 
-    def __init__(self, step: CompiledStep, rule: PathRule, in_flight: int = 2) -> None:
-        """Takes the compiled `step`, the quadrature `rule`, and how many batches run at once."""
-        self._step = step
+    def __init__(self, ladder: StepLadder, rule: PathRule, in_flight: int = 2) -> None:
+        """Takes the `ladder` of the compiled step, the quadrature `rule`, and how many batches run at once."""
+        self._ladder = ladder
         self._rule = rule
         self._in_flight = in_flight
 
@@ -179,23 +186,32 @@ class Integrator:
         Args:
             paths: consumed lazily, a few ahead of what has been yielded.
             on_batch: told of each batch in the caller's thread: its steps, padding apart, and seconds.
+
+        Raises:
+            MemoryError: not even one step fits into the device's memory.
         """
         source = iter(paths)
-        size = self._step.batch
         waiting: deque[_Step[K]] = deque()
         running: deque[tuple[_Batch[K], Future[tuple[StepResult, float]]]] = deque()
         with ThreadPoolExecutor(self._in_flight, "integrate") as threads:
             while True:
+                size = self._ladder.step.batch
                 while len(waiting) < size and (path := next(source, None)) is not None:
                     waiting.extend(_Resident(path, self._rule.start()).steps())
                 if len(running) <= self._in_flight and waiting and (len(waiting) >= size or not running):
-                    batch = _Batch([waiting.popleft() for _ in range(min(len(waiting), size))])
-                    running.append((batch, threads.submit(batch.run, self._step)))
+                    steps = [waiting.popleft() for _ in range(min(len(waiting), size))]
+                    batch = _Batch(self._ladder.step, steps)
+                    running.append((batch, threads.submit(batch.run)))
                 elif running:
                     batch, future = running.popleft()
-                    result, seconds = future.result()
+                    try:
+                        result, seconds = future.result()
+                    except MemoryError as error:
+                        self._ladder.descend(batch.compiled, error)
+                        waiting.extendleft(reversed(batch.steps))
+                        continue
                     on_batch(len(batch.steps), seconds)
-                    for resident in batch.absorb(self._step, result):
+                    for resident in batch.absorb(result):
                         if resident.state.done:
                             yield resident.integral()
                         else:
