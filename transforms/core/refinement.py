@@ -8,6 +8,7 @@ shares its batches or in which order blocks return.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import Protocol
@@ -172,7 +173,7 @@ class _FixedPath:
 
     @_overflowing
     def result(self) -> np.ndarray:
-        return sum(self._sums[half] for half in sorted(self._sums))
+        return functools.reduce(np.add, (self._sums[half] for half in sorted(self._sums)))
 
 
 @dataclass
@@ -262,13 +263,14 @@ class _AdaptivePath:
 
     @_overflowing
     def result(self) -> np.ndarray:
-        return sum(stratum.mean for stratum in self._strata)
+        return functools.reduce(np.add, (stratum.mean for stratum in self._strata if stratum.mean is not None))
 
     def _round(self) -> list[_Stratum]:
         """The strata to refine next, as far as `max_steps` allows: all while any has no estimate."""
         if any(stratum.nodes <= 1 for stratum in self._strata):
             return self._strata
-        chosen, left = [], self._max_steps - self.steps
+        chosen: list[_Stratum] = []
+        left = self._max_steps - self.steps
         for stratum in sorted(self._strata, key=lambda s: -s.moved / s.cost):
             if stratum.cost <= left and len(chosen) < self.parallel:
                 chosen.append(stratum)
