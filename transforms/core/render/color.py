@@ -1,0 +1,65 @@
+"""Masks and signed maps → colours, and colours over a picture.
+
+Pictures are float `[height, width, 3]` in [0, 1].
+"""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+
+GREEN, RED = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)
+"""The colours of Keras' example for what speaks for a class and against it."""
+
+ORANGE, BLUE = (0.85, 0.33, 0.06), (0.10, 0.44, 0.76)
+"""More and less, in colours that the colour-blind tell apart."""
+
+
+def colorize(mask: np.ndarray, cmap: str = "inferno") -> np.ndarray:
+    """Returns `mask` (`[height, width]` in [0, 1]) in colour.
+
+    Raises:
+        ValueError: matplotlib has no colour map of that name.
+    """
+    if cmap not in matplotlib.colormaps:
+        raise ValueError(f"cmap: {cmap!r} is not a colour map of matplotlib, such as inferno, viridis or gray")
+    return matplotlib.colormaps[cmap](mask)[:, :, :3]
+
+
+def colorize_signed(values: np.ndarray, cmap: str = "coolwarm", percentile: float = 99.0) -> np.ndarray:
+    """Returns a signed map in a diverging colour map with zero in its middle.
+
+    Args:
+        values: `[height, width]`.
+        cmap: name of a colour map; a diverging one tells the signs apart.
+        percentile: of the magnitudes, above 0, at most 100: shown at full intensity.
+
+    Raises:
+        ValueError: the colour map is unknown or the percentile out of range.
+    """
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile: {percentile} is not above 0 and at most 100")
+    magnitude = np.abs(values)
+    top = np.percentile(magnitude, percentile) or magnitude.max() or 1.0
+    return colorize(0.5 + np.clip(values / top, -1, 1) / 2, cmap)
+
+
+def overlay(image: np.ndarray, colored: np.ndarray, alpha: float = 0.4) -> np.ndarray:
+    """Returns `image` laid over `colored`.
+
+    Args:
+        image: the picture on top.
+        colored: a mask in colour.
+        alpha: weight of `image`; the rest is `colored`.
+
+    Raises:
+        ValueError: `alpha` is out of range.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha: {alpha} is not from 0 to 1")
+    return alpha * image + (1 - alpha) * colored
+
+
+def tint(image: np.ndarray, mask: np.ndarray, color: tuple[float, float, float], strength: float = 0.8) -> np.ndarray:
+    """Returns `image` with light of a `color` added where `mask` (`[height, width]` in [0, 1]) is bright."""
+    return np.clip(image + strength * np.asarray(mask)[:, :, None] * np.asarray(color), 0, 1)
