@@ -22,10 +22,15 @@ import tensorflow as tf
 from transforms.core.classifier import Classifier
 from transforms.core.passes.batch_norm import fold_batch_norm
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.passes.pointwise import mark_pointwise
 from transforms.core.passes.simplify import simplify
 from transforms.core.passes.stem import cut_stem
 
-_REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {"simplify": simplify, "fold_batch_norm": fold_batch_norm}
+_REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
+    "simplify": simplify,
+    "fold_batch_norm": fold_batch_norm,
+    "pointwise_gradients": mark_pointwise,
+}
 
 ALL = ("freeze", *_REWRITES, "cut_stem")
 """The passes, in the order in which they run."""
@@ -221,8 +226,7 @@ def _trace_step(classifier: Classifier, route: Route, batch: int) -> Callable[..
         targets: tf.Tensor,
         segments: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        start = tf.gather(starts, slots)
-        direction = tf.gather(ends, slots) - start
+        start, direction = tf.gather(starts, slots), tf.gather(ends - starts, slots)
         points = start + _per_point(alphas, start) * direction
         scores = classifier.score(route.outputs(points), targets)
         (gradients,) = tf.gradients(scores, points)

@@ -40,3 +40,13 @@ class FrozenGraph:
         }
         (output,) = tf.graph_util.import_graph_def(self.graph, inputs, return_elements=[self.output], name="model")
         return output
+
+    def shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of the nodes' first outputs for a batch of that size, where fully known."""
+        (placeholder,) = (node for node in self.graph.node if node.name == self.input)
+        sizes = [batch, *(dim.size for dim in placeholder.attr["shape"].shape.dim[1:])]
+        with tf.Graph().as_default() as graph:
+            inputs = {f"{self.input}:0": tf.compat.v1.placeholder(tf.float32, sizes)}
+            tf.graph_util.import_graph_def(self.graph, inputs, name="")
+            outputs = {op.name: op.outputs[0].shape for op in graph.get_operations() if op.outputs}
+        return {name: tuple(shape) for name, shape in outputs.items() if shape.is_fully_defined()}

@@ -97,7 +97,7 @@ def cut_stem(frozen: FrozenGraph, image_shape: tuple[int, ...]) -> Stem:
     nodes = Nodes(frozen)
     for node in reversed(_affine_chain(nodes)):
         head = Nodes(FrozenGraph(frozen.graph, frozen.input, f"{node.name}:0")).frozen()
-        shapes = _shapes(head, image_shape)
+        shapes = _shapes(head)
         if shapes and not _pays(head, shapes, node.name, image_shape):
             raise NotApplicableError(f"a path in {node.name} {shapes[node.name]} costs more than the stem's work")
         if shapes:
@@ -137,22 +137,13 @@ def _is_affine(node: NodeDef, position: int) -> bool:
     return node.op in _AFFINE_IN_ANY or (node.op in _AFFINE_IN_FIRST and position == 0)
 
 
-def _shapes(head: FrozenGraph, image_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+def _shapes(head: FrozenGraph) -> dict[str, tuple[int, ...]]:
     """Returns the shape per image of each node of the stem; nothing unless its output keeps images apart."""
-    twice, thrice = (_batch_shapes(head, [batch, *image_shape]) for batch in (2, 3))
+    twice, thrice = head.shapes(batch=2), head.shapes(batch=3)
     output = head.output.partition(":")[0]
     if output not in twice or twice[output][:1] != (2,) or thrice[output] != (3, *twice[output][1:]):
         return {}
     return {name: shape[1:] for name, shape in twice.items()}
-
-
-def _batch_shapes(head: FrozenGraph, shape: list[int]) -> dict[str, tuple[int, ...]]:
-    """Returns the fully known shapes of the stem's nodes for a batch of images of `shape`."""
-    with tf.Graph().as_default() as graph:
-        inputs = {f"{head.input}:0": tf.compat.v1.placeholder(tf.float32, shape)}
-        tf.graph_util.import_graph_def(head.graph, inputs, name="")
-        outputs = {op.name: op.outputs[0].shape for op in graph.get_operations() if op.outputs}
-    return {name: tuple(found) for name, found in outputs.items() if found.is_fully_defined()}
 
 
 def _pays(head: FrozenGraph, shapes: dict[str, tuple[int, ...]], output: str, image_shape: tuple[int, ...]) -> bool:
