@@ -77,11 +77,11 @@ def _make(spec: AttributorSpec) -> Loaded:
             f"model: {spec.model} has digest {classifier.digest[:16]} on this worker, "
             f"{spec.model_digest[:16]} at launch"
         )
-    from transforms.core.attributor import DEFAULT_BATCH, Attributor
+    from transforms.core.attributor import Attributor
 
     size = classifier.input_shape[:2]
     pictures = [decode(data, size, spec.settings.resize).array for data in spec.baseline_images]
-    made = Attributor(classifier, spec.settings, spec.batch_size or DEFAULT_BATCH, pictures)
+    made = Attributor(classifier, spec.settings, spec.batch_size, pictures)
     made.warm_up()
     return Loaded(made, time.monotonic() - start)
 

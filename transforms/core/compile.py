@@ -12,7 +12,10 @@ the transpose of the same layers, both once per image instead of once per step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,10 +112,14 @@ class CompiledStep:
 
         Args:
             images: float32 `[n, height, width, 3]` in [0, 1], n at most `batch`.
+
+        Raises:
+            MemoryError: a batch doesn't fit into the device's memory.
         """
         count = len(images)
         padding = [(0, self.batch - count), (0, 0), (0, 0), (0, 0)]
-        return self._outputs(tf.constant(np.pad(images, padding), tf.float32)).numpy()[:count]
+        with _memory_errors():
+            return self._outputs(tf.constant(np.pad(images, padding), tf.float32)).numpy()[:count]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns probabilities, float32 `[n, classes]`, of at most `batch` images `[n, height, width, 3]`."""
@@ -146,17 +153,21 @@ class CompiledStep:
             weights: float32 `[batch]`: each gradient's weight in its sum; 0 for padding.
             targets: int32 `[batch]`: the class whose score is differentiated.
             segments: int32 `[batch]`: the sum that each gradient goes to.
+
+        Raises:
+            MemoryError: a batch doesn't fit into the device's memory.
         """
-        sums, scores, slopes = self._step(
-            tf.constant(starts, tf.float32),
-            tf.constant(ends, tf.float32),
-            tf.constant(slots, tf.int32),
-            tf.constant(alphas, tf.float32),
-            tf.constant(weights, tf.float32),
-            tf.constant(targets, tf.int32),
-            tf.constant(segments, tf.int32),
-        )
-        return StepResult(sums.numpy(), scores.numpy(), slopes.numpy())
+        with _memory_errors():
+            sums, scores, slopes = self._step(
+                tf.constant(starts, tf.float32),
+                tf.constant(ends, tf.float32),
+                tf.constant(slots, tf.int32),
+                tf.constant(alphas, tf.float32),
+                tf.constant(weights, tf.float32),
+                tf.constant(targets, tf.int32),
+                tf.constant(segments, tf.int32),
+            )
+            return StepResult(sums.numpy(), scores.numpy(), slopes.numpy())
 
 
 def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL) -> CompiledStep:
@@ -177,6 +188,22 @@ def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL
     route, reasons = _compile(classifier, passes)
     report = tuple(PassReport(name, name not in reasons, reasons.get(name, "")) for name in ALL)
     return CompiledStep(classifier, batch, route, report)
+
+
+def device_name() -> tuple[str, str]:
+    """Returns the kind of device that steps run on, `GPU` or `CPU`, and what tells its model from others."""
+    if gpus := tf.config.list_physical_devices("GPU"):
+        return "GPU", str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+    return "CPU", f"{platform.node()} {platform.machine()} {os.cpu_count()}"
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turns TensorFlow's out-of-memory error into Python's."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(str(error)) from error
 
 
 def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict[str, str]]:

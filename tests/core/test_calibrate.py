@@ -1,0 +1,77 @@
+"""The batch size is measured once per model and device, and then remembered."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.saved_models import smooth
+from transforms.core import calibrate, classifier
+from transforms.core.calibrate import compile_calibrated
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return classifier.load(smooth(tmp_path_factory.mktemp("model") / "smooth"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "ig-audit" / "batch"
+
+
+def rates(monkeypatch, by_size: dict[int, float]) -> list[int]:
+    """Replaces the clock by given rates; a size without one doesn't fit. Returns the sizes that get tried."""
+    tried = []
+
+    def rate(step, _):
+        tried.append(step.batch)
+        if step.batch not in by_size:
+            raise MemoryError("OOM when allocating tensor")
+        return by_size[step.batch]
+
+    monkeypatch.setattr(calibrate, "SIZES", {"CPU": (4, 8, 16, 32), "GPU": (4,)})
+    monkeypatch.setattr(calibrate, "steps_a_second", rate)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("by_size", "tried", "best"),
+    [
+        ({4: 10, 8: 20, 16: 15, 32: 90}, [4, 8, 16], 8),  # stops at the first that is slower
+        ({4: 10, 8: 20, 16: 40, 32: 90}, [4, 8, 16, 32], 32),
+        ({4: 10, 8: 20}, [4, 8, 16], 8),  # or doesn't fit
+        ({4: 10, 8: 10.1}, [4, 8], 4),  # or gains next to nothing
+    ],
+)
+def test_the_fastest_size_is_found_and_kept(model, monkeypatch, cache, by_size, tried, best):
+    seen = rates(monkeypatch, by_size)
+    assert compile_calibrated(model, 2).batch == best
+    assert seen == tried
+    assert compile_calibrated(model, 2).batch == best
+    assert seen == tried
+    (file,) = cache.iterdir()
+    assert json.loads(file.read_text())["batch"] == best
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"batch": "16"}', '{"batch": 0}', '{"batch": 100000000}'])
+def test_a_damaged_memory_is_measured_again(model, monkeypatch, cache, text):
+    rates(monkeypatch, {4: 2, 8: 1})
+    compile_calibrated(model, 2)
+    (file,) = cache.iterdir()
+    file.write_text(text)
+    assert compile_calibrated(model, 2).batch == 4
+    assert json.loads(file.read_text())["batch"] == 4
+
+
+def test_where_nothing_can_be_written_it_works_all_the_same(model, monkeypatch, tmp_path):
+    (tmp_path / "ig-audit").write_text("a file in the way")
+    rates(monkeypatch, {4: 2, 8: 1})
+    assert compile_calibrated(model, 2).batch == 4
+
+
+def test_a_rate_is_of_steps(model):
+    step = compile_calibrated(model, 1)
+    assert calibrate.steps_a_second(step, 1) > step.batch  # a tiny model: far more than a batch a second
