@@ -66,6 +66,7 @@ def make_rows(chunk: Chunk, position: int, settings: Settings = SETTINGS, target
 def _explained(chunk: Chunk, position: int, rank: int, target: int, settings: Settings) -> Row:
     values = make_values(chunk, position, rank)
     stored = quantize(reduce_channels(values, settings.channels), settings.dtype)
+    gradient = quantize(reduce_channels(make_values(chunk, position, 100 + rank), "abs_sum"), "int8")
     return vars(summarize_map(values, settings.grid)) | {
         "target": target,
         "target_name": f"class {target}",
@@ -79,6 +80,7 @@ def _explained(chunk: Chunk, position: int, rank: int, target: int, settings: Se
         "attribution": stored.values,
         "scale": stored.scale,
         "path": np.array([[0.25, 0.1, 1.5], [0.75, 0.4, 0.5]], np.float32),
+        **({"gradient": gradient.values, "gradient_scale": gradient.scale} if settings.gradient else {}),
     }
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from transforms.core.decode import encode_thumbnail
 from transforms.core.importance import summarize_map
 from transforms.core.quantize import quantize, reduce_channels
-from transforms.core.record import Explanation, Row
+from transforms.core.record import Attribution, Explanation, Row
 from transforms.core.settings import Settings
 
 
@@ -52,6 +52,15 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
                 "scale": stored.scale,
                 "path": attribution.path,
             }
+            | _gradient_columns(attribution)
             | dataclasses.asdict(importance)
         )
     return rows
+
+
+def _gradient_columns(attribution: Attribution) -> Row:
+    """Returns the plain gradient's magnitude, summed over channels, where there is one."""
+    if attribution.gradient is None:
+        return {}
+    stored = quantize(reduce_channels(attribution.gradient, "abs_sum"), "int8")
+    return {"gradient": stored.values, "gradient_scale": stored.scale}

@@ -59,7 +59,8 @@ def make_samples(
         config=os.path.join(folder, "config.yaml"),
     )
     options = {"input": list(samples.input), "model": samples.model, "class_names": samples.class_names}
-    storage.write_bytes(samples.config, yaml.safe_dump(options | {"pixels": "unit"}, sort_keys=False).encode())
+    options |= {"pixels": "unit", "gradient": True}
+    storage.write_bytes(samples.config, yaml.safe_dump(options, sort_keys=False).encode())
     return samples
 
 

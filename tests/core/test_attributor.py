@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
@@ -151,3 +152,23 @@ def test_a_tolerance_that_is_not_met_is_said(model):
     assert not explanation.attributions[0].converged
     (explanation,) = Attributor(model, Settings(rule="midpoint", steps=64, tolerance=0.2), 8).explain(arrays(1))
     assert explanation.attributions[0].converged
+
+
+@pytest.mark.parametrize("baseline", ["black", "black white"])
+@pytest.mark.parametrize("rule", [FIXED, {"rule": "adaptive"}])
+def test_the_plain_gradient_is_that_at_the_image(model, baseline, rule):
+    settings = {"targets": "top2", "baseline": baseline, **rule}
+    explanations = Attributor(model, Settings(gradient=True, **settings), 8).explain(arrays(5))
+    without = Attributor(model, Settings(**settings), 8).explain(arrays(5))
+    for image, explanation, other in zip(arrays(5), explanations, without, strict=True):
+        for attribution, bare in zip(explanation.attributions, other.attributions, strict=True):
+            tensor = tf.constant(image[None])
+            with tf.GradientTape() as tape:
+                tape.watch(tensor)
+                score = model.score(model.outputs(tensor), tf.constant([attribution.target]))
+            wanted = tape.gradient(score, tensor).numpy()[0]
+            # float32 rounding in another graph; a probability near 1 leaves few bits of its gradient
+            np.testing.assert_allclose(attribution.gradient, wanted, atol=2e-3 * np.abs(wanted).max())
+            np.testing.assert_allclose(attribution.values, bare.values, atol=1e-6)  # the integral is the same
+            assert (attribution.steps, len(attribution.path)) == (bare.steps, len(bare.path))
+            assert bare.gradient is None

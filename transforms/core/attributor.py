@@ -215,11 +215,13 @@ class Attributor:
             return
         image = job.pixels.array
         end = self.step.enter(image[None])[0]
+        end_gradient = self.settings.gradient
         for baseline in self.baselines:
             for start_image, start, outputs in zip(*self._start(baseline, job), strict=True):
                 job.baseline_outputs.append(outputs)
                 for target in job.targets:
-                    yield Path((job, target), start, end, image - start_image, target)
+                    yield Path((job, target), start, end, image - start_image, target, end_gradient)
+                end_gradient = False  # it is the same whatever the baseline
 
     def _start(self, baseline: Baseline, job: _Job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns a baseline's images, these in path space, and the model's outputs for them, `[count, …]` each."""
@@ -266,6 +268,7 @@ class Attributor:
             converged=estimate <= self.settings.tolerance and all(integral.converged for integral in integrals),
             steps=sum(integral.steps for integral in integrals),
             path=_mean_path([integral.nodes for integral in integrals]),
+            gradient=next((found for integral in integrals if (found := integral.end_gradient) is not None), None),
         )
 
     def _predictions(self, outputs: np.ndarray) -> tuple[Prediction, ...]:

@@ -40,6 +40,7 @@ class Path(Generic[K]):
         end: the image in path space.
         difference: image − baseline, float32 `[height, width, 3]`.
         target: the class whose score is differentiated.
+        end_gradient: whether the gradient at the image itself is wanted too, for one more step.
     """
 
     key: K
@@ -47,6 +48,7 @@ class Path(Generic[K]):
     end: np.ndarray
     difference: np.ndarray
     target: int
+    end_gradient: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class Integral(Generic[K]):
         values: float32 `[height, width, 3]`, in units of the score.
         error_estimate: estimated L1 error of `values` over its L1 norm.
         converged: whether the rule reached its tolerance.
-        steps: gradient evaluations spent.
+        steps: gradient evaluations spent on the integral.
         nodes: float32 `[steps, 3]`: alpha, score, dF/dalpha, sorted by alpha.
+        end_gradient: dF/dx at the image, float32 `[height, width, 3]`, where the path wanted it.
     """
 
     key: K
@@ -68,6 +71,11 @@ class Integral(Generic[K]):
     converged: bool
     steps: int
     nodes: np.ndarray
+    end_gradient: np.ndarray | None = None
+
+
+_END = Block(-1, np.ones(1), np.ones(1))
+"""The image itself; not a part of the integral."""
 
 
 class _Pending(Generic[K]):
@@ -89,6 +97,16 @@ class _Resident(Generic[K]):
         self.path = path
         self.state = state
         self.nodes: list[np.ndarray] = []
+        self.end_gradient: np.ndarray | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.state.done and (self.end_gradient is not None or not self.path.end_gradient)
+
+    def first_steps(self) -> list[_Step[K]]:
+        """Returns what a new path begins with."""
+        end = [_Step(_Pending(self, _END), 0)] if self.path.end_gradient else []
+        return end + self.steps()
 
     def steps(self) -> list[_Step[K]]:
         """Returns the steps that the rule wants next."""
@@ -98,6 +116,9 @@ class _Resident(Generic[K]):
     def absorb(self, pending: _Pending[K], gradient: np.ndarray) -> None:
         """Hands a finished block to the rule; `gradient` `[height, width, 3]` is its weighted sum."""
         block = pending.block
+        if block is _END:
+            self.end_gradient = gradient
+            return
         self.nodes.append(np.stack([block.alphas, pending.scores, pending.slopes], axis=1).astype(np.float32))
         self.state.absorb(block.key, gradient * self.path.difference, pending.scores, pending.slopes)
 
@@ -110,6 +131,7 @@ class _Resident(Generic[K]):
             converged=self.state.converged,
             steps=self.state.steps,
             nodes=nodes[np.argsort(nodes[:, 0], kind="stable")],
+            end_gradient=self.end_gradient,
         )
 
 
@@ -197,7 +219,7 @@ class Integrator:
             while True:
                 size = self._ladder.step.batch
                 while len(waiting) < size and (path := next(source, None)) is not None:
-                    waiting.extend(_Resident(path, self._rule.start()).steps())
+                    waiting.extend(_Resident(path, self._rule.start()).first_steps())
                 if len(running) <= self._in_flight and waiting and (len(waiting) >= size or not running):
                     steps = [waiting.popleft() for _ in range(min(len(waiting), size))]
                     batch = _Batch(self._ladder.step, steps)
@@ -212,7 +234,7 @@ class Integrator:
                         continue
                     on_batch(len(batch.steps), seconds)
                     for resident in batch.absorb(result):
-                        if resident.state.done:
+                        if resident.done:
                             yield resident.integral()
                         else:
                             waiting.extend(resident.steps())

@@ -103,6 +103,7 @@ class Attribution:
         steps: gradient evaluations spent, over all baselines.
         path: stored steps of the path, float32 `[n, 3]`: alpha, score, dF/dalpha, sorted by alpha,
             averaged over baselines where these share alphas; for saturation curves.
+        gradient: dF/dx at the image itself, float32 `[height, width, 3]`, where the settings want it.
     """
 
     target: int
@@ -115,6 +116,7 @@ class Attribution:
     converged: bool
     steps: int
     path: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    gradient: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

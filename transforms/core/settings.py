@@ -39,6 +39,7 @@ class Settings:
     max_steps: int | None = option(None, "most gradient evaluations the adaptive rule spends on a path (512)", low=1)
     channels: str = option("all", "what is stored of a map's colour channels", CHANNELS)
     dtype: str = option("float16", "type of the stored map", DTYPES)
+    gradient: bool = option(False, "store the plain gradient too, to show beside: one more step a path, 8 bits a pixel")
     grid: int = option(8, "cells a side of the importance grid", GRIDS)
     max_pixels: int = option(64_000_000, "an image with more pixels is an error row", low=1)
 

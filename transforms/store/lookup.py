@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
@@ -15,6 +16,7 @@ from transforms.core.quantize import restore
 from transforms.core.record import Row
 from transforms.store.parts import ATTRIBUTIONS, ERRORS
 
+_MAPS = {"attribution": "scale", "gradient": "gradient_scale"}
 _SUGGESTIONS = 3
 _COMPARED = 20_000
 
@@ -25,26 +27,34 @@ def find_rows(run_uri: str, image_id: str, columns: Sequence[str]) -> list[Row]:
     Args:
         run_uri: a run directory, complete or not.
         image_id: as stored.
-        columns: what to read besides `target` and `target_rank`; `attribution` comes as the float32 map,
-            in units of the score.
+        columns: what to read besides `target` and `target_rank`, as far as the run stores it; `attribution` and
+            `gradient` come as float32 maps, in units of the score.
 
     Raises:
         ValueError: the run has no such image; the message tells why it failed, or which ids are like it.
     """
     parts = _dataset(run_uri, ATTRIBUTIONS)
-    wanted = list(dict.fromkeys([*columns, "target", "target_rank", "scale"]))
-    table = parts.to_table(columns=wanted, filter=ds.field("image_id") == image_id)
+    scales = [scale for name, scale in _MAPS.items() if name in columns]
+    wanted = dict.fromkeys([*columns, "target", "target_rank", *scales])
+    stored = [name for name in wanted if name in parts.schema.names]
+    table = parts.to_table(columns=stored, filter=ds.field("image_id") == image_id)
     if not len(table):
         raise ValueError(_why_missing(run_uri, image_id, parts))
-    maps: Sequence[np.ndarray | None] = [None] * len(table)
-    if "attribution" in columns:
-        maps = table.column("attribution").combine_chunks().to_numpy_ndarray()
-        table = table.drop_columns(["attribution"])
-    rows = table.to_pylist()
-    for row, values in zip(rows, maps, strict=True):
-        if values is not None:
-            row["attribution"] = restore(values, row["scale"])
-    return sorted(rows, key=lambda row: (row["target_rank"], row["target"]))
+    return sorted(rows_of_table(table), key=lambda row: (row["target_rank"], row["target"]))
+
+
+def rows_of_table(table: pa.Table) -> list[Row]:
+    """Returns the rows of a table of attributions; maps come as float32, if their scales are in the table too."""
+    maps = {name: _to_numpy(table.column(name)) for name in _MAPS if name in table.column_names}
+    rows = table.drop_columns(list(maps)).to_pylist()
+    for name, values in maps.items():
+        for row, stored in zip(rows, values, strict=True):
+            row[name] = restore(stored, row[_MAPS[name]])
+    return rows
+
+
+def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.combine_chunks().to_numpy_ndarray())
 
 
 def _dataset(run_uri: str, table: str) -> ds.Dataset:

@@ -108,6 +108,7 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
     element = pa.from_numpy_dtype(np.dtype(settings.dtype))
     prediction = pa.struct([("target", pa.int32()), ("name", pa.string()), ("probability", pa.float32())])
     step = pa.struct([("alpha", pa.float32()), ("score", pa.float32()), ("slope", pa.float32())])
+    gradient = [("gradient", pa.fixed_shape_tensor(pa.int8(), map_shape[:2])), ("gradient_scale", pa.float32())]
     return pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
@@ -127,6 +128,7 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
             ("predictions", pa.list_(prediction)),
             ("attribution", pa.fixed_shape_tensor(element, stored_shape)),
             ("scale", pa.float32()),
+            *(gradient if settings.gradient else ()),
             *((name, pa.list_(pa.float32(), size)) for name, size in shares.items()),
             ("positive_share", pa.float32()),
             ("gini", pa.float32()),

@@ -1,7 +1,7 @@
 """Attribution maps → pictures.
 
-In reading order: `mask` (what of a map is shown: polarity, clipping, clean-up, outlines), `color` (numbers → colours, and
-colours over a picture), `panels` (pictures and curves in one PNG).
+In reading order: `mask` (what of a map is shown: polarity, clipping, clean-up, outlines), `color` (numbers →
+colours, and colours over a picture), `panels` (pictures and curves in one PNG).
 """
 
 from transforms.core.render.color import BLUE, GREEN, ORANGE, RED, colorize, colorize_signed, overlay, tint

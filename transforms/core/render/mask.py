@@ -65,8 +65,8 @@ def clip_percentile(mask: np.ndarray, percentile: float = 99.0) -> np.ndarray:
 def clip_mass(mask: np.ndarray, above: float = 99.0, below: float = 0.0, low: float = 0.2) -> np.ndarray:
     """Returns `mask` stretched between two percentiles of its mass, in [0, 1].
 
-    Pixels are counted from the largest down: those that hold the first `100 − above` percent of the mass become 1, those
-    after the first `100 − below` percent become 0, and what lies between runs linearly from `low` to 1.
+    Pixels are counted from the largest down: those that hold the first `100 − above` percent of the mass become 1,
+    those after the first `100 − below` percent become 0, and what lies between runs linearly from `low` to 1.
 
     Args:
         mask: `[height, width]`, not negative.
@@ -95,8 +95,8 @@ def clean_up(mask: np.ndarray, size: int = 3) -> np.ndarray:
 def outlines(mask: np.ndarray, mass: float = 90.0) -> np.ndarray:
     """Returns the outlines of the heaviest regions of `mask`, bool `[height, width]`.
 
-    Regions are connected pixels above zero, with their holes filled, diagonals included; they are taken from the heaviest
-    down until they hold `mass` percent of the mask's mass.
+    Regions are connected pixels above zero, diagonals included, with their holes filled; they are taken from the
+    heaviest down until they hold `mass` percent of the mask's mass.
 
     Raises:
         ValueError: `mass` is out of range.
