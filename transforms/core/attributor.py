@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from transforms.core.baseline import Baseline, parse_baselines
+from transforms.core.calibrate import compile_calibrated
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step
 from transforms.core.decode import DecodeError, decode
@@ -31,8 +32,10 @@ from transforms.core.target import LabelError, Targets, ranked, resolve_label
 T = TypeVar("T")
 R = TypeVar("R")
 
-DEFAULT_BATCH = 16
 TOP_PREDICTIONS = 5
+
+_MOST_IN_FLIGHT = 4
+"""More batches at once cost memory; beyond a few, TensorFlow's own threads keep the cores busy."""
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Attributor:
         self,
         classifier: Classifier,
         settings: Settings,
-        batch_size: int = DEFAULT_BATCH,
+        batch_size: int = 0,
         baseline_images: Sequence[np.ndarray] = (),
     ) -> None:
         """Compiles the gradient step of `classifier`.
@@ -69,7 +72,7 @@ class Attributor:
         Args:
             classifier: the loaded model.
             settings: how to attribute.
-            batch_size: steps in one model call.
+            batch_size: steps in one model call; 0 takes what is fastest on this device.
             baseline_images: float32 `[height, width, 3]` in [0, 1], one for each `image:` baseline
                 among the settings' baselines, in order.
 
@@ -85,9 +88,10 @@ class Attributor:
             baseline.with_image(next(images)) if baseline.name.startswith("image:") else baseline
             for baseline in parse_baselines(settings.baseline)
         )
-        self._ladder = StepLadder(compile_step(classifier, batch_size))
+        self._threads = min(os.cpu_count() or 1, _MOST_IN_FLIGHT)
+        step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
+        self._ladder = StepLadder(step)
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self._threads = os.cpu_count() or 1
         self._integrator = Integrator(self._ladder, settings.path_rule(), in_flight=self._threads)
 
     @property
