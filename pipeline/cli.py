@@ -7,6 +7,7 @@ than `max_error_rate`. Each command imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import sys
@@ -58,8 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("image_id")
     show.add_argument("-o", "--output", required=True, metavar="FILE.png")
     show.add_argument("--target", type=int, help="class index, where several were attributed (default: the highest)")
-    show.add_argument("--cmap", default="inferno", help="matplotlib colour map of the attribution (default inferno)")
+    show.add_argument(
+        "--kind",
+        default="tutorial",
+        help="tutorial (default: original, baseline, mask, overlay), mask, overlay, signed, polarity, outlines, "
+        "interpolation, saturation or gradient",
+    )
+    show.add_argument("--cmap", help="matplotlib colour map (default inferno; of signed maps coolwarm)")
     show.add_argument("--alpha", type=float, default=0.4, help="weight of the picture in the overlay (default 0.4)")
+    show.add_argument("--percentile", type=float, default=99.0, help="of values, shown at full intensity (default 99)")
+    show.add_argument("--polarity", default="both", help="attributions that count: both (default), positive, negative")
+    show.add_argument("--clip_above", type=float, help="percentile of mass at full intensity, in polarity and outlines")
+    show.add_argument("--clip_below", type=float, help="percentile of mass that is left out there")
+    show.add_argument("--clean", action=argparse.BooleanOptionalAction, help="close gaps and remove specks there")
 
     samples = _command(commands, "samples", _samples, "make a small real model and image shards to try things on")
     samples.add_argument("--output", required=True, metavar="FOLDER")
@@ -108,16 +120,11 @@ def _verify(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _show(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline.pictures import Look
     from pipeline.show import show
 
-    show(
-        options.run,
-        options.image_id,
-        options.output,
-        target=options.target,
-        cmap=options.cmap,
-        alpha=options.alpha,
-    )
+    look = Look(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Look)})
+    show(options.run, options.image_id, options.output, options.target, options.kind, look)
     print(options.output)
     return FINE
 

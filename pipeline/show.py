@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.pictures import KINDS, Look, Subject
 from transforms import storage, store
 from transforms.core.baseline import parse_baselines
 from transforms.core.decode import decode, resize_bilinear
 from transforms.core.record import Row
-from transforms.core.render import Panel, attribution_mask, clip_percentile, colorize, draw_panels, overlay
+from transforms.core.render import POLARITIES, draw_panels
 
 _COLUMNS = (
     "image_id",
@@ -19,6 +20,8 @@ _COLUMNS = (
     "convergence_delta",
     "steps",
     "attribution",
+    "gradient",
+    "path",
     "thumbnail",
 )
 _LETTERS = 72
@@ -29,39 +32,36 @@ def show(
     image_id: str,
     output: str,
     target: int | None = None,
-    cmap: str = "inferno",
-    alpha: float = 0.4,
-    percentile: float = 99.0,
+    kind: str = "tutorial",
+    look: Look | None = None,
 ) -> None:
-    """Writes a PNG of four panels to `output`: original, baseline, attribution mask, overlay.
+    """Writes a PNG of some panels to `output`; by default four: original, baseline, attribution mask, overlay.
 
     Args:
         run_uri: a run directory, complete or not.
         image_id: as stored in `image_id`.
         output: path or URI of the PNG.
         target: class index, where several were attributed; by default the highest ranked.
-        cmap: name of a matplotlib colour map.
-        alpha: weight of the image in the overlay, in [0, 1].
-        percentile: of the mask's values, shown at full intensity.
+        kind: one of KINDS.
+        look: how the picture looks.
 
     Raises:
         FileNotFoundError: `run_uri` holds no parts.
-        ValueError: the image or the target isn't in the run, or an option has a value that isn't allowed.
+        ValueError: the image or the target isn't in the run, the run doesn't store what the kind needs, or an option
+            has a value that isn't allowed.
     """
+    look = look or Look()
+    if kind not in KINDS:
+        raise ValueError(f"kind: {kind!r} is not one of {', '.join(KINDS)}")
+    if look.polarity not in POLARITIES:
+        raise ValueError(f"polarity: {look.polarity!r} is not one of {', '.join(POLARITIES)}")
     provenance = store.first_provenance(run_uri)
     row = _select(store.find_rows(run_uri, image_id, _COLUMNS), target)
-    mask = clip_percentile(attribution_mask(row["attribution"]), percentile)
-    image = resize_bilinear(decode(row["thumbnail"], None).array, *mask.shape)
+    image = resize_bilinear(decode(row["thumbnail"], None).array, *row["attribution"].shape[:2])
     baseline_name, baseline = _baseline(image, image_id, provenance)
-    colored = colorize(mask, cmap)
-    channels = provenance.config.get("channels", "all")
-    panels = [
-        Panel(f"Original: {row['label_name']}" if row["label_name"] else "Original", image),
-        Panel(f"Baseline: {baseline_name}", baseline),
-        Panel("Attribution mask" if channels == "all" else f"Attribution mask: |{channels} of channels|", colored),
-        Panel("Overlay", overlay(image, colored, alpha)),
-    ]
-    storage.write_bytes(output, draw_panels(panels, _caption(row)))
+    subject = Subject(row, image, baseline, baseline_name, provenance.config.get("channels", "all"))
+    panels = KINDS[kind].draw(subject, look)
+    storage.write_bytes(output, draw_panels(panels, _caption(row), KINDS[kind].columns))
 
 
 def _select(rows: list[Row], target: int | None) -> Row:

@@ -58,8 +58,13 @@ def make_samples(
         class_names=class_names_file(folder),
         config=os.path.join(folder, "config.yaml"),
     )
-    options = {"input": list(samples.input), "model": samples.model, "class_names": samples.class_names}
-    options |= {"pixels": "unit", "gradient": True}
+    options = {
+        "input": list(samples.input),
+        "model": samples.model,
+        "class_names": samples.class_names,
+        "pixels": "unit",
+        "gradient": True,
+    }
     storage.write_bytes(samples.config, yaml.safe_dump(options, sort_keys=False).encode())
     return samples
 

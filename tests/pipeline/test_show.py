@@ -12,13 +12,15 @@ import PIL.Image
 import pytest
 
 from pipeline import show as show_module
+from pipeline.cli import main
+from pipeline.pictures import KINDS, Look
 from pipeline.show import show
 from tests import stored_run
 from tests.stored_run import CHUNKS, make_image, make_values, write_chunk, write_run
 from transforms import store
 from transforms.core.baseline import parse_baselines
 from transforms.core.decode import decode
-from transforms.core.render import Panel
+from transforms.core.render import Curve, Panel, attribution_mask, clip_percentile, colorize, colorize_signed
 from transforms.core.settings import Settings
 
 SECOND_OF_MIDDLE = "a.tfrecord#5"
@@ -31,10 +33,12 @@ def run(tmp_path) -> str:
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> list[Panel]:
+def drawn(monkeypatch) -> list[Panel | Curve]:
     """The panels that `show` draws."""
-    panels: list[Panel] = []
-    monkeypatch.setattr(show_module, "draw_panels", lambda given, caption: panels.extend(given) or caption.encode())
+    panels: list[Panel | Curve] = []
+    monkeypatch.setattr(
+        show_module, "draw_panels", lambda given, caption, columns: panels.extend(given) or caption.encode()
+    )
     return panels
 
 
@@ -53,7 +57,7 @@ def test_a_png_of_four_panels_is_written(run, tmp_path):
 
 
 def test_the_panels_hold_what_was_stored(run, tmp_path, drawn):
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "caption"), cmap="gray", alpha=0.25, percentile=100)
+    show(run, SECOND_OF_MIDDLE, str(tmp_path / "caption"), look=Look(cmap="gray", alpha=0.25, percentile=100))
     original, baseline, mask, overlay = (panel.picture for panel in drawn)
     assert [panel.title for panel in drawn] == ["Original: class 1", "Baseline: black", "Attribution mask", "Overlay"]
     np.testing.assert_allclose(original, make_image(CHUNKS[1], 1), atol=0.06)  # JPEG at quality 85
@@ -98,10 +102,102 @@ def test_reduced_channels_are_shown_and_named(tmp_path, monkeypatch, drawn, dtyp
     provenance = dataclasses.replace(stored_run.PROVENANCE, config={"baseline": "black", "channels": "sum"})
     monkeypatch.setattr(stored_run, "PROVENANCE", provenance)
     write_chunk(str(tmp_path), CHUNKS[0], Settings(channels="sum", dtype=dtype))
-    show(str(tmp_path), "a.tfrecord#1", str(tmp_path / "x.png"), cmap="gray", percentile=100)
+    show(str(tmp_path), "a.tfrecord#1", str(tmp_path / "x.png"), look=Look(cmap="gray", percentile=100))
     expected = np.abs(make_values(CHUNKS[0], 1).sum(axis=2))
     np.testing.assert_allclose(drawn[2].picture[:, :, 0], expected / expected.max(), atol=0.02)  # int8's step at 1
     assert drawn[2].title == "Attribution mask: |sum of channels|"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_is_drawn_from_stored_data(kind, tmp_path, capsys):
+    write_run(str(tmp_path / "run"), Settings(gradient=True))
+    output = tmp_path / f"{kind}.png"
+    assert main(["show", str(tmp_path / "run"), SECOND_OF_MIDDLE, "-o", str(output), "--kind", kind]) == 0
+    with PIL.Image.open(output) as picture:
+        assert picture.format == "PNG"
+    with pytest.raises(SystemExit):
+        main(["show", "--help"])
+    assert kind in capsys.readouterr().out
+
+
+def test_the_interpolation_goes_from_the_baseline_to_the_image(run, tmp_path, drawn):
+    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="interpolation")
+    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"))
+    *strip, original, baseline, _, _ = drawn
+    assert [panel.title for panel in strip] == ["α = 0", "α = 0.25", "α = 0.5", "α = 0.75", "α = 1"]
+    np.testing.assert_array_equal(strip[0].picture, baseline.picture)
+    np.testing.assert_array_equal(strip[-1].picture, original.picture)
+    np.testing.assert_allclose(strip[1].picture, 0.75 * baseline.picture + 0.25 * original.picture, atol=1e-6)
+
+
+def test_the_saturation_curves_are_the_stored_path(run, tmp_path, drawn):
+    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="saturation")
+    score, slope = drawn
+    np.testing.assert_array_equal(score.x, [0, 0.25, 0.75, 1])
+    np.testing.assert_allclose(score.y, [0.01, 0.1, 0.4, 0.5], atol=1e-7)  # stored as float32
+    np.testing.assert_array_equal([slope.x, slope.y], [[0.25, 0.75], [1.5, 0.5]])
+
+
+def test_the_plain_gradient_stands_beside_the_integral(tmp_path, drawn):
+    write_run(str(tmp_path / "run"), Settings(gradient=True))
+    look = Look(cmap="gray", percentile=100)
+    show(str(tmp_path / "run"), SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="gradient", look=look)
+    for panel, values in zip(drawn, (make_values(CHUNKS[1], 1, 100), make_values(CHUNKS[1], 1)), strict=False):
+        expected = colorize(clip_percentile(attribution_mask(values), 100), "gray")
+        np.testing.assert_allclose(panel.picture, expected, atol=0.02)  # int8's step at 1
+
+
+def test_signs_have_colours(run, tmp_path, drawn):
+    for kind in ("signed", "polarity", "outlines"):
+        show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind=kind, look=Look(clip_above=100, clean=False))
+    signed, polarity, outlined = (panel.picture for panel in drawn[1::2])
+    values = make_values(CHUNKS[1], 1).sum(axis=2)
+    np.testing.assert_allclose(signed, colorize_signed(values), atol=0.02)  # float16 and the colour map's 256 steps
+    image = drawn[0].picture
+    tinted = polarity - image / 2
+    for channel, part in ((1, np.maximum), (0, lambda array, zero: np.maximum(-array, zero))):
+        mass = part(make_values(CHUNKS[1], 1), 0).sum(axis=2)
+        row, col = np.unravel_index(mass.argmax(), mass.shape)
+        assert tinted[row, col, channel] > 0.3
+    changed = (outlined != image).any(axis=2)
+    assert changed.any()
+    assert {tuple(color) for color in outlined[changed]} <= {(0, 1, 0), (1, 0, 0)}
+
+
+def test_one_polarity_is_shown_alone(run, tmp_path, drawn):
+    look = Look(polarity="negative", cmap="gray", percentile=100)
+    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="mask", look=look)
+    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="polarity", look=look)
+    mask, original, tinted = drawn
+    expected = np.maximum(-make_values(CHUNKS[1], 1), 0).sum(axis=2)
+    np.testing.assert_allclose(mask.picture[:, :, 0], expected / expected.max(), atol=1 / 256 + 1e-3)
+    assert mask.title == "Attribution mask, negative only"
+    np.testing.assert_allclose(tinted.picture[:, :, 1], original.picture[:, :, 1] / 2)  # nothing green
+
+
+@pytest.mark.parametrize(
+    ("look", "kind", "message"),
+    [
+        (Look(), "heat", r"kind: 'heat' is not one of tutorial, mask, "),
+        (Look(polarity="up"), "mask", r"polarity: 'up' is not one of both, positive, negative"),
+        (Look(clip_below=99.5), "polarity", r"clip_below, clip_above: 99.5 and 99.0 are not in order"),
+        (Look(cmap="infernal"), "signed", r"cmap: 'infernal'"),
+        (Look(), "gradient", r"kind: gradient: the run stores no plain gradients; run with --gradient"),
+    ],
+)
+def test_what_can_not_be_drawn_is_refused(run, tmp_path, look, kind, message):
+    with pytest.raises(ValueError, match=message):
+        show(run, SECOND_OF_MIDDLE, str(tmp_path / "x.png"), kind=kind, look=look)
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(("kind", "polarity"), [("signed", "both"), ("outlines", "both"), ("mask", "negative")])
+def test_magnitudes_have_no_signs(tmp_path, monkeypatch, kind, polarity):
+    provenance = dataclasses.replace(stored_run.PROVENANCE, config={"baseline": "black", "channels": "abs_sum"})
+    monkeypatch.setattr(stored_run, "PROVENANCE", provenance)
+    write_chunk(str(tmp_path), CHUNKS[0], Settings(channels="abs_sum"))
+    with pytest.raises(ValueError, match=r"needs signs, and the run stores magnitudes only \(channels: abs_sum\)"):
+        show(str(tmp_path), "a.tfrecord#1", str(tmp_path / "x.png"), kind=kind, look=Look(polarity=polarity))
 
 
 def test_an_image_that_failed_tells_why(run, tmp_path):
