@@ -29,6 +29,7 @@ setup(
         "matplotlib",
         "numpy>=2",
         "pillow>=11",
+        "protobuf",
         "pyarrow>=16",
         "pyyaml",
         "scipy",
