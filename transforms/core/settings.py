@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from transforms.core.baseline import parse_baselines
@@ -46,12 +47,13 @@ class Settings:
     def problems(self) -> list[str]:
         """Returns what is wrong with these settings, one line an option; empty where nothing is."""
         found = problems_of(self)
-        checks = [
+        checks: list[Callable[[], object]] = [
             lambda: Targets.parse(self.targets),
             lambda: parse_baselines(self.baseline),
             self.size,
-            self.path_rule,
         ]
+        if not found:  # a rule's own limits, where its numbers make sense at all
+            checks.append(self.path_rule)
         for check in checks:
             try:
                 check()
