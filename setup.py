@@ -21,11 +21,13 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
+    package_data={"pipeline": ["*.yaml"], "pipeline.report": ["*.j2"]},
     entry_points={"console_scripts": ["ig-audit = pipeline.cli:main"]},
     install_requires=[
         BEAM.format(""),
         TENSORFLOW.format(""),
         "google-crc32c",
+        "jinja2",
         "matplotlib",
         "numpy>=2",
         "pillow>=11",
