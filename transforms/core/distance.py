@@ -49,17 +49,19 @@ def ndcg(reference: np.ndarray, candidate: np.ndarray) -> np.ndarray:
     return np.divide(gained, ideal, out=np.ones_like(gained), where=ideal > 0)
 
 
-def wasserstein(values: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Returns the 1-Wasserstein distance of distributions over the same values, float `[pairs]`, in their unit.
+def wasserstein(values: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """Returns the 1-Wasserstein distance of pairs of distributions over the same values, in their unit.
 
     Args:
         values: `[rows]`.
-        p: each row's share `[pairs, rows]`; sums to 1.
-        q: the same.
+        difference: float `[rows, pairs]`, each row's share in the one less that in the other.
+
+    Returns:
+        Float `[pairs]`.
     """
     order = np.argsort(values, kind="stable")
-    gaps = np.diff(values[order])
-    return np.abs(np.cumsum((p - q)[:, order], axis=1)[:, :-1]) @ gaps
+    apart = np.abs(np.cumsum(difference[order], axis=0)[:-1])
+    return np.diff(values[order]) @ apart
 
 
 def population_stability_index(values: np.ndarray, p: np.ndarray, q: np.ndarray) -> float:
@@ -74,7 +76,5 @@ def population_stability_index(values: np.ndarray, p: np.ndarray, q: np.ndarray)
     reached = np.minimum(np.searchsorted(np.cumsum(p[order]), _DECILES - _ROUNDING), len(values) - 1)
     edges = np.unique(values[order][reached])
     bins = np.searchsorted(edges, values, side="left")
-    expected, found = (
-        np.maximum(np.bincount(bins, share, minlength=len(edges) + 1), _LEAST_SHARE) for share in (p, q)
-    )
+    expected, found = (np.maximum(np.bincount(bins, share, minlength=len(edges) + 1), _LEAST_SHARE) for share in (p, q))
     return float(np.sum((found - expected) * np.log(found / expected)))

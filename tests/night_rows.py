@@ -1,0 +1,80 @@
+"""Nights without a model: rows that vary as pictures of a few classes do, for tests of drift.
+
+A class looks at a blob somewhere; each picture moves it and adds noise of a heavy tail. A stamp draws attention to
+the cell in the upper right corner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from transforms.core.contrast import SCALARS, Rows
+from transforms.core.drift import Pair
+from transforms.core.statistics import Slice
+
+SIDE = 8
+CORNER = SIDE - 1
+
+
+def make_pool(count: int, classes: int = 8, seed: int = 0) -> Rows:
+    """Returns `count` pictures' rows, as many of each class."""
+    rng = np.random.default_rng(seed)
+    codes = np.arange(count) % classes
+    centers = np.random.default_rng(99).uniform(0.3, 0.7, size=(classes, 2))[codes] + rng.normal(0, 0.12, (count, 2))
+    axis = (np.arange(SIDE) + 0.5) / SIDE
+    distance = (axis[:, None] - centers[:, None, :1]) ** 2 + (axis - centers[:, 1:])[:, None, :] ** 2
+    grid = (np.exp(-distance / 0.08) + 0.05) * rng.lognormal(0, 0.9, size=(count, SIDE, SIDE))
+    scalars = {name: rng.normal(codes, 1) for name in SCALARS}
+    scalars["steps"] = rng.integers(40, 60, count).astype(float)
+    rows = Rows({"grid": grid.reshape(count, -1), "channel_share": rng.dirichlet([30, 30, 30], count)}, scalars, codes,
+                np.zeros(count, int))
+    return _describe(rows)
+
+
+def stamp(rows: Rows, chosen: np.ndarray, seed: int = 0) -> Rows:
+    """Returns the rows with 15 to 50 % of the attribution of the `chosen` ones in the upper right corner."""
+    drawn = np.random.default_rng(seed).uniform(0.15, 0.5, (len(rows), 1))
+    share = np.where(chosen[:, None], drawn, 0)
+    grid = rows.vectors["grid"] * (1 - share)
+    grid[:, CORNER] += share[:, 0]
+    return _describe(dataclasses.replace(rows, vectors=rows.vectors | {"grid": grid}))
+
+
+def draw(pool: Rows, count: int, seed: int, night: int = 0) -> Rows:
+    """Returns a night of `count` different pictures of the pool."""
+    rows = pool.take(np.random.default_rng(seed).choice(len(pool), count, replace=False))
+    return dataclasses.replace(rows, nights=np.full(count, night))
+
+
+def pairs(candidate: Rows, *references: Rows) -> list[Pair]:
+    """Returns the slices of all rows and of each class."""
+    reference = references[0]
+    for other in references[1:]:
+        reference = reference.join(other)
+    found = [Pair(Slice("all"), reference, candidate, len(reference), len(candidate))]
+    for code in np.union1d(reference.classes, candidate.classes).tolist():
+        sides = [rows.take(rows.classes == code) for rows in (reference, candidate)]
+        found.append(Pair(Slice("label", str(code), f"class {code}"), *sides, *map(len, sides)))
+    return found
+
+
+def _describe(rows: Rows) -> Rows:
+    """Returns the rows with normalised grids, and the scalars that follow from these."""
+    grid = rows.vectors["grid"] / rows.vectors["grid"].sum(axis=1, keepdims=True)
+    cells = grid.reshape(-1, SIDE, SIDE)
+    axis = (np.arange(SIDE) + 0.5) / SIDE
+    ascending = np.sort(grid, axis=1)
+    described = {
+        "gini": ascending @ np.arange(1 - grid.shape[1], grid.shape[1], 2) / grid.shape[1],
+        "entropy": -(grid * np.log(grid)).sum(axis=1) / np.log(grid.shape[1]),
+        "center_row": cells.sum(axis=2) @ axis,
+        "center_col": cells.sum(axis=1) @ axis,
+        "border_share": 1 - cells[:, 1:-1, 1:-1].sum(axis=(1, 2)),
+    }
+    return dataclasses.replace(
+        rows,
+        vectors={name: values.astype(np.float32) for name, values in (rows.vectors | {"grid": grid}).items()},
+        scalars={name: values.astype(np.float32) for name, values in (rows.scalars | described).items()},
+    )

@@ -1,0 +1,263 @@
+"""Contrast: the same rows weighted twice → how far apart the two weightings are, metric by metric.
+
+A weighting gives each row a share: those of the reference, and those of the candidate, or two halves of the
+reference. Many pairs of weightings are measured at once, so that judging a run against what its reference
+does to itself takes the very same code.
+
+Each metric has an effect, which does not depend on the number of rows, and a statistic: the effect in units
+of what sampling alone would show, as far as the spread of the *reference's* rows tells. A few odd rows in the
+candidate therefore don't hide behind the spread that they cause.
+
+- `grid`: Jensen-Shannon distance of the mean grids; `channel_share`: the same of colour channels;
+- `grid_rank`: 1 − nDCG of the ranking of cells;
+- `cells`: the change of the cell that changed most. A cell's spread counts as no less than the median cell's:
+  a cell where nothing ever happens would otherwise be significant for next to nothing;
+- scalars: Wasserstein distance over the reference's standard deviation.
+
+Spread is measured within classes, since classes are compared with themselves only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from transforms.core.distance import jensen_shannon, ndcg, wasserstein
+
+ATTENTION, SCORE, CONVERGENCE = "attention", "score", "convergence"
+
+TOPICS = {
+    "grid": ATTENTION,
+    "grid_rank": ATTENTION,
+    "cells": ATTENTION,
+    "channel_share": ATTENTION,
+    "positive_share": ATTENTION,
+    "gini": ATTENTION,
+    "entropy": ATTENTION,
+    "center_row": ATTENTION,
+    "center_col": ATTENTION,
+    "border_share": ATTENTION,
+    "score": SCORE,
+    "convergence_delta": CONVERGENCE,
+    "error_estimate": CONVERGENCE,
+    "steps": CONVERGENCE,
+}
+"""The metrics, and what a change of each is a change of."""
+
+VECTORS = ("grid", "channel_share")
+SCALARS = tuple(name for name in TOPICS if name not in (*VECTORS, "grid_rank", "cells"))
+
+_TINY = 1e-12
+_LEAST_SPREAD = 1e-6
+"""Of a scalar's standard deviation, relative to its largest magnitude: rounding is no change."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one slice, an image once.
+
+    Attributes:
+        vectors: float32 `[rows, elements]` by the names in VECTORS.
+        scalars: float32 `[rows]` by the names in SCALARS; NaN where a row has no such number.
+        classes: each row's class, int `[rows]`.
+        nights: which run each row is of, int `[rows]`.
+    """
+
+    vectors: Mapping[str, np.ndarray]
+    scalars: Mapping[str, np.ndarray]
+    classes: np.ndarray
+    nights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Returns the rows that an index or a mask selects."""
+        return Rows(
+            {name: values[rows] for name, values in self.vectors.items()},
+            {name: values[rows] for name, values in self.scalars.items()},
+            self.classes[rows],
+            self.nights[rows],
+        )
+
+    def join(self, other: Rows) -> Rows:
+        """Returns the rows of both."""
+        return Rows(
+            {name: np.concatenate([values, other.vectors[name]]) for name, values in self.vectors.items()},
+            {name: np.concatenate([values, other.scalars[name]]) for name, values in self.scalars.items()},
+            np.concatenate([self.classes, other.classes]),
+            np.concatenate([self.nights, other.nights]),
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Pairs of weightings of the same rows.
+
+    Attributes:
+        reference: each row's share, float `[pairs, rows]`; sums to 1.
+        candidate: the same.
+    """
+
+    reference: np.ndarray
+    candidate: np.ndarray
+
+    @functools.cached_property
+    def difference(self) -> np.ndarray:
+        """Each row's share in the reference less that in the candidate, float `[rows, pairs]`."""
+        return np.ascontiguousarray((self.reference - self.candidate).T)
+
+    @functools.cached_property
+    def noise(self) -> np.ndarray:
+        """Variance of the difference of two means, in units of the variance of a row, float `[pairs]`."""
+        return np.asarray(sum(np.einsum("pr,pr->p", side, side) for side in (self.reference, self.candidate)))
+
+    def restrict(self, rows: np.ndarray) -> Weights:
+        """Returns the weights of some rows, which again sum to 1."""
+        parts = (weights[:, rows] for weights in (self.reference, self.candidate))
+        return Weights(*(part / np.maximum(part.sum(axis=1, keepdims=True), _TINY) for part in parts))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of each pair of weightings: effect and statistic, float `[pairs]`."""
+
+    effect: np.ndarray
+    statistic: np.ndarray
+
+
+def shared_classes(reference: np.ndarray, candidate: np.ndarray, least: int) -> np.ndarray:
+    """Returns the classes, sorted, with at least `least` rows on both sides.
+
+    Args:
+        reference: each row's class, int `[rows]`.
+        candidate: the same.
+        least: number of rows.
+    """
+    found, counts = np.unique(reference, return_counts=True)
+    others, other_counts = np.unique(candidate, return_counts=True)
+    return np.intersect1d(found[counts >= least], others[other_counts >= least])
+
+
+def contrast(classes: np.ndarray, candidate: np.ndarray) -> Weights:
+    """Returns the one pair of weightings that compares some rows with the others, at the others' class mix.
+
+    Args:
+        classes: each row's class, int `[rows]`; each class has rows on both sides.
+        candidate: whether a row is the candidate's, bool `[rows]`.
+    """
+    _, codes = np.unique(classes, return_inverse=True)
+    of_reference, of_candidate = np.bincount(codes[~candidate]), np.bincount(codes[candidate])
+    mix = of_reference / of_reference.sum()
+    return Weights(
+        np.where(candidate, 0, (mix / of_reference)[codes])[None],
+        np.where(candidate, (mix / of_candidate)[codes], 0)[None],
+    )
+
+
+def halves(classes: np.ndarray, pairs: int, rng: np.random.Generator) -> Weights:
+    """Returns `pairs` random halves of the rows against the other halves, each class halved; float32, to be quick.
+
+    Args:
+        classes: each row's class, int `[rows]`; each class has two rows or more.
+        pairs: how many.
+        rng: the source of chance.
+    """
+    chosen = np.zeros((pairs, len(classes)), bool)
+    share, other_share = np.zeros((2, len(classes)), np.float32)
+    for one in np.unique(classes):
+        rows = np.flatnonzero(classes == one)
+        first = len(rows) // 2
+        chosen[:, rows] = rng.permuted(np.tile(np.arange(len(rows)) < first, (pairs, 1)), axis=1)
+        mix = len(rows) / len(classes)
+        share[rows], other_share[rows] = mix / first, mix / (len(rows) - first)
+    return Weights(chosen * share, ~chosen * other_share)
+
+
+def measure(rows: Rows, weights: Weights, metrics: Iterable[str]) -> dict[str, Measured]:
+    """Returns `metrics` of each pair of weightings; without scalars that the rows don't have.
+
+    Args:
+        rows: what is compared.
+        weights: of these rows.
+        metrics: names in TOPICS.
+    """
+    wanted = set(metrics)
+    found: dict[str, Measured] = {}
+    if wanted & {"grid", "grid_rank", "cells"}:
+        found |= _measure_grid(rows.vectors["grid"], rows.classes, weights)
+    if "channel_share" in wanted:
+        shares = _Means.of(rows.vectors["channel_share"], rows.classes, weights)
+        found["channel_share"] = _divergence(shares, weights)
+    for name in wanted.intersection(SCALARS):
+        present = np.isfinite(rows.scalars[name])
+        if present.all():
+            found[name] = _measure_scalar(rows.scalars[name], rows.classes, weights)
+        elif all((side[:, present] > 0).any(axis=1).all() for side in (weights.reference, weights.candidate)):
+            values, classes = rows.scalars[name][present], rows.classes[present]
+            found[name] = _measure_scalar(values, classes, weights.restrict(present))
+    return {name: found[name] for name in TOPICS if name in found and name in wanted}
+
+
+def cell_statistics(rows: Rows, weights: Weights) -> Measured:
+    """Returns the change of each cell in each pair, float `[pairs, cells]`: signed effect, and statistic."""
+    return _cells(_Means.of(rows.vectors["grid"], rows.classes, weights), weights)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Means on both sides, and the reference's variance within classes, `[pairs, elements]` each."""
+
+    reference: np.ndarray
+    candidate: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, classes: np.ndarray, weights: Weights) -> _Means:
+        variance = weights.reference @ _centered(values, classes) ** 2
+        return cls(weights.reference @ values, weights.candidate @ values, variance)
+
+
+def _measure_grid(values: np.ndarray, classes: np.ndarray, weights: Weights) -> dict[str, Measured]:
+    means = _Means.of(values, classes, weights)
+    cells = _cells(means, weights)
+    most = cells.statistic.argmax(axis=1)[:, None]
+    largest = (np.take_along_axis(part, most, axis=1)[:, 0] for part in (np.abs(cells.effect), cells.statistic))
+    rank = 1 - ndcg(means.reference, means.candidate)
+    return {
+        "grid": _divergence(means, weights),
+        "grid_rank": Measured(rank, rank / weights.noise),
+        "cells": Measured(*largest),
+    }
+
+
+def _divergence(means: _Means, weights: Weights) -> Measured:
+    """Compares with what sampling leads to expect: Σ variance · noise / 8 mean, to the second order."""
+    distance = jensen_shannon(means.reference, means.candidate)
+    middle = np.maximum((means.reference + means.candidate) / 2, _TINY)
+    expected = (means.variance / middle).sum(axis=1) * weights.noise / (8 * np.log(2))
+    return Measured(distance, distance / np.sqrt(np.maximum(expected, _TINY)))
+
+
+def _cells(means: _Means, weights: Weights) -> Measured:
+    change = means.candidate - means.reference
+    variance = np.maximum(means.variance, np.median(means.variance, axis=1, keepdims=True))
+    return Measured(change, np.abs(change) / np.sqrt(np.maximum(variance * weights.noise[:, None], _TINY)))
+
+
+def _measure_scalar(values: np.ndarray, classes: np.ndarray, weights: Weights) -> Measured:
+    variance = weights.reference @ _centered(values, classes) ** 2
+    spread = np.maximum(np.sqrt(variance), max(_LEAST_SPREAD * np.abs(values).max(initial=0), _TINY))
+    effect = wasserstein(values, weights.difference) / spread
+    return Measured(effect, effect / np.sqrt(weights.noise))
+
+
+def _centered(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Returns `values` `[rows, …]` less the mean of their class."""
+    _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), *values.shape[1:]))
+    np.add.at(sums, codes, values)
+    return values - (sums.T / counts).T.astype(values.dtype)[codes]

@@ -1,0 +1,320 @@
+"""Has a run drifted from its reference? Judged by what the reference does to itself.
+
+1. Each slice is contrasted with the reference at the reference's class mix: a change of the mix alone changes nothing.
+2. The reference's rows are split into halves, class by class, many times over, and the halves contrasted in the
+   same way. What all slices show of a metric when nothing has changed is its null: slices share it because
+   statistics are in units of their noise, and because one slice alone knows too little of rare rows (the idea of a
+   pooled null: Tusher, Tibshirani and Chu 2001; Storey and Tibshirani 2003).
+3. Where the reference is several nights, each is contrasted with the others. If nights differ by more than halves
+   do, the null is widened by as much.
+4. p-values over all slices and metrics go through Benjamini and Hochberg's procedure. A change is a drift if it is
+   significant, and its effect exceeds its threshold and what the reference does to itself.
+
+Pictures that come again, in several nights or within one, make two nights more alike than two halves that share no
+picture; the null is then too wide, never too narrow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from transforms.core.contrast import (
+    SCALARS,
+    TOPICS,
+    Measured,
+    Rows,
+    Weights,
+    cell_statistics,
+    contrast,
+    halves,
+    measure,
+    shared_classes,
+)
+from transforms.core.distance import ndcg, population_stability_index, total_variation
+from transforms.core.statistics import Slice
+from transforms.core.thresholds import Thresholds
+
+DRIFT, FINE, TOO_FEW, NEW, GONE = "drift", "fine", "too few", "new", "gone"
+
+_SELF_QUANTILE = 0.95
+_NIGHTS_QUANTILE = 0.9
+_LEAST_NIGHTS = 3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A slice of both sides.
+
+    Attributes:
+        key: the slice.
+        reference: rows to compare, of all reference nights.
+        candidate: rows to compare.
+        reference_rows: how many rows the slice has in all.
+        candidate_rows: the same.
+    """
+
+    key: Slice
+    reference: Rows
+    candidate: Rows
+    reference_rows: int
+    candidate_rows: int
+
+
+@dataclass(frozen=True)
+class MetricAudit:
+    """A metric of a slice; the fields are those of audit.json."""
+
+    name: str
+    topic: str
+    drift: bool
+    effect: float
+    threshold: float
+    self_effect: float
+    p_value: float
+    q_value: float
+    distances: dict[str, float]
+    reference: float | None
+    candidate: float | None
+
+
+@dataclass(frozen=True)
+class CellAudit:
+    """A cell of the importance grid that changed."""
+
+    row: int
+    col: int
+    reference: float
+    candidate: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class GridAudit:
+    """The mean grids of a slice, row by row, and the cells that changed."""
+
+    side: int
+    reference: list[float]
+    candidate: list[float]
+    changed: list[CellAudit]
+
+
+@dataclass(frozen=True)
+class SliceAudit:
+    """The judgement of a slice; the fields are those of audit.json."""
+
+    kind: str
+    value: str
+    name: str
+    state: str
+    reference_rows: int
+    candidate_rows: int
+    compared_share: float
+    metrics: list[MetricAudit]
+    grid: GridAudit | None
+
+
+def judge(pairs: Sequence[Pair], thresholds: Thresholds) -> list[SliceAudit]:
+    """Returns the judgement of each slice, in their order."""
+    compared = [_compare(pair, thresholds) for pair in pairs]
+    null = _Null.of([slice_ for slice_ in compared if slice_], thresholds.metrics)
+    p_values = [null.p_values(slice_) if slice_ else {} for slice_ in compared]
+    q_values = iter(control_false_discoveries([p for of_slice in p_values for p in of_slice.values()]))
+    tested = [{name: (p, next(q_values)) for name, p in of_slice.items()} for of_slice in p_values]
+    return [
+        _audit(pair, slice_, metrics, null, thresholds) if slice_ else _uncompared(pair)
+        for pair, slice_, metrics in zip(pairs, compared, tested, strict=True)
+    ]
+
+
+def control_false_discoveries(p_values: Sequence[float]) -> list[float]:
+    """Returns Benjamini and Hochberg's q-values: rejecting those up to q, a share q of the rejected is false."""
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(-p)
+    ranks = np.arange(len(p), 0, -1)
+    q = np.empty_like(p)
+    q[order] = np.minimum.accumulate(p[order] * len(p) / ranks)
+    return np.minimum(q, 1).tolist()
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What was measured of a slice: candidate against reference, halves of the reference, night against nights."""
+
+    rows: Rows
+    weights: Weights
+    found: dict[str, Measured]
+    splits: dict[str, Measured]
+    nights: list[dict[str, Measured]]
+    share: float
+
+    def self_effect(self, name: str) -> float:
+        """Returns the effect that is rare between halves, at the size of this contrast, or the largest of a night."""
+        effect, statistic = self.found[name].effect[0], self.found[name].statistic[0]
+        usual = np.quantile(self.splits[name].statistic, _SELF_QUANTILE) * effect / statistic if statistic > 0 else 0.0
+        return float(max([usual, *(night[name].effect[0] for night in self.nights if name in night)]))
+
+
+def _compare(pair: Pair, thresholds: Thresholds) -> _Compared | None:
+    """Returns what can be measured of a slice, or None where it has too few rows."""
+    shared = shared_classes(pair.reference.classes, pair.candidate.classes, thresholds.min_class_rows)
+    reference = pair.reference.take(np.isin(pair.reference.classes, shared))
+    candidate = pair.candidate.take(np.isin(pair.candidate.classes, shared))
+    if min(len(reference), len(candidate)) < thresholds.min_rows:
+        return None
+    rows = reference.join(candidate)
+    weights = contrast(rows.classes, np.arange(len(rows)) >= len(reference))
+    found = measure(rows, weights, thresholds.metrics)
+    splits = measure(reference, halves(reference.classes, thresholds.splits, _rng(pair.key, thresholds.seed)), found)
+    found = {name: found[name] for name in splits}
+    nights = _nights(reference, thresholds) if found else []
+    return _Compared(rows, weights, found, splits, nights, len(candidate) / len(pair.candidate))
+
+
+def _nights(reference: Rows, thresholds: Thresholds) -> list[dict[str, Measured]]:
+    """Returns each night of the reference against the others, where these are enough to tell how nights differ."""
+    nights = np.unique(reference.nights)
+    if len(nights) < _LEAST_NIGHTS:
+        return []
+    measured = []
+    for night in nights:
+        this = reference.nights == night
+        shared = shared_classes(reference.classes[~this], reference.classes[this], thresholds.min_class_rows)
+        kept = np.isin(reference.classes, shared)
+        if min((this & kept).sum(), (~this & kept).sum()) >= thresholds.min_rows:
+            rows = reference.take(kept)
+            measured.append(measure(rows, contrast(rows.classes, this[kept]), thresholds.metrics))
+    return measured
+
+
+@dataclass(frozen=True)
+class _Null:
+    """What each metric's statistic is when nothing has changed: sorted values by metric."""
+
+    values: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, compared: Sequence[_Compared], metrics: Sequence[str]) -> _Null:
+        values = {}
+        for name in metrics:
+            splits = [slice_.splits[name].statistic for slice_ in compared if name in slice_.splits]
+            nights = [night[name].statistic[0] for slice_ in compared for night in slice_.nights if name in night]
+            if splits:
+                pooled = np.sort(np.concatenate(splits))
+                values[name] = pooled * _widening(pooled, nights)
+        return cls(values)
+
+    def p_values(self, compared: _Compared) -> dict[str, float]:
+        """Returns the p-value of each metric of a slice."""
+        return {name: self.p_value(name, measured.statistic[0]) for name, measured in compared.found.items()}
+
+    def p_value(self, name: str, statistic: float) -> float:
+        """Returns the share of the null, and of what was found, that is at least `statistic`."""
+        values = self.values[name]
+        larger = len(values) - np.searchsorted(values, statistic, side="left")
+        return float((larger + 1) / (len(values) + 1))
+
+
+def _widening(splits: np.ndarray, nights: Sequence[float]) -> float:
+    """Returns how much more nights differ than halves of all their rows do; at least 1."""
+    usual = np.quantile(splits, _NIGHTS_QUANTILE)
+    return max(1.0, float(np.quantile(nights, _NIGHTS_QUANTILE) / usual)) if len(nights) and usual > 0 else 1.0
+
+
+def _audit(
+    pair: Pair,
+    compared: _Compared,
+    tested: dict[str, tuple[float, float]],
+    null: _Null,
+    thresholds: Thresholds,
+) -> SliceAudit:
+    metrics = [_metric(compared, name, *tested[name], thresholds) for name in tested]
+    drifted = any(metric.drift for metric in metrics)
+    return SliceAudit(
+        **vars(pair.key),
+        state=DRIFT if drifted else FINE,
+        reference_rows=pair.reference_rows,
+        candidate_rows=pair.candidate_rows,
+        compared_share=compared.share,
+        metrics=metrics,
+        grid=_grid(compared, null, drifted, thresholds),
+    )
+
+
+def _uncompared(pair: Pair) -> SliceAudit:
+    state = NEW if not pair.reference_rows else GONE if not pair.candidate_rows else TOO_FEW
+    return SliceAudit(**vars(pair.key), state=state, reference_rows=pair.reference_rows,
+                      candidate_rows=pair.candidate_rows, compared_share=0.0, metrics=[], grid=None)
+
+
+def _metric(compared: _Compared, name: str, p_value: float, q_value: float, thresholds: Thresholds) -> MetricAudit:
+    effect, least = float(compared.found[name].effect[0]), thresholds.effects[name] or 0.0
+    self_effect = compared.self_effect(name)
+    reference, candidate = _scalar_means(compared, name) if name in SCALARS else (None, None)
+    return MetricAudit(
+        name=name,
+        topic=TOPICS[name],
+        drift=q_value <= thresholds.false_discovery_rate and effect > max(least, self_effect),
+        effect=effect,
+        threshold=least,
+        self_effect=self_effect,
+        p_value=p_value,
+        q_value=q_value,
+        distances=_distances(compared, name, effect),
+        reference=reference,
+        candidate=candidate,
+    )
+
+
+def _distances(compared: _Compared, name: str, effect: float) -> dict[str, float]:
+    """Returns the distances that people know by name."""
+    weights = compared.weights
+    if name in SCALARS:
+        present = np.isfinite(compared.rows.scalars[name])
+        sides = weights.restrict(present)
+        values = compared.rows.scalars[name][present]
+        psi = population_stability_index(values, sides.reference[0], sides.candidate[0])
+        return {"wasserstein": effect, "psi": psi}
+    column = "channel_share" if name == "channel_share" else "grid"
+    reference, candidate = _mean_vectors(compared, column)
+    if name == "grid_rank":
+        return {"ndcg": float(ndcg(reference, candidate))}
+    if name == "cells":
+        return {"largest": effect}
+    return {"jensen_shannon": effect, "total_variation": float(total_variation(reference, candidate))}
+
+
+def _mean_vectors(compared: _Compared, column: str) -> tuple[np.ndarray, np.ndarray]:
+    values = compared.rows.vectors[column]
+    return compared.weights.reference[0] @ values, compared.weights.candidate[0] @ values
+
+
+def _scalar_means(compared: _Compared, name: str) -> tuple[float, float]:
+    values = compared.rows.scalars[name]
+    present = np.isfinite(values)
+    sides = compared.weights.restrict(present)
+    return float(sides.reference[0] @ values[present]), float(sides.candidate[0] @ values[present])
+
+
+def _grid(compared: _Compared, null: _Null, drifted: bool, thresholds: Thresholds) -> GridAudit:
+    reference, candidate = _mean_vectors(compared, "grid")
+    side = round(len(reference) ** 0.5)
+    changed = []
+    if drifted and "cells" in null.values:
+        cells = cell_statistics(compared.rows, compared.weights)
+        for cell in np.argsort(-cells.statistic[0], kind="stable"):
+            p_value = null.p_value("cells", cells.statistic[0, cell])
+            large = abs(cells.effect[0, cell]) > (thresholds.effects["cells"] or 0.0)
+            if large and p_value <= thresholds.false_discovery_rate:
+                row, col = divmod(int(cell), side)
+                changed.append(CellAudit(row, col, float(reference[cell]), float(candidate[cell]), p_value))
+    return GridAudit(side, reference.tolist(), candidate.tolist(), changed)
+
+
+def _rng(key: Slice, seed: int) -> np.random.Generator:
+    """Returns a source of chance that depends on the slice and the seed, not on the other slices."""
+    digest = hashlib.blake2b(f"{seed} {key.kind} {key.value}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(int.from_bytes(digest, "big")))
