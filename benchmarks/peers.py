@@ -145,7 +145,7 @@ def _compare_at_fixed_steps(entries: Sequence[Entry], engine: Engine, options: a
 
 
 def _compare_at_equal_error(entries: Sequence[Entry], engine: Engine, options: argparse.Namespace) -> None:
-    """Sets steps, error and `equal` of each entry; the peers' batches to ones near their best that divide the steps."""
+    """Sets steps, error and `equal` of each entry."""
     _say(f"reference: {options.reference_steps} midpoint steps")
     reference = engine.reference(options.reference_steps, ROOT / "runs" / "benchmarks")
     for entry in entries:
@@ -156,7 +156,6 @@ def _compare_at_equal_error(entries: Sequence[Entry], engine: Engine, options: a
     for entry in entries:
         if entry.is_peer:
             entry.steps, entry.error = needed(entry.rule)
-            entry.batch = _even_batch(entry.steps, entry.batch)
             _say(f"{entry.name}: {entry.steps} steps for a worst error of at most {allowed:.4f}")
     for entry, rates in zip(entries, _take_turns(entries, [entry.steps for entry in entries], options), strict=True):
         entry.equal = rates
@@ -164,21 +163,23 @@ def _compare_at_equal_error(entries: Sequence[Entry], engine: Engine, options: a
 
 def _take_turns(entries: Sequence[Entry], steps: Sequence[int], options: argparse.Namespace) -> list[list[float]]:
     """Returns images/s, a list of turns for each entry. A peer gets as many pictures as fit into its turn."""
-    plans = []
-    for entry, number in zip(entries, steps, strict=True):
-        fitting = round(options.seconds / entry.seconds(number, entry.batch))
-        plans.append((entry, number, min(options.images, max(1, fitting)) if entry.is_peer else options.images, []))
+    batches = [_even_batch(number, entry.batch) for entry, number in zip(entries, steps, strict=True)]
+    counts = []
+    for entry, number, batch in zip(entries, steps, batches, strict=True):
+        fitting = round(options.seconds / entry.seconds(number, batch))
+        counts.append(min(options.images, max(1, fitting)) if entry.is_peer else options.images)
+    rates: list[list[float]] = [[] for _ in entries]
     for turn in range(options.turns):
-        for entry, number, count, rates in plans:
-            first = turn * count % (options.images - count + 1)
-            rates.append(count / entry.client.seconds(first, count, number, entry.batch))
-            _say(f"turn {turn + 1}: {entry.name}: {rates[-1]:.3f} images/s")
-    return [rates for *_, rates in plans]
+        for i, entry in enumerate(entries):
+            first = turn * counts[i] % (options.images - counts[i] + 1)
+            rates[i].append(counts[i] / entry.client.seconds(first, counts[i], steps[i], batches[i]))
+            _say(f"turn {turn + 1}: {entry.name}: {rates[i][-1]:.3f} images/s")
+    return rates
 
 
 def _even_batch(steps: int, batch: int) -> int:
-    """Returns the size near `batch` at which the last batch of `steps` is as full as possible."""
-    return math.ceil(steps / max(1, round(steps / batch)))
+    """Returns the size near `batch` at which the last batch of `steps` is as full as possible; 0 stays 0."""
+    return batch and math.ceil(steps / max(1, round(steps / batch)))
 
 
 def _over_fastest_peer(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:

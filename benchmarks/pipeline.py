@@ -30,7 +30,6 @@ from pipeline.samples.photographs import crops
 from transforms.core.decode import decode
 
 SAMPLES = ROOT / "runs" / "samples"
-STEPS = 50
 SHARDS = 4
 TWO_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 
@@ -43,6 +42,7 @@ class Scale:
         images: of the job that is compared with the bare engine.
         few: images of the job that tells start-up apart.
         bare: images that the bare engine gets.
+        steps: midpoint steps an image, of all three.
         turns: of job and bare engine.
         memory: (images, steps) of each job whose memory is measured.
     """
@@ -50,11 +50,12 @@ class Scale:
     images: int = 256
     few: int = 16
     bare: int = 64
+    steps: int = 50
     turns: int = 3
     memory: tuple[tuple[int, int], ...] = ((64, 4), (640, 4), (16, 50), (16, 512))
 
 
-QUICK = Scale(images=24, few=8, bare=16, turns=1, memory=((8, 4), (80, 4), (2, 50), (2, 512)))
+QUICK = Scale(images=12, few=4, bare=8, steps=8, turns=1, memory=((4, 4), (16, 4), (4, 16)))
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scale = QUICK if options.quick else Scale(images=options.images, turns=options.turns)
     throughput = _throughput(scale)
     memory = [run_job(images, steps) for images, steps in scale.memory]
-    print(_throughput_table(throughput))
+    print(_throughput_table(throughput, scale.steps))
     print(_memory_table(memory))
     if options.json:
         report = {"throughput": [vars(row) for row in throughput], "memory": [vars(run) for run in memory]}
@@ -144,10 +145,10 @@ def _throughput(scale: Scale) -> list[Throughput]:
     bare, job, two = (Throughput(name) for name in ("bare engine", "job", "job, 2 processes"))
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(_bare_engine(scale.bare, Path(folder))) as engine:
         for _ in range(scale.turns):
-            bare.images_per_second.append(scale.bare / engine.seconds(0, scale.bare, STEPS, 0))
+            bare.images_per_second.append(scale.bare / engine.seconds(0, scale.bare, scale.steps, 0))
             bare.startup.append(engine.startup)
-            job.add_jobs(run_job(scale.few, STEPS), run_job(scale.images, STEPS))
-            two.add_jobs(run_job(scale.few, STEPS, TWO_PROCESSES), run_job(scale.images, STEPS, TWO_PROCESSES))
+            job.add_jobs(*(run_job(images, scale.steps) for images in (scale.few, scale.images)))
+            two.add_jobs(*(run_job(images, scale.steps, TWO_PROCESSES) for images in (scale.few, scale.images)))
     return [bare, job, two]
 
 
@@ -163,9 +164,9 @@ def _bare_engine(count: int, folder: Path) -> Client:
     return Client("attributor", sys.executable, setup, folder / "attributor.log", 0)
 
 
-def _throughput_table(rows: Sequence[Throughput]) -> str:
+def _throughput_table(rows: Sequence[Throughput], steps: int) -> str:
     """Returns medians over the turns; a ratio is the median of the turns' ratios to the bare engine."""
-    lines = [f"{f'{STEPS} midpoint steps':20}{'images/s':>10}{'over bare':>11}{'start-up':>10}{'peak':>10}"]
+    lines = [f"{f'{steps} midpoint steps':20}{'images/s':>10}{'over bare':>11}{'start-up':>10}{'peak':>10}"]
     for row in rows:
         pairs = zip(row.images_per_second, rows[0].images_per_second, strict=True)
         ratio = statistics.median(rate / bare for rate, bare in pairs)
