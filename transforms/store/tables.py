@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms import storage
+from transforms.core.record import Row
 from transforms.core.statistics import QUANTILES, SCALARS, VECTORS, ImportanceStatistics, Slice
 from transforms.store.files import StoredFile, open_parquet, write_parquet
 from transforms.store.schema import Provenance
@@ -55,3 +57,32 @@ def read_statistics(run_uri: str) -> dict[Slice, ImportanceStatistics]:
     return {
         Slice(row["kind"], row["value"], row["name"]): ImportanceStatistics.from_state(row["state"]) for row in rows
     }
+
+
+def read_finished(run_uri: str, columns: Sequence[str], kind: str | None = None) -> list[Row]:
+    """Returns the finished statistics of slices as people read them: only `columns`, in the order stored.
+
+    Args:
+        run_uri: a finished run.
+        columns: names of statistics_schema.
+        kind: of the slices; None for all.
+
+    Raises:
+        OSError: the file is missing or damaged.
+    """
+    with open_parquet(storage.join(run_uri, STATISTICS)) as parquet:
+        table = parquet.read(columns=list(dict.fromkeys(["kind", *columns])))
+    if kind is not None:
+        table = table.filter(pc.equal(table.column("kind"), kind))
+    return table.to_pylist()
+
+
+def scalar_names(run_uri: str) -> list[str]:
+    """Returns the numbers whose distributions a run's statistics hold, in the order stored.
+
+    Raises:
+        OSError: the file is missing or damaged.
+    """
+    with open_parquet(storage.join(run_uri, STATISTICS)) as parquet:
+        names = parquet.schema_arrow.names
+    return [name.removeprefix("histogram_") for name in names if name.startswith("histogram_")]

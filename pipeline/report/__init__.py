@@ -1,0 +1,40 @@
+"""The report: a finished run, and how it differs from a reference, as one HTML file that needs nothing else.
+
+In reading order: `words` (names and numbers as people read them, text made harmless), `figures` (numbers → pictures
+and charts), `gallery` (rows worth looking at), `failures` (by kind), `content` (what the page says), `page` (its
+HTML). Imports neither Beam nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+
+from pipeline.report.content import Audit, gather
+from pipeline.report.page import render
+from transforms import storage
+
+AUDIT, REPORT = "audit.json", "report.html"
+
+
+def write_report(run_uri: str, output: str | None = None, audit: Audit | None = None) -> str:
+    """Writes the report of a finished run; returns where it is.
+
+    Args:
+        run_uri: the run directory.
+        output: path or URI of the page; by default `report.html` in the run directory.
+        audit: what the run was compared with; by default its own audit.json, if it has one.
+
+    Raises:
+        FileNotFoundError: there is no finished run at `run_uri`.
+        OSError: a part is missing or damaged.
+        ValueError: the manifest or the audit can't be read.
+    """
+    audit = audit or _stored_audit(run_uri)
+    uri = output or storage.join(run_uri, REPORT)
+    storage.write_bytes(uri, render(gather(run_uri, audit)).encode())
+    return uri
+
+
+def _stored_audit(run_uri: str) -> Audit | None:
+    uri = storage.join(run_uri, AUDIT)
+    return None if storage.size(uri) is None else json.loads(storage.read_bytes(uri))

@@ -1,0 +1,201 @@
+"""The pictures worth looking at, found in one pass over the rows' numbers; only theirs are then read.
+
+Maps and thumbnails are nearly all of a run's bytes: the pass leaves them out, a part at a time, and keeps a few rows of
+each ranking.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from transforms import storage, store
+from transforms.core.record import Row
+from transforms.store.files import open_parquet
+from transforms.store.lookup import rows_of_table
+
+_COLUMNS = (
+    "target",
+    "target_rank",
+    "label",
+    "score",
+    "error_estimate",
+    "border_share",
+    "grid",
+    "predictions.list.element.target",
+    "predictions.list.element.probability",
+)
+_SHOWN = (
+    "image_id",
+    "label_name",
+    "target",
+    "target_name",
+    "score",
+    "error_estimate",
+    "border_share",
+    "predictions",
+    "attribution",
+    "scale",
+    "thumbnail",
+)
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What rows are ranked by, `[rows, …]` each.
+
+    Attributes:
+        target: the class explained.
+        rank: how many classes had a higher output than it.
+        label: −1 where unknown.
+        predicted: the image's top prediction; −1 where unknown.
+        probability: of that.
+        error_estimate: relative L1 error of the map.
+        border_share: share of the attribution near the border.
+        grid: share of the attribution in each cell, `[rows, cells]`.
+    """
+
+    target: np.ndarray
+    rank: np.ndarray
+    label: np.ndarray
+    predicted: np.ndarray
+    probability: np.ndarray
+    error_estimate: np.ndarray
+    border_share: np.ndarray
+    grid: np.ndarray
+
+
+Ranking = Callable[[Numbers], np.ndarray]
+"""Gives each row a number, the higher the more worth showing; NaN leaves a row out."""
+
+
+@dataclass(frozen=True, order=True)
+class Pick:
+    """A row by its place: the part, and the row within; `value` is what it was ranked by."""
+
+    value: float
+    part: str
+    position: int
+
+
+def least_converged(rows: Numbers) -> np.ndarray:
+    """Ranks by the estimated error of the map."""
+    return rows.error_estimate
+
+
+def highest_border(rows: Numbers) -> np.ndarray:
+    """Ranks by the share of attribution near the border."""
+    return rows.border_share
+
+
+def wrong_and_confident(rows: Numbers) -> np.ndarray:
+    """Ranks explained top predictions that aren't the label by their probability."""
+    wrong = (rows.label >= 0) & (rows.predicted >= 0) & (rows.label != rows.predicted) & (rows.target == rows.predicted)
+    return np.where(wrong, rows.probability, np.nan)
+
+
+@dataclass(frozen=True)
+class FarFromMean:
+    """Ranks by how far a map lies from the mean map of its class: total variation of the grids, 0 to 1.
+
+    Attributes:
+        means: float `[classes, cells]`.
+        classes: int, sorted `[classes]`: the class of each mean; rows of others are left out.
+        only: classes that count; None for all.
+    """
+
+    classes: np.ndarray
+    means: np.ndarray
+    only: frozenset[int] | None = None
+
+    def __call__(self, rows: Numbers) -> np.ndarray:
+        """Returns the distances, float `[rows]`."""
+        if not len(self.classes):
+            return np.full(len(rows.target), np.nan)
+        found = np.minimum(np.searchsorted(self.classes, rows.target), len(self.classes) - 1)
+        known = (self.classes[found] == rows.target) & (rows.rank == 0)
+        if self.only is not None:
+            known &= np.isin(rows.target, list(self.only))
+        distance = np.abs(rows.grid - self.means[found]).sum(axis=1) / 2
+        return np.where(known, distance, np.nan)
+
+
+def find_picks(
+    run_uri: str, parts: Sequence[store.PartSummary], rankings: Mapping[str, Ranking], count: int
+) -> dict[str, list[Pick]]:
+    """Returns the `count` highest rows of each ranking, the highest first; the same rows for the same run."""
+    found: dict[str, list[Pick]] = {name: [] for name in rankings}
+
+    def scan(part: store.PartSummary) -> dict[str, list[Pick]]:
+        return _scan(run_uri, part.attributions.name, rankings, count)
+
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "scan") as threads:
+        for picks in threads.map(scan, parts):
+            for name in found:
+                found[name] = heapq.nlargest(count, [*found[name], *picks[name]])
+    return found
+
+
+def read_picks(run_uri: str, picks: Iterable[Pick]) -> dict[tuple[str, int], Row]:
+    """Returns the rows of `picks` by part and position, with their maps as float32 and their thumbnails."""
+    wanted: dict[str, set[int]] = {}
+    for pick in picks:
+        wanted.setdefault(pick.part, set()).add(pick.position)
+    rows = {}
+    for part, positions in sorted(wanted.items()):
+        with open_parquet(storage.join(run_uri, part)) as parquet:
+            begin = 0
+            for group in range(parquet.num_row_groups):
+                end = begin + parquet.metadata.row_group(group).num_rows
+                inside = sorted(position for position in positions if begin <= position < end)
+                if inside:
+                    table = parquet.read_row_group(group, columns=list(_SHOWN))
+                    taken = table.take(pa.array([position - begin for position in inside]))
+                    rows.update(zip(((part, position) for position in inside), rows_of_table(taken), strict=True))
+                begin = end
+    return rows
+
+
+def _scan(run_uri: str, name: str, rankings: Mapping[str, Ranking], count: int) -> dict[str, list[Pick]]:
+    with open_parquet(storage.join(run_uri, name)) as parquet:
+        rows = _numbers(parquet.read(columns=list(_COLUMNS), use_threads=False))
+    return {ranking: _highest(name, rank(rows), count) for ranking, rank in rankings.items()}
+
+
+def _highest(name: str, values: np.ndarray, count: int) -> list[Pick]:
+    known = np.flatnonzero(~np.isnan(values))
+    best = known[np.argsort(-values[known], kind="stable")[:count]]
+    return [Pick(float(values[position]), name, int(position)) for position in best]
+
+
+def _numbers(table: pa.Table) -> Numbers:
+    first = _first_predictions(table.column("predictions").combine_chunks())
+    grid = table.column("grid").combine_chunks()
+    return Numbers(
+        target=table.column("target").to_numpy(),
+        rank=table.column("target_rank").to_numpy(),
+        label=table.column("label").fill_null(-1).to_numpy(),
+        predicted=first[0],
+        probability=first[1],
+        error_estimate=table.column("error_estimate").to_numpy(),
+        border_share=table.column("border_share").to_numpy(),
+        grid=grid.flatten().to_numpy(zero_copy_only=False).reshape(len(table), grid.type.list_size),
+    )
+
+
+def _first_predictions(lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns class and probability of the first of each list; −1 and NaN of empty ones."""
+    starts, ends = (offsets.to_numpy() for offsets in (lists.offsets[:-1], lists.offsets[1:]))
+    filled = starts < ends
+    places = starts[filled]
+    target, probability = np.full(len(lists), -1), np.full(len(lists), np.nan)
+    target[filled] = lists.values.field("target").to_numpy(zero_copy_only=False)[places]
+    probability[filled] = lists.values.field("probability").to_numpy(zero_copy_only=False)[places]
+    return target, probability

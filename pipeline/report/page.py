@@ -1,0 +1,73 @@
+"""Content → one HTML file: no network, no scripts but its own, every text escaped.
+
+Should a text slip through the escaping, the page's content security policy still runs and loads nothing: it allows
+one script and one style sheet, by their digests, and pictures that are part of the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from pipeline.report import figures, words
+from pipeline.report.content import Content
+
+_FOLDER = Path(__file__).parent
+
+
+def render(content: Content) -> str:
+    """Returns the page."""
+    style, script = (_FOLDER.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return _environment().get_template("report.html.j2").render(
+        content=content,
+        policy=policy,
+        style=Markup(style),  # both are ours, and hold neither </style nor </script
+        script=Markup(script),
+        scale=figures.scale_image(signed=False),
+        signed_scale=figures.scale_image(signed=True),
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "bdi": words.isolated,
+        "compact": _compact,
+        "kind": words.kind_name,
+        "metric": words.metric_name,
+        "moment": words.moment,
+        "number": words.number,
+        "percent": words.percent,
+        "plain": words.plain,
+        "points": words.points,
+    }
+    return environment
+
+
+def _compact(value: Any) -> str:
+    """Returns an option's value or a fact as text."""
+    if value is None or value == "" or value == []:
+        return "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(": ".join(filter(None, map(_compact, item))) if isinstance(item, list) else _compact(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

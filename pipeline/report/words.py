@@ -1,0 +1,116 @@
+"""Stored names → what people read: slices, metrics, places on a map, numbers, and text that can do no harm."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+_LETTERS = 72
+
+METRICS = {
+    "score": "Score",
+    "convergence_delta": "Convergence delta",
+    "relative_delta": "Delta over change of score",
+    "error_estimate": "Estimated error of the map",
+    "steps": "Gradient steps",
+    "positive_share": "Share that speaks for the class",
+    "gini": "Concentration (Gini)",
+    "entropy": "Spread (entropy)",
+    "center_row": "Centre, from the top",
+    "center_col": "Centre, from the left",
+    "border_share": "Share near the border",
+    "grid": "Mean map",
+    "grid_rank": "Ranking of cells",
+    "cells": "Most changed cell",
+    "channel_share": "Colour channels",
+}
+
+KINDS = {
+    "all": "All images",
+    "predicted": "Predicted as",
+    "target": "Also explained as",
+    "label": "Labelled",
+    "wrong": "Wrong predictions",
+}
+
+_ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
+
+
+def metric_name(name: str) -> str:
+    """Returns what a metric is called."""
+    return METRICS.get(name, name.replace("_", " ").capitalize())
+
+
+def kind_name(kind: str) -> str:
+    """Returns what a kind of slice is called."""
+    return KINDS.get(kind, kind.replace("_", " ").capitalize())
+
+
+def number(value: float | None) -> str:
+    """Returns a number to three decimals, fewer where it is large, with a true minus; a dash where there is none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    if value == 0 or float(value).is_integer() and abs(value) < 1e6:
+        text = f"{value:,.0f}"
+    elif 5e-4 <= abs(value) < 1e6:
+        text = f"{value:,.{3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}"
+    else:
+        text = f"{value:.1e}"
+    return text.replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Returns a share in percent."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}%}".replace("-", "−")
+
+
+def points(change: float) -> str:
+    """Returns the change of a share in points, with its sign."""
+    return f"{100 * change:+.1f} points".replace("-", "−")
+
+
+def plain(text: Any, letters: int = _LETTERS) -> str:
+    """Returns printable text of at most `letters` letters: the middle of a long one is left out, controls are named."""
+    text = str(text)
+    if len(text) > letters:
+        text = f"{text[: letters // 2]}…{text[len(text) - (letters - 1 - letters // 2) :]}"
+    return "".join(letter if letter.isprintable() else f"⟨{ord(letter):02X}⟩" for letter in text)
+
+
+def isolated(text: Any, letters: int = _LETTERS) -> Markup:
+    """Returns text from a data file as HTML that neither markup nor writing direction can break out of."""
+    return Markup('<bdi dir="auto">{}</bdi>').format(plain(text, letters))
+
+
+def moment(created: str) -> str:
+    """Returns an ISO 8601 time to the minute, or the text itself where it is none."""
+    try:
+        time = datetime.datetime.fromisoformat(created.replace("Z", "+00:00"))
+    except ValueError:
+        return plain(created)
+    return f"{time.astimezone(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+def where(changed: Iterable[Mapping[str, Any]], side: int) -> list[tuple[str, float]]:
+    """Returns the places of changed cells and how their shares changed together, the most changed first.
+
+    Args:
+        changed: cells with `row`, `col`, `reference` and `candidate`.
+        side: cells a side.
+    """
+    found: dict[str, float] = {}
+    for cell in changed:
+        place = _place(cell["row"], cell["col"], side)
+        found[place] = found.get(place, 0.0) + cell["candidate"] - cell["reference"]
+    return sorted(found.items(), key=lambda item: -abs(item[1]))
+
+
+def _place(row: int, col: int, side: int) -> str:
+    if row in (0, side - 1) and col in (0, side - 1):
+        return f"{_ROWS[2 * (row > 0)]} {_COLUMNS[2 * (col > 0)]} corner"
+    down, across = _ROWS[3 * row // side], _COLUMNS[3 * col // side]
+    return "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"
