@@ -43,7 +43,7 @@ def rates(monkeypatch, by_size: dict[int, float]) -> list[int]:
         ({4: 10, 8: 20, 16: 15, 32: 90}, [4, 8, 16], 8),  # stops at the first that is slower
         ({4: 10, 8: 20, 16: 40, 32: 90}, [4, 8, 16, 32], 32),
         ({4: 10, 8: 20}, [4, 8, 16], 8),  # or doesn't fit
-        ({4: 10, 8: 10.1}, [4, 8], 4),  # or gains next to nothing
+        ({4: 10, 8: 10.4}, [4, 8], 4),  # or gains too little for its memory
     ],
 )
 def test_the_fastest_size_is_found_and_kept(model, monkeypatch, cache, by_size, tried, best):
