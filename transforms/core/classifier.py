@@ -20,7 +20,7 @@ import tensorflow as tf
 from transforms.core import model_digest
 from transforms.core.model_file import ModelFile, open_model
 from transforms.core.passes.ending import ending
-from transforms.core.passes.freeze import freeze
+from transforms.core.passes.freeze import check_flat, freeze
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -51,7 +51,7 @@ class Classifier:
         names: one name per class.
         digest: sha256 of the model's files.
         size_bytes: size of these files.
-        ending: `softmax`, `sigmoid`, or empty where the outputs are logits.
+        ending: `softmax`, `sigmoid`, or empty where the outputs are taken for logits.
         outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable.
         score: `(outputs, int32 targets [batch])` → float32 `[batch]`; traceable.
         frozen: `outputs` as a frozen graph, or None where the model can't be frozen.
@@ -118,8 +118,7 @@ def load(
     outputs = _outputs(model, PIXELS[pixels], output)
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
-    frozen, reason = _freeze(concrete)
-    last = ending(frozen) if frozen else _guess_ending(outputs, images.shape)
+    last, frozen, reason = _freeze(concrete)
     return Classifier(
         input_shape=(height, width, 3),
         names=_names(names, concrete.outputs[0].shape[1]),
@@ -175,19 +174,17 @@ def _count(result: tf.Tensor) -> int:
     return int(sizes[-1])
 
 
-def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[FrozenGraph | None, str]:
+def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[str, FrozenGraph | None, str]:
+    """Returns what the model ends in, and its frozen graph or the reason why it has none."""
     try:
-        return freeze(concrete), ""
+        frozen = freeze(concrete)
     except NotApplicableError as refusal:
-        return None, str(refusal)
-
-
-def _guess_ending(outputs: Callable[[tf.Tensor], tf.Tensor], shape: tf.TensorShape) -> str:
-    """Returns the ending that one grey image's outputs speak for, where there is no graph to look at."""
-    result = outputs(tf.fill([1, *shape[1:]], 0.5))
-    if tf.reduce_min(result) < 0 or tf.reduce_max(result) > 1:
-        return ""
-    return "softmax" if abs(float(tf.reduce_sum(result)) - 1.0) < 1e-3 else "sigmoid"
+        return "", None, str(refusal)
+    try:
+        check_flat(frozen)
+    except NotApplicableError as refusal:
+        return ending(frozen), None, str(refusal)
+    return ending(frozen), frozen, ""
 
 
 def _names(names: Sequence[str] | None, classes: int) -> tuple[str, ...]:

@@ -7,22 +7,38 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
 
+_CONTROL_FLOW = frozenset(
+    {
+        *("If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile"),
+        *("Enter", "Exit", "Merge", "NextIteration", "Switch"),
+    }
+)
+"""Ops that branch or loop: of TensorFlow 2, and of TensorFlow 1, whose graphs have cycles."""
+
 
 def freeze(concrete: tf.types.experimental.ConcreteFunction) -> FrozenGraph:
     """Returns a function of one tensor as a frozen graph.
 
     Raises:
-        NotApplicableError: the function reads what can't become a constant, or calls what can't be inlined.
+        NotApplicableError: TensorFlow can't turn the function's variables into constants.
     """
     try:
-        frozen = convert_variables_to_constants_v2(concrete)
+        frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     except Exception as error:  # the converter lets KeyError, InvalidArgumentError and its own kinds through
         raise NotApplicableError(f"TensorFlow can't freeze the model: {type(error).__name__}: {error}") from error
-    if len(frozen.inputs) != 1:
-        captured = ", ".join(tensor.name for tensor in frozen.inputs[1:])
-        raise NotApplicableError(f"the model reads resources that are not variables: {captured}")
-    graph = frozen.graph.as_graph_def()
-    if graph.library.function:
-        name = graph.library.function[0].signature.name
-        raise NotApplicableError(f"the model calls what can't be inlined: {name}")
-    return FrozenGraph(graph, frozen.inputs[0].op.name, frozen.outputs[0].name)
+    return FrozenGraph(frozen.graph.as_graph_def(), frozen.inputs[0].op.name, frozen.outputs[0].name)
+
+
+def check_flat(frozen: FrozenGraph) -> None:
+    """Checks that a graph is what passes can rewrite: one input, no calls, no branches.
+
+    Raises:
+        NotApplicableError: it is not.
+    """
+    nodes = frozen.graph.node
+    if branching := sorted({node.op for node in nodes} & _CONTROL_FLOW):
+        raise NotApplicableError(f"the model has control flow: {', '.join(branching)}")
+    if captured := [node.name for node in nodes if node.op == "Placeholder" and node.name != frozen.input]:
+        raise NotApplicableError(f"the model reads what is neither its input nor a variable: {', '.join(captured)}")
+    if functions := [function.signature.name for function in frozen.graph.library.function]:
+        raise NotApplicableError(f"the model calls what can't be inlined: {', '.join(functions)}")

@@ -49,4 +49,5 @@ class FrozenGraph:
             inputs = {f"{self.input}:0": tf.compat.v1.placeholder(tf.float32, sizes)}
             tf.graph_util.import_graph_def(self.graph, inputs, name="")
             outputs = {op.name: op.outputs[0].shape for op in graph.get_operations() if op.outputs}
-        return {name: tuple(shape) for name, shape in outputs.items() if shape.is_fully_defined()}
+        known = {name: tuple(shape) for name, shape in outputs.items() if shape.is_fully_defined()}
+        return {**known, self.input: tuple(sizes)}

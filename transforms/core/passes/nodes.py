@@ -131,7 +131,7 @@ def _without_control(node: NodeDef) -> NodeDef:
 
 
 def _needed(frozen: FrozenGraph) -> list[NodeDef]:
-    """Returns the nodes that the output and the input stand for, producers first."""
+    """Returns the input and the nodes that the output needs, producers first."""
     nodes = {node.name: node for node in frozen.graph.node}
     done = {frozen.input: nodes[frozen.input]}
     stack = [nodes[_node_name(frozen.output)]]
