@@ -14,6 +14,7 @@ import numpy as np
 
 from transforms import worker
 from transforms.core.integrate import Integrator, Path
+from transforms.core.ladder import StepLadder
 from transforms.core.refinement import fixed_rule
 from transforms.core.settings import Settings
 from transforms.worker import AttributorSpec
@@ -52,7 +53,7 @@ class Engine:
             trapezoid, ends = (self.maps("trapezoid", count, chosen) for count in (steps, 2))
             return ((steps - 1) * trapezoid + ends) / np.float32(steps)
         paths = (Path(i, self._start, self._ends[i], self._images[i], self.targets[i]) for i in chosen)
-        integrals = Integrator(self._step, fixed_rule(rule, steps)).integrate(paths)
+        integrals = Integrator(StepLadder(self._step), fixed_rule(rule, steps)).integrate(paths)
         found = {integral.key: integral.values for integral in integrals}
         return np.stack([found[i] for i in chosen])
 
