@@ -8,6 +8,7 @@ compared without any model.
 from __future__ import annotations
 
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -32,6 +33,10 @@ class Path:
     def gradient(self, alpha: float) -> np.ndarray:
         return self.offset + self.trend * np.cos(3 * alpha) + self.heights[self.at < alpha].sum(axis=0)
 
+    def score(self, alpha: float) -> float:
+        rises = np.maximum(alpha - self.at, 0)[:, None, None, None] * self.heights
+        return float((self.offset * alpha + self.trend * np.sin(3 * alpha) / 3 + rises.sum(axis=0)).sum())
+
     def integral(self) -> np.ndarray:
         return self.offset + self.trend * np.sin(3) / 3 + np.tensordot(1 - self.at, self.heights, axes=1)
 
@@ -39,7 +44,8 @@ class Path:
 def evaluate(path: Path, block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     gradients = np.stack([path.gradient(alpha) for alpha in block.alphas])
     contribution = np.tensordot(block.weights, gradients, axes=1).astype(np.float32)
-    return contribution, np.zeros(len(block.alphas), np.float32), gradients.sum(axis=(1, 2, 3)).astype(np.float32)
+    scores = np.array([path.score(alpha) for alpha in block.alphas], np.float32)
+    return contribution, scores, gradients.sum(axis=(1, 2, 3)).astype(np.float32)
 
 
 def integrate(rule: PathRule, path: Path, order=lambda blocks: blocks) -> PathState:
@@ -103,9 +109,9 @@ def test_the_estimate_of_the_adaptive_rule_is_honest(end):
         path = Path(seed, end=end)
         state = integrate(adaptive_rule(tolerance=0.02), path)
         ratios.append(state.error_estimate / error(state, path))
-    assert 0.8 < np.median(ratios) < 1.3
-    assert min(ratios) > 0.5
-    assert max(ratios) < 2.0
+    assert 0.95 < np.median(ratios) < 1.3
+    assert min(ratios) > 0.7
+    assert max(ratios) < 1.7
 
 
 def test_an_uneven_path_is_known_better_than_by_as_many_midpoints():
@@ -117,12 +123,12 @@ def test_an_uneven_path_is_known_better_than_by_as_many_midpoints():
     assert np.median(gains) > 1.5
 
 
-@given(max_steps=st.integers(24, 200), seed=st.integers(0, 3))
+@given(max_steps=st.integers(9, 200), seed=st.integers(0, 3))
 @settings(max_examples=30, deadline=None)
 def test_never_exceeds_max_steps_and_says_so_when_they_do_not_suffice(max_steps, seed):
     path = Path(seed)
     state = integrate(adaptive_rule(tolerance=1e-9, max_steps=max_steps), path)
-    assert max_steps / 2 < state.steps <= max_steps
+    assert max_steps * 3 / 4 < state.steps <= max_steps
     assert len(nodes(adaptive_rule(tolerance=1e-9, max_steps=max_steps), path)) == state.steps
     assert state.blocks() == ()
     assert not state.converged
@@ -152,14 +158,38 @@ def test_blocks_are_handed_out_once():
     assert state.blocks() == ()
 
 
-@pytest.mark.parametrize("rule", [fixed_rule("midpoint", 24), adaptive_rule()])
-def test_a_zero_map_has_no_error(rule):
+def test_what_happens_between_the_first_nodes_is_not_overlooked():
+    path = Path(jumps=2)
+    path.offset[:] = 0.0
+    path.at[:] = 0.27, 0.34  # the gradient is 0 but for there, as that of a probability that saturates
+    path.heights[1] = -path.heights[0]
+    state = integrate(adaptive_rule(tolerance=0.05), path)
+    assert state.converged
+    assert error(state, path) < 0.05
+
+
+def test_memory_does_not_grow_with_the_number_of_steps():
+    path, state, given_away = Path(), adaptive_rule(tolerance=1e-9, max_steps=500).start(), []
+    most = 0
+    while not state.done:
+        for block in state.blocks():
+            contribution, scores, slopes = evaluate(path, block)
+            given_away.append(weakref.ref(contribution))
+            state.absorb(block.key, contribution, scores, slopes)
+            del contribution
+            most = max(most, sum(array() is not None for array in given_away))
+    assert state.steps > 450
+    assert most <= 33 + 8 + 8  # gradients kept, those of a round, and the round that goes over
+
+
+@pytest.mark.parametrize(("rule", "steps"), [(fixed_rule("midpoint", 24), 24), (adaptive_rule(), 9)])
+def test_a_zero_map_has_no_error(rule, steps):
     path = Path()
     path.heights[:], path.offset[:] = 0.0, 0.0
     state = integrate(rule, path)
     assert state.converged
     assert state.error_estimate == 0.0
-    assert state.steps == 24
+    assert state.steps == steps
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -174,7 +204,7 @@ def test_a_gradient_that_is_not_finite_ends_the_path_without_convergence(rule, b
     assert state.steps <= 24
 
 
-@pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"tolerance": np.nan}, {"max_steps": 23}])
+@pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"tolerance": np.nan}, {"max_steps": 8}])
 def test_refuses_options_that_cannot_be_met(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         adaptive_rule(**options)
