@@ -1,0 +1,324 @@
+"""Loading of every kind of model, and the scores against the same formulas in float64."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.networks import BUILDERS, CLASSES, SIZE
+from tests.saved_models import save
+from transforms.core.classifier import load
+
+LOGITS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 0.3]])
+EXTREME = np.array([[90.0, -90.0, 0.0], [-90.0, 90.0, 90.0]])
+TARGETS = np.array([0, 2], np.int32)
+
+
+def identity(folder: Path, **options: Any) -> Any:
+    """Loads a model of one pixel whose outputs are what it is fed."""
+    return load(save(folder, lambda images: images[:, 0, 0, :] + 0.0, 1, 1), **options)
+
+
+def ends_in(folder: Path, last: Any, **options: Any) -> Any:
+    return load(save(folder, lambda images: last(images[:, 0, 0, :] * 1.0), 1, 1), **options)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def log_odds(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    chosen = logits[np.arange(len(targets)), targets]
+    others = np.where(np.arange(logits.shape[1]) == targets[:, None], -np.inf, logits)
+    highest = others.max(1)
+    return chosen - highest - np.log(np.exp(others - highest[:, None]).sum(1))
+
+
+def score(model: Any, outputs: np.ndarray) -> np.ndarray:
+    return model.score(tf.constant(outputs, tf.float32), tf.constant(TARGETS)).numpy()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "fed"),
+    [
+        ("unit", [0.2, 0.4, 1.0]),
+        ("signed", [-0.6, -0.2, 1.0]),
+        ("byte", [51.0, 102.0, 255.0]),
+        ("imagenet", [(0.2 - 0.485) / 0.229, (0.4 - 0.456) / 0.224, (1.0 - 0.406) / 0.225]),
+        ("caffe", [255.0 - 103.939, 102.0 - 116.779, 51.0 - 123.68]),
+    ],
+)
+def test_pixels_are_scaled_inside(pixels: str, fed: list[float], tmp_path: Path) -> None:
+    model = identity(tmp_path, pixels=pixels)
+    outputs = model.outputs(tf.constant([[[[0.2, 0.4, 1.0]]]]))
+    assert outputs.numpy()[0] == pytest.approx(fed, rel=1e-5)  # float32
+
+
+class TestScore:
+    def test_of_logits(self, tmp_path: Path) -> None:
+        path = save(tmp_path, lambda images: images[:, 0, 0, :] + 0.0, 1, 1)
+        assert not load(path).probabilities
+        assert score(load(path), LOGITS) == pytest.approx(softmax(LOGITS)[[0, 1], TARGETS], rel=1e-6)
+        assert score(load(path, score="logit"), LOGITS) == pytest.approx(LOGITS[[0, 1], TARGETS], rel=1e-6)
+        assert score(load(path, score="log_odds"), LOGITS) == pytest.approx(log_odds(LOGITS, TARGETS), rel=1e-5)
+        assert score(load(path, score="log_odds"), EXTREME) == pytest.approx(log_odds(EXTREME, TARGETS), abs=1e-5)
+
+    def test_of_probabilities(self, tmp_path: Path) -> None:
+        for index, last in enumerate((tf.nn.softmax, lambda z: tf.squeeze(tf.nn.softmax(z[:, None]), 1))):
+            model = ends_in(tmp_path / str(index), last, score="log_odds")
+            assert model.probabilities
+            assert score(model, softmax(LOGITS)) == pytest.approx(log_odds(LOGITS, TARGETS), rel=1e-5)
+            assert model.to_probabilities(LOGITS) is LOGITS
+        assert score(ends_in(tmp_path / "p", tf.nn.softmax), LOGITS) == pytest.approx(LOGITS[[0, 1], TARGETS], rel=1e-6)
+
+    def test_of_independent_probabilities(self, tmp_path: Path) -> None:
+        model = ends_in(tmp_path, tf.sigmoid, score="log_odds")
+        odds = score(model, 1 / (1 + np.exp(-LOGITS)))
+        assert odds == pytest.approx(LOGITS[[0, 1], TARGETS], rel=1e-4)  # 1 - p in float32
+
+    @pytest.mark.parametrize("last", [tf.identity, tf.nn.softmax, tf.sigmoid])
+    @pytest.mark.parametrize("name", ["probability", "log_odds"])
+    def test_stays_finite_where_a_class_is_certain(self, last: Any, name: str, tmp_path: Path) -> None:
+        model = ends_in(tmp_path, last, score=name)
+        logits = tf.constant(EXTREME, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            scores = model.score(last(logits), tf.constant(TARGETS))
+        assert np.isfinite(scores).all()
+        assert np.isfinite(tape.gradient(scores, logits)).all()
+
+    def test_of_a_single_output(self, tmp_path: Path) -> None:
+        path = save(tmp_path, lambda images: tf.reduce_sum(images, [1, 2, 3])[:, None], 1, 1)
+        outputs, targets = tf.constant([[2.0], [-1.0]]), tf.constant([0, 0])
+        assert load(path, score="log_odds").score(outputs, targets).numpy() == pytest.approx([2.0, -1.0])
+        assert load(path).score(outputs, targets).numpy() == pytest.approx(1 / (1 + np.exp([-2.0, 1.0])), rel=1e-6)
+
+    @pytest.mark.parametrize("last", [tf.nn.softmax, tf.sigmoid])
+    def test_refuses_the_logit_of_probabilities(self, last: Any, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"score='logit': the model ends in s.*allowed are probability, log_odds"):
+            ends_in(tmp_path, last, score="logit")
+
+    def test_may_be_the_users_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "own_scores.py").write_text(
+            "import tensorflow as tf\n"
+            "def margin(outputs, targets):\n"
+            "    return tf.gather(outputs, targets, batch_dims=1) - tf.reduce_mean(outputs, 1)\n"
+            "def everything(outputs, targets):\n"
+            "    return outputs\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        found = score(identity(tmp_path / "a", score="own_scores:margin"), LOGITS)
+        assert found == pytest.approx(LOGITS[[0, 1], TARGETS] - LOGITS.mean(1), rel=1e-5)
+        with pytest.raises(ValueError, match=r"score='own_scores:none': no such function"):
+            identity(tmp_path / "b", score="own_scores:none")
+        with pytest.raises(ValueError, match=r"one number per image \[batch\], found float32 \(2, 3\)"):
+            score(identity(tmp_path / "c", score="own_scores:everything"), LOGITS)
+
+    def test_must_be_one_that_is_allowed(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"score='entropy': allowed are probability, logit, log_odds and module:"):
+            identity(tmp_path, score="entropy")
+        with pytest.raises(ValueError, match=r"score='no_such_module:f': no such function"):
+            identity(tmp_path, score="no_such_module:f")
+        with pytest.raises(ValueError, match=r"pixels='half': allowed are unit, signed, byte, imagenet, caffe"):
+            identity(tmp_path, pixels="half")
+
+
+class TestFiles:
+    @pytest.mark.parametrize("builder", BUILDERS)
+    def test_every_kind_is_loaded(self, builder: str, tmp_path: Path) -> None:
+        model = load(BUILDERS[builder](tmp_path / "net", "relu"))
+        assert (model.input_shape, model.classes) == ((SIZE, SIZE, 3), CLASSES)
+        assert model.probabilities == (builder == "fused_module")
+        assert model.outputs(tf.zeros([2, SIZE, SIZE, 3])).shape == (2, CLASSES)
+        assert model.frozen is not None
+
+    def test_a_hub_handle_is_resolved_into_hubs_own_cache(
+        self, served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url, folder = served
+        monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+        save(tmp_path / "net", lambda images: images[:, 0, 0, :] * 2.0, 1, 1)
+        with tarfile.open(folder / "1", "w:gz") as archive:
+            archive.add(tmp_path / "net", ".")
+        for _ in range(2):
+            model = load(f"{url}/1")
+            assert model.outputs(tf.ones([1, 1, 1, 3])).numpy().tolist() == [[2.0, 2.0, 2.0]]
+            (folder / "1").unlink(missing_ok=True)  # the second time it comes from the cache
+        assert list((tmp_path / "cache").iterdir())
+        with pytest.raises(ValueError, match=r"model='http://.*/2': TensorFlow Hub could not resolve it: .*404"):
+            load(f"{url}/2")
+
+    def test_a_call_in_inference_is_preferred(self, tmp_path: Path) -> None:
+        class Net(tf.Module):
+            @tf.function
+            def __call__(self, images: Any, training: bool = True) -> Any:
+                return images[:, 0, 0, :] * (100.0 if training else 1.0)
+
+        net = Net()
+        for training in (True, False):
+            net.__call__.get_concrete_function(tf.TensorSpec([None, 1, 1, 3]), training=training)
+        tf.saved_model.save(net, str(tmp_path))
+        assert load(str(tmp_path)).outputs(tf.ones([1, 1, 1, 3])).numpy().tolist() == [[1.0, 1.0, 1.0]]
+
+    def test_one_signature_is_chosen_by_name(self, tmp_path: Path) -> None:
+        path = signed(
+            tmp_path, one=lambda images: {"a": images[:, 0, 0, :]}, two=lambda images: {"a": -images[:, 0, 0, :]}
+        )
+        assert load(path, signature="two").outputs(tf.ones([1, 1, 1, 3])).numpy().tolist() == [[-1.0, -1.0, -1.0]]
+        with pytest.raises(ValueError, match=r"signature='three': no such image function; allowed: \['one', 'two'\]"):
+            load(path, signature="three")
+
+    def test_one_output_is_chosen_by_name(self, tmp_path: Path) -> None:
+        path = signed(tmp_path, both=lambda images: {"a": images[:, 0, 0, :], "b": images[:, 0, 0, :2]})
+        assert load(path, output="b").classes == 2
+        with pytest.raises(ValueError, match=r"output: the model has several, name one of a, b"):
+            load(path)
+        with pytest.raises(ValueError, match=r"output='c': the model has a, b"):
+            load(path, output="c")
+
+    def test_outputs_with_axes_of_one_are_classes(self, tmp_path: Path) -> None:
+        assert load(save(tmp_path / "a", lambda images: images[:, :1, :1, :], 4, 4)).classes == 3
+        with pytest.raises(ValueError, match=r"expected outputs \[batch, classes\], found \(None, 4, 4, 3\)"):
+            load(save(tmp_path / "b", lambda images: images * 1.0, 4, 4))
+
+    def test_a_saved_model_without_image_functions_is_refused(self, tmp_path: Path) -> None:
+        module = tf.Module()
+        module.f = tf.function(lambda text: text, input_signature=[tf.TensorSpec([None], tf.string)])
+        tf.saved_model.save(module, str(tmp_path), signatures={"parse": module.f})
+        with pytest.raises(ValueError, match=r"no signature or call takes one batch of images.*\['parse'\]"):
+            load(str(tmp_path))
+
+    def test_a_hub_module_of_tensorflow_1_is_refused(self, tmp_path: Path) -> None:
+        path = save(tmp_path, lambda images: images[:, 0, 0, :] * 1.0, 1, 1)
+        (tmp_path / "tfhub_module.pb").write_bytes(b"\x08\x03")
+        with pytest.raises(ValueError, match=r"a TF1 hub module .*take the module's TF2 version"):
+            load(path)
+
+    def test_what_is_no_model_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "model.h5").write_bytes(b"")
+        (tmp_path / "model.keras").write_bytes(b"not a zip")
+        (tmp_path / "broken").mkdir()
+        (tmp_path / "broken" / "saved_model.pb").write_bytes(b"\xff\xff")
+        for name, reason in {
+            "missing": "not an https:// TF-Hub handle, a SavedModel folder or a .keras file",
+            "model.h5": "not an https:// TF-Hub handle, a SavedModel folder or a .keras file",
+            "model.keras": "Keras can't load it in safe mode",
+            "": "the folder holds no saved_model.pb",
+            "broken": "TensorFlow can't load it",
+        }.items():
+            with pytest.raises(ValueError, match=reason):
+                load(str(tmp_path / name))
+
+    def test_a_keras_file_may_not_bring_code(self, tmp_path: Path) -> None:
+        import keras
+
+        images = keras.Input((4, 4, 3))
+        path = str(tmp_path / "lambda.keras")
+        keras.Model(images, keras.layers.Lambda(lambda x: x[:, 0, 0, :])(images)).save(path)
+        with pytest.raises(ValueError, match=r"Keras can't load it in safe mode"):
+            load(path)
+
+    def test_the_digest_is_of_the_files_alone(self, tmp_path: Path) -> None:
+        path = BUILDERS["keras3_file"](tmp_path / "a", "relu")
+        digest = load(path).digest
+        assert load(path, pixels="byte", score="log_odds").digest == digest
+        assert load(BUILDERS["keras3_file"](tmp_path / "b", "elu")).digest != digest
+
+
+class TestInput:
+    def test_any_size_needs_one(self, tmp_path: Path) -> None:
+        path = any_size(tmp_path)
+        assert load(path, input_size=8).input_shape == (8, 8, 3)
+        assert load(path, input_size=(8, 6)).input_shape == (8, 6, 3)
+        with pytest.raises(ValueError, match=r"input_size: the model takes any size \(\(None, None, None, 3\)\)"):
+            load(path)
+
+    def test_a_fixed_size_is_kept(self, tmp_path: Path) -> None:
+        path = save(tmp_path, lambda images: images[:, 0, 0, :] * 1.0, 4, 6)
+        assert load(path, input_size=(4, 6)).input_shape == (4, 6, 3)
+        with pytest.raises(ValueError, match=r"input_size=8: the model takes 4x6 only"):
+            load(path, input_size=8)
+
+    def test_a_size_that_the_layers_refuse_is_named(self, tmp_path: Path) -> None:
+        path = any_size(tmp_path, lambda images: tf.reshape(images, [-1, 48]) @ tf.ones([48, 2]) + images[0, 3, 3, 0])
+        assert load(path, input_size=4).classes == 2
+
+    @pytest.mark.parametrize("dtype", ["float16", "float64"])
+    def test_other_floats_are_cast(self, dtype: str, tmp_path: Path) -> None:
+        model = load(typed(tmp_path, [None, 1, 1, 3], dtype))
+        assert model.outputs(tf.fill([1, 1, 1, 3], 0.5)).numpy().tolist() == [[0.5, 0.5, 0.5]]
+
+    def test_integers_and_other_channels_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"its input is uint8, which has no gradient"):
+            load(typed(tmp_path / "a", [None, 1, 1, 3], "uint8"))
+        with pytest.raises(ValueError, match=r"expected images \[height, width, 3\]"):
+            load(typed(tmp_path / "b", [None, 3, 8, 8], "float32"))
+
+
+class TestNames:
+    def test_number_the_classes_where_none_are_given(self, tmp_path: Path) -> None:
+        assert identity(tmp_path).names == ("class_0", "class_1", "class_2")
+
+    def test_may_lack_the_background(self, tmp_path: Path) -> None:
+        assert identity(tmp_path / "a", names=["x", "y", "z"]).names == ("x", "y", "z")
+        assert identity(tmp_path / "b", names=["x", "y"]).names == ("background", "x", "y")
+
+    @pytest.mark.parametrize("count", [1, 4])
+    def test_must_be_as_many_as_outputs(self, count: int, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=f"names: {count} class names for a model with 3 outputs"):
+            identity(tmp_path, names=["x"] * count)
+
+
+def signed(folder: Path, **functions: Any) -> str:
+    """Saves a SavedModel with one signature per function of images `[batch, 1, 1, 3]`."""
+    module = tf.Module()
+    spec = tf.TensorSpec([None, 1, 1, 3], tf.float32)
+    module.functions = {name: tf.function(function, input_signature=[spec]) for name, function in functions.items()}
+    tf.saved_model.save(module, str(folder), signatures=module.functions)
+    return str(folder)
+
+
+def typed(folder: Path, shape: list[int | None], dtype: str) -> str:
+    """Saves a model whose outputs are its only pixel, with an input of this shape and type."""
+    module = tf.Module()
+    module.__call__ = tf.function(
+        lambda images: tf.cast(images[:, 0, 0, :], tf.float32), input_signature=[tf.TensorSpec(shape, dtype)]
+    )
+    tf.saved_model.save(module, str(folder))
+    return str(folder)
+
+
+def any_size(folder: Path, outputs: Any = lambda images: tf.reduce_mean(images, [1, 2])) -> str:
+    module = tf.Module()
+    module.__call__ = tf.function(outputs, input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+    tf.saved_model.save(module, str(folder))
+    return str(folder)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A folder, and the loopback address at which it is served."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", folder
+    server.shutdown()
+    thread.join()
+    server.server_close()
