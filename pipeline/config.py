@@ -19,6 +19,7 @@ import yaml
 from transforms import __version__
 from transforms.core.option import option, problems_of
 from transforms.core.settings import Settings
+from transforms.core.slices import SliceOptions
 from transforms.formats import ReadOptions
 
 
@@ -27,8 +28,8 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditConfig(Settings, ReadOptions):
-    """The options of a run: those that shape an attribution, those that read images, and these."""
+class AuditConfig(Settings, ReadOptions, SliceOptions):
+    """The options of a run: those that shape an attribution, read images, name slices, and these."""
 
     input: tuple[str, ...] = option((), "URIs, globs or folders of image shards")
     model: str = option("", "TF-Hub https handle, SavedModel folder, or .keras file")
@@ -55,13 +56,14 @@ class AuditConfig(Settings, ReadOptions):
         return _part(Settings, self)
 
     def read_options(self) -> ReadOptions:
-        """Returns the options that read images."""
-        return _part(ReadOptions, self)
+        """Returns the options that read images; the fields to slice by are among those to carry."""
+        fields = tuple(dict.fromkeys([*self.fields, *self.slice_by]))
+        return dataclasses.replace(_part(ReadOptions, self), fields=fields)
 
     def shaping(self) -> dict[str, Any]:
         """Returns the options that decide what a row holds, as JSON values: what the stored config is made of."""
-        parts = (*dataclasses.fields(Settings), *dataclasses.fields(ReadOptions))
-        values = {field.name: getattr(self, field.name) for field in sorted(parts, key=lambda field: field.name)}
+        parts = [field.name for part in (Settings, ReadOptions, SliceOptions) for field in dataclasses.fields(part)]
+        values = {name: getattr(self, name) for name in sorted(parts)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -6,6 +6,7 @@ import apache_beam as beam
 
 from pipeline.launch import Job
 from transforms.attribute import AttributeChunks
+from transforms.core.slices import Slicer
 from transforms.finish import FinishRun
 from transforms.plan import PlanChunks
 from transforms.progress import Meter
@@ -27,8 +28,10 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter) -> None:
     chunks = root | "Shards" >> beam.Create(job.shards) | "PlanChunks" >> PlanChunks(options, meter)
 
     # Each chunk becomes a part file, written where it was computed. Only summaries go on from here.
-    results = chunks | "AttributeChunks" >> AttributeChunks(job.spec, options, config.output, job.provenance, meter)
+    results = chunks | "AttributeChunks" >> AttributeChunks(
+        job.spec, options, config.output, job.provenance, Slicer(config.slice_by), meter
+    )
 
     # Statistics are exact in any order, so partial sums may be combined as they come. The manifest is
     # written last, by whichever worker: the launcher may be long gone.
-    results | "FinishRun" >> FinishRun(config.output, job.provenance)
+    results | "FinishRun" >> FinishRun(config.output, job.provenance, config.max_slices)

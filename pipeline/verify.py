@@ -5,6 +5,7 @@ Reads rows by row groups, without images and maps, and needs neither the model n
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
@@ -14,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage, store
-from transforms.core.statistics import ImportanceStatistics, Slice, merge_slices, summarize_rows
+from transforms.core.slices import Slice, SliceOptions, Slicer, kept_slices
+from transforms.core.statistics import ImportanceStatistics, fold_slices, merge_slices, summarize_rows
 from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
 from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary
 from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
@@ -55,14 +57,18 @@ def verify(run_uri: str, progress: Progress | None = None) -> list[Finding]:
         ValueError: its manifest can't be read.
     """
     manifest = store.read_manifest(run_uri)
-    totals = _Totals()
+    options = _slice_options(manifest)
+    totals = _Totals(Slicer(options.slice_by), _stored_slices(run_uri, manifest.statistics.name))
     findings = _check_strays(run_uri, manifest)
     for part in manifest.parts:
         findings += _check_part(run_uri, manifest, part, totals)
         if progress:
             progress(totals.rows, manifest.rows)
     findings += totals.doubled_images()
-    return findings + _check_statistics(run_uri, manifest.statistics, totals.finish())
+    different = _check_statistics(run_uri, manifest.statistics, totals.finish())
+    if not different and kept_slices(totals.counts, options.max_slices) != totals.kept & totals.counts.keys():
+        different = [Finding(manifest.statistics.name, "doesn't keep the largest slices")]
+    return findings + different
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,15 @@ class _Content:
 
 @dataclass
 class _Totals:
-    """What has been read so far: rows that wait to be added up in one go, statistics, hashes of image ids."""
+    """What has been read so far: rows that wait to be added up in one go, statistics, hashes of image ids.
 
+    Rows of slices that the run doesn't keep are only counted, so that a million slices take no memory to speak of.
+    """
+
+    slicer: Slicer
+    kept: frozenset[Slice]
     rows: int = 0
+    counts: Counter[Slice] = field(default_factory=Counter)
     pending: list[pa.Table] = field(default_factory=list)
     statistics: dict[Slice, ImportanceStatistics] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
@@ -99,7 +111,9 @@ class _Totals:
         """Returns the statistics of all rows so far."""
         if self.pending:
             columns = statistic_columns(pa.concat_tables(self.pending))
-            self.statistics = merge_slices([self.statistics, summarize_rows(columns)])
+            found = summarize_rows(columns, self.slicer)
+            self.counts.update({key: value.count for key, value in found.items()})
+            self.statistics = merge_slices([self.statistics, fold_slices(found, self.kept)])
             self.pending = []
         return self.statistics
 
@@ -193,6 +207,21 @@ def _check_statistics(run_uri: str, file: StoredFile, statistics: dict[Slice, Im
     named = ", ".join(f"{key.kind} {key.value}".strip() for key in different[:_NAMED]) or "the order of slices"
     more = f" and {len(different) - _NAMED} more slices" if len(different) > _NAMED else ""
     return [*findings, Finding(file.name, f"differs from the statistics of the stored rows in {named}{more}")]
+
+
+def _slice_options(manifest: store.Manifest) -> SliceOptions:
+    names = [field.name for field in dataclasses.fields(SliceOptions)]
+    stored = {name: manifest.provenance.config[name] for name in names if name in manifest.provenance.config}
+    return SliceOptions(**stored)
+
+
+def _stored_slices(run_uri: str, name: str) -> frozenset[Slice]:
+    """Returns the slices that a run says it has; none where its statistics can't be read, which is found later."""
+    try:
+        with open_parquet(storage.join(run_uri, name)) as parquet:
+            return frozenset(_by_slice(parquet.read(columns=["kind", "value", "name"])))
+    except _UNREADABLE:
+        return frozenset()
 
 
 def _different_slices(stored: pa.Table, expected: pa.Table) -> list[Slice]:

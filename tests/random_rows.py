@@ -20,6 +20,7 @@ def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> Col
     }
     rows |= {name: rng.normal(0, 10 ** rng.uniform(-6, 3), size=count).astype(np.float32) for name in STORED_SCALARS}
     rows["steps"] = rng.integers(24, 512, size=count)
+    rows["pointing_hit"] = rng.choice(np.array([0, 1, np.nan], np.float32), size=count)
     predicted = rng.integers(0, classes, size=count).tolist()
     labels = [int(label) if label < classes else None for label in rng.integers(0, classes + 1, size=count)]
     return rows | {
@@ -29,4 +30,7 @@ def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> Col
         "target": predicted,
         "target_name": [f"class {target}" for target in predicted],
         "target_rank": [0] * count,
+        "predicted_name": [f"class {target}" for target in predicted],
+        "shard": [f"/in/{'ab'[number % 2]}-{number % 3}.tar" for number in range(count)],
+        "fields": [[("camera", f"{number % 4}")] for number in range(count)],
     }

@@ -6,7 +6,7 @@ import numpy as np
 
 from transforms import store
 from transforms.core.decode import encode_thumbnail
-from transforms.core.importance import summarize_map
+from transforms.core.importance import summarize_map, summarize_mask
 from transforms.core.quantize import quantize, reduce_channels
 from transforms.core.record import Chunk, Failure, Row
 from transforms.core.settings import Settings
@@ -67,7 +67,8 @@ def _explained(chunk: Chunk, position: int, rank: int, target: int, settings: Se
     values = make_values(chunk, position, rank)
     stored = quantize(reduce_channels(values, settings.channels), settings.dtype)
     gradient = quantize(reduce_channels(make_values(chunk, position, 100 + rank), "abs_sum"), "int8")
-    return vars(summarize_map(values, settings.grid)) | {
+    mask = None if position == 1 else np.arange(SHAPE[0])[:, None] < np.full(SHAPE[1], position + 1)
+    return vars(summarize_map(values, settings.grid)) | vars(summarize_mask(values, mask)) | {
         "target": target,
         "target_name": f"class {target}",
         "target_rank": rank,

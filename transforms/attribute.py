@@ -17,7 +17,8 @@ from apache_beam.metrics import Metrics
 from transforms import formats, store
 from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.settings import Settings
-from transforms.core.statistics import ImportanceStatistics, Slice, summarize_rows
+from transforms.core.slices import Slice, Slicer
+from transforms.core.statistics import ImportanceStatistics, summarize_rows
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
 from transforms.rows import rows_of
@@ -55,6 +56,7 @@ class AttributeChunks(beam.PTransform):
         options: how chunks are read.
         output: the run directory.
         provenance: what every part says about its making.
+        slicer: names the slices of a row.
         meter: where progress is told, if anywhere.
     """
 
@@ -62,6 +64,7 @@ class AttributeChunks(beam.PTransform):
     options: ReadOptions
     output: str
     provenance: store.Provenance
+    slicer: Slicer
     meter: Meter
 
     def expand(self, chunks: beam.PCollection[Chunk]) -> beam.PCollection[ChunkResult]:
@@ -164,7 +167,8 @@ class _AttributeChunks(_Attributing):
 
     def _result(self, part: store.PartSummary, passes: tuple[tuple[str, str], ...], seconds: float) -> ChunkResult:
         """Returns a part's result; its statistics come from the rows as they are stored."""
-        return ChunkResult(part, summarize_rows(store.read_rows(self._stage.output, part)), passes, seconds)
+        rows = store.read_rows(self._stage.output, part)
+        return ChunkResult(part, summarize_rows(rows, self._stage.slicer), passes, seconds)
 
     def _attribute(self, chunk: Chunk, attributor: Attributor) -> store.PartSummary:
         stage = self._stage

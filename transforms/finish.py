@@ -13,8 +13,9 @@ import apache_beam as beam
 
 from transforms import storage, store
 from transforms.attribute import ChunkResult
-from transforms.core.statistics import ImportanceStatistics, Slice
-from transforms.summarize import SummarizeChunks
+from transforms.core.slices import Slice
+from transforms.core.statistics import ImportanceStatistics
+from transforms.summarize import FoldSlices, SummarizeChunks
 
 
 @dataclass
@@ -24,10 +25,12 @@ class FinishRun(beam.PTransform):
     Attributes:
         output: the run directory.
         provenance: what the run was made by.
+        max_slices: slices of a kind that are kept.
     """
 
     output: str
     provenance: store.Provenance
+    max_slices: int
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
         """Takes the chunks' results; returns the URI of the manifest."""
@@ -35,6 +38,7 @@ class FinishRun(beam.PTransform):
             results
             | "Slices" >> beam.FlatMap(lambda result: result.statistics.items())
             | "SummarizeChunks" >> SummarizeChunks()
+            | "FoldSlices" >> FoldSlices(self.max_slices)
         )
         chunks = results | "Chunks" >> beam.Map(lambda result: dataclasses.replace(result, statistics={}))
         once = results.pipeline | "Once" >> beam.Create([self.output])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from transforms.core.decode import encode_thumbnail
-from transforms.core.importance import summarize_map
+from transforms.core.importance import summarize_map, summarize_mask
 from transforms.core.quantize import quantize, reduce_channels
 from transforms.core.record import Attribution, Explanation, Row
 from transforms.core.settings import Settings
@@ -54,6 +54,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
             }
             | _gradient_columns(attribution)
             | dataclasses.asdict(importance)
+            | dataclasses.asdict(summarize_mask(attribution.values, pixels.mask))
         )
     return rows
 

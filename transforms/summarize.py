@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import apache_beam as beam
 from apache_beam import coders
 
-from transforms.core.statistics import ImportanceStatistics, Slice
+from transforms.core.slices import Slice, kept_slices, overflow
+from transforms.core.statistics import ImportanceStatistics
 
 
 class SummarizeChunks(beam.PTransform):
@@ -24,6 +25,36 @@ class SummarizeChunks(beam.PTransform):
         """Takes each chunk's statistics by slice; returns the run's."""
         keyed = chunks | "Keys" >> beam.Map(lambda pair: pair).with_output_types(_Keyed)  # so that SliceCoder is used
         return keyed | "Merge" >> beam.CombinePerKey(MergeStatistics())
+
+
+class FoldSlices(beam.PTransform):
+    """Keeps the largest slices of each kind, and merges the others of a kind into one."""
+
+    def __init__(self, most: int) -> None:
+        """Takes how many slices of a kind are kept."""
+        super().__init__()
+        self._most = most
+
+    def expand(
+        self, statistics: beam.PCollection[tuple[Slice, ImportanceStatistics]]
+    ) -> beam.PCollection[tuple[Slice, ImportanceStatistics]]:
+        """Takes the run's statistics by slice; returns those of a bounded number of slices."""
+        counts = statistics | "Counts" >> beam.MapTuple(lambda key, value: (key, value.count))
+        kept = (
+            statistics.pipeline
+            | "Once" >> beam.Create([self._most])
+            | "Kept" >> beam.Map(lambda most, counts: kept_slices(dict(counts), most), beam.pvalue.AsList(counts))
+        )
+        return (
+            statistics
+            | "Fold" >> beam.Map(_fold, beam.pvalue.AsSingleton(kept))
+            | "SummarizeChunks" >> SummarizeChunks()
+        )
+
+
+def _fold(pair: tuple[Slice, ImportanceStatistics], kept: frozenset[Slice]) -> tuple[Slice, ImportanceStatistics]:
+    key, statistics = pair
+    return (key if key in kept else overflow(key)), statistics
 
 
 class MergeStatistics(beam.CombineFn):

@@ -28,7 +28,8 @@ from transforms import store
 from transforms.core.quantize import reduce_channels, restore
 from transforms.core.record import Chunk
 from transforms.core.settings import Settings
-from transforms.core.statistics import Slice, merge_slices, summarize_rows
+from transforms.core.slices import Slice
+from transforms.core.statistics import merge_slices, summarize_rows
 from transforms.store import parts
 
 CHUNK, LAST = CHUNKS[0], CHUNKS[-1]

@@ -9,6 +9,7 @@ Beam pipeline) and `explain` (arrays in a notebook).
 from __future__ import annotations
 
 import collections
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from transforms.core.baseline import Baseline, parse_baselines
 from transforms.core.calibrate import compile_calibrated
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step
-from transforms.core.decode import DecodeError, decode
+from transforms.core.decode import DecodeError, decode, decode_mask
 from transforms.core.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.ladder import StepLadder
 from transforms.core.record import Attribution, Explanation, Failure, Image, Pixels, Prediction
@@ -115,14 +116,13 @@ class Attributor:
             images: as read from a shard.
             on_batch: told of each batch of steps in the caller's thread: its size and seconds.
         """
-        height, width, _ = self.classifier.input_shape
 
         def prepare(image: Image | Failure) -> _Job:
             if isinstance(image, Failure):
                 return _Job(Image(image.image_id, image.shard, image.index, b""), failure=image)
             job = _Job(image)
             try:
-                job.pixels = decode(image.data, (height, width), self.settings.resize, self.settings.max_pixels)
+                job.pixels = self._decode(image)
             except DecodeError as error:
                 job.fail("decode", error)
                 return job
@@ -135,6 +135,16 @@ class Attributor:
 
         with ThreadPoolExecutor(self._threads, "decode") as threads:
             yield from self._explain(_ahead(threads, prepare, images, 2 * self.step.batch), on_batch)
+
+    def _decode(self, image: Image) -> Pixels:
+        """Returns an image as the model sees it, with its mask where there is one."""
+        settings, size = self.settings, (self.classifier.input_shape[0], self.classifier.input_shape[1])
+        pixels = decode(image.data, size, settings.resize, settings.max_pixels)
+        if image.mask is None:
+            return pixels
+        extent = (pixels.height, pixels.width)
+        mask = decode_mask(image.mask, extent, size, settings.resize, settings.max_pixels)
+        return dataclasses.replace(pixels, mask=mask)
 
     def explain(self, images: Any, targets: Any = None) -> list[Explanation]:
         """Returns the explanations of arrays, for a notebook.

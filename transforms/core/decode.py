@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import PIL
@@ -42,6 +44,10 @@ _JPEG_QUALITY = 85
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 
 
+_Taps = tuple[np.ndarray, ...]
+_Sample = Callable[[np.ndarray, _Taps, _Taps], np.ndarray]
+
+
 class DecodeError(ValueError):
     """Bytes that are no image, or none that may be decoded."""
 
@@ -61,8 +67,6 @@ def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_p
     """
     if resize not in RESIZES:
         raise ValueError(f"resize: {resize!r} is not one of {', '.join(RESIZES)}")
-    if not data:
-        raise DecodeError("empty: no bytes")
     try:
         array, full_scale = _read(data, max_pixels)
     except (DecodeError, MemoryError):
@@ -72,8 +76,42 @@ def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_p
     except Exception as error:  # Pillow meets hostile bytes with exceptions of many kinds
         raise DecodeError(f"not decodable: {error or type(error).__name__}") from error
     height, width = array.shape[:2]
-    fitted = array.astype(np.float32) if size is None else _FITS[resize](array, *size)
+    extent = (height, width)
+    fitted = array.astype(np.float32) if size is None else _FITS[resize](extent, size).apply(array, size, _interpolate)
     return Pixels(np.clip(fitted / np.float32(full_scale), 0, 1), height, width)
+
+
+def decode_mask(
+    data: bytes, extent: tuple[int, int], size: tuple[int, int], resize: str = "pad", max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Returns an image's mask as the model sees the image: bool `[height, width]`, True inside.
+
+    A pixel is inside where any colour channel, or the index of its colour, isn't 0. Pixels are taken by nearest
+    neighbour.
+
+    Args:
+        data: an encoded picture, upright, of the image's own size or one of the same shape.
+        extent: height and width of the original image.
+        size: of the model's input.
+        resize: as the image was.
+        max_pixels: the most pixels that may be decoded.
+
+    Raises:
+        DecodeError: as for an image; or the picture's shape isn't the image's.
+    """
+    try:
+        with _open(data, max_pixels) as picture:
+            values = np.asarray(picture)
+            opaque = values[:, :, :-1] if picture.mode in ("LA", "PA", "RGBA") else values
+    except (DecodeError, MemoryError) as error:
+        raise DecodeError(f"mask: {error}") from error
+    except Exception as error:
+        raise DecodeError(f"mask: not decodable: {error or type(error).__name__}") from error
+    height, width = values.shape[:2]
+    if abs(height * extent[1] - width * extent[0]) > max(*extent, height, width):
+        raise DecodeError(f"mask: {width} x {height} isn't of the image's shape, {extent[1]} x {extent[0]}")
+    inside = np.asarray(opaque.reshape(height, width, -1).any(axis=2))
+    return _FITS[resize]((height, width), size).apply(inside, size, _nearest)
 
 
 def encode_thumbnail(array: np.ndarray, max_side: int = 224) -> bytes:
@@ -103,6 +141,15 @@ def resize_bilinear(array: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
     """Returns an image upright, uint8 or uint16 `[height, width, 3]`, and the value that stands for 1."""
+    with _open(data, max_pixels) as picture:
+        return _colours(_upright(picture))
+
+
+@contextlib.contextmanager
+def _open(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
+    """Opens a picture whose pixels are decoded, and not too many."""
+    if not data:
+        raise DecodeError("empty: no bytes")
     try:
         picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
     except PIL.Image.DecompressionBombError as error:
@@ -111,7 +158,7 @@ def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
         if picture.width * picture.height > max_pixels:
             raise DecodeError(f"{picture.width} x {picture.height} is more than the {max_pixels} pixels allowed")
         picture.load()
-        return _colours(_upright(picture))
+        yield picture
 
 
 def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -132,32 +179,51 @@ def _colours(picture: PIL.Image.Image) -> tuple[np.ndarray, int]:
     return np.asarray(picture.convert("RGB")), 255
 
 
-def _pad(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The whole image, centred on black; every rounding in float32, as in TensorFlow."""
-    extent, target = np.array(array.shape[:2], np.float32), np.array((height, width), np.float32)
-    scaled = extent / np.max(extent / target)
-    rows, columns = np.maximum(1, np.floor(scaled)).astype(int)
-    top, left = np.maximum(0, np.floor((target - scaled) / 2)).astype(int)
-    padded = np.zeros((height, width, 3), np.float32)
-    padded[top : top + rows, left : left + columns] = resize_bilinear(array, rows, columns)
-    return padded
+@dataclass(frozen=True)
+class _Fit:
+    """How an image comes to another size: the neighbours of each output row and column, and where these stand."""
+
+    rows: _Taps
+    columns: _Taps
+    top: int = 0
+    left: int = 0
+
+    def apply(self, array: np.ndarray, size: tuple[int, int], sample: _Sample) -> np.ndarray:
+        """Returns `array` `[height, width, …]` at `size`, with zeros where it does not reach."""
+        sampled = sample(array, self.rows, self.columns)
+        if sampled.shape[:2] == size:
+            return sampled
+        framed = np.zeros((*size, *sampled.shape[2:]), sampled.dtype)
+        framed[self.top : self.top + len(sampled), self.left : self.left + sampled.shape[1]] = sampled
+        return framed
 
 
-def _crop(array: np.ndarray, height: int, width: int) -> np.ndarray:
+def _pad(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
+    """The whole image, centred; every rounding in float32, as in TensorFlow."""
+    length, target = np.array(extent, np.float32), np.array(size, np.float32)
+    scaled = length / np.max(length / target)
+    rows, columns = np.maximum(1, np.floor(scaled)).astype(int).tolist()
+    top, left = np.maximum(0, np.floor((target - scaled) / 2)).astype(int).tolist()
+    return _Fit(_taps(extent[0], rows), _taps(extent[1], columns), top, left)
+
+
+def _crop(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
     """The centre of the image that just covers the target; only what is kept is computed."""
-    extent, target = np.array(array.shape[:2]), np.array((height, width))
-    covering = np.maximum(target, np.rint(extent / np.min(extent / target))).astype(int)
+    length, target = np.array(extent), np.array(size)
+    covering = np.maximum(target, np.rint(length / np.min(length / target))).astype(int)
     first = (covering - target) // 2
-    taps = (
-        tuple(tap[start : start + kept] for tap in _taps(length, full))
-        for length, full, start, kept in zip(extent, covering, first, target, strict=True)
+    rows, columns = (
+        tuple(tap[start : start + kept] for tap in _taps(one, full))
+        for one, full, start, kept in zip(extent, covering, first, size, strict=True)
     )
-    return _interpolate(array, *taps)
+    return _Fit(rows, columns)
 
 
-_FITS = {"pad": _pad, "crop": _crop, "stretch": resize_bilinear}
+def _stretch(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
+    return _Fit(_taps(extent[0], size[0]), _taps(extent[1], size[1]))
 
-_Taps = tuple[np.ndarray, ...]
+
+_FITS = {"pad": _pad, "crop": _crop, "stretch": _stretch}
 
 
 def _taps(length: int, target: int) -> _Taps:
@@ -180,3 +246,8 @@ def _interpolate(array: np.ndarray, rows: _Taps, columns: _Taps) -> np.ndarray:
 
     upper, lower = row(top), row(bottom)
     return upper + (lower - upper) * down
+
+
+def _nearest(array: np.ndarray, rows: _Taps, columns: _Taps) -> np.ndarray:
+    row, column = (np.where(across >= 0.5, upper, lower) for lower, upper, across in (rows, columns))
+    return array[row[:, None], column]

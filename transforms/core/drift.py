@@ -35,7 +35,7 @@ from transforms.core.contrast import (
     shared_classes,
 )
 from transforms.core.distance import ndcg, population_stability_index, total_variation
-from transforms.core.statistics import Slice
+from transforms.core.slices import Slice
 from transforms.core.thresholds import Thresholds
 
 DRIFT, FINE, TOO_FEW, NEW, GONE = "drift", "fine", "too few", "new", "gone"

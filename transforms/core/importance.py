@@ -79,6 +79,34 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
     )
 
 
+@dataclass(frozen=True)
+class MaskImportance:
+    """How much of an attribution lies on what the image shows; None where that isn't known.
+
+    Attributes:
+        mask_share: share of the magnitude inside the mask.
+        pointing_hit: 1 where the pixel of the largest magnitude lies inside, else 0 (the pointing game of Zhang
+            et al. 2016, without a margin).
+    """
+
+    mask_share: float | None = None
+    pointing_hit: float | None = None
+
+
+def summarize_mask(values: np.ndarray, mask: np.ndarray | None) -> MaskImportance:
+    """Returns how much of an attribution map lies inside a mask; unknown for an empty mask, or a map of zeros.
+
+    Args:
+        values: float `[height, width, channels]`.
+        mask: bool `[height, width]`, or None where there is none.
+    """
+    magnitude = np.abs(np.asarray(values, np.float64)).sum(axis=2)
+    total = magnitude.sum()
+    if mask is None or not mask.any() or total == 0:
+        return MaskImportance()
+    return MaskImportance(_float32(magnitude[mask].sum() / total), float(mask.flat[magnitude.argmax()]))
+
+
 def _float32(value: np.floating) -> float:
     return float(np.float32(value))
 

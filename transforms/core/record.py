@@ -53,6 +53,7 @@ class Image:
         data: the encoded bytes (JPEG, PNG, …).
         label: a class index, a class name, or None.
         fields: further string columns or keys of the input, by name.
+        mask: an encoded picture of what the image shows: zero outside; None where there is none.
     """
 
     id: str
@@ -61,15 +62,24 @@ class Image:
     data: bytes
     label: int | str | None = None
     fields: tuple[tuple[str, str], ...] = ()
+    mask: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """A decoded image: `array` float32 `[height, width, 3]` in [0, 1], and its original size."""
+    """A decoded image.
+
+    Attributes:
+        array: float32 `[height, width, 3]` in [0, 1].
+        height: of the original.
+        width: of the original.
+        mask: bool `[height, width]`, what the image shows; None where that isn't known.
+    """
 
     array: np.ndarray
     height: int
     width: int
+    mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,12 @@
 
 A slice is a set of rows; its statistics are one value with a zero, a merge and a finish. Whatever the
 chunks, workers or order in which the same rows were added, the same bits come out (see `exact`).
-
-A row is one image and one target, and a row counts once in each slice it belongs to:
-
-- `all`: every row;
-- `predicted` c: rows that explain class c, of images whose top prediction is c;
-- `target` c: rows that explain class c, of images whose top prediction is another class (`topK` beyond
-  the first, `class:N`, `label`); no row is in both this and the one before, so the two can be merged;
-- `label` c: rows of images labelled c;
-- `wrong`: rows of labelled images whose top prediction isn't the label.
 """
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +16,7 @@ import numpy as np
 from transforms.core import exact
 from transforms.core.exact import Distribution, Groups, Moments
 from transforms.core.record import Row
+from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow, overflow
 
 VECTORS = ("grid", "signed_grid", "channel_share")
 """Columns whose mean and standard deviation are kept element by element."""
@@ -41,39 +32,20 @@ STORED_SCALARS = (
     "center_row",
     "center_col",
     "border_share",
+    "mask_share",
+    "pointing_hit",
 )
 SCALARS = (*STORED_SCALARS, "relative_delta")
 """Numbers of a row whose distribution is kept; `relative_delta` is |delta| over |score - baseline score|."""
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
-SLICE_COLUMNS = ("label", "label_name", "predicted", "target", "target_name", "target_rank")
-"""What places a row in its slices; `predicted` is the image's top prediction."""
-
-STATE_VERSION = 1
+STATE_VERSION = 2
+_SLICER = Slicer()
 
 Columns = Mapping[str, Any]
 """Rows by column: arrays `[rows, …]` for VECTORS, STORED_SCALARS, `baseline_score` and `converged`; lists for
 SLICE_COLUMNS."""
-
-
-@dataclass(frozen=True, order=True)
-class Slice:
-    """The key of a set of rows.
-
-    Attributes:
-        kind: see the module's docstring.
-        value: tells slices of a kind apart: a class index, or a label that isn't one.
-        name: how people call `value`; depends on it alone.
-    """
-
-    kind: str
-    value: str = ""
-    name: str = ""
-
-
-Slicer = Callable[..., Iterable[Slice]]
-"""Names the slices of a row, given its SLICE_COLUMNS in their order."""
 
 
 @dataclass(frozen=True)
@@ -164,27 +136,7 @@ class ImportanceStatistics:
             raise ValueError(f"not the state of importance statistics: {error!r}") from error
 
 
-@functools.lru_cache(maxsize=65536)
-def slices_of(
-    label: int | None,
-    label_name: str | None,
-    predicted: int | None,
-    target: int,
-    target_name: str | None,
-    target_rank: int,
-) -> tuple[Slice, ...]:
-    """Returns the slices that a row belongs to, given its SLICE_COLUMNS; see the module's docstring."""
-    found = [Slice("all"), Slice("predicted" if target_rank == 0 else "target", str(target), target_name or "")]
-    if label is not None:
-        found.append(Slice("label", str(label), label_name or ""))
-        if predicted is not None and predicted != label:
-            found.append(Slice("wrong"))
-    elif label_name:
-        found.append(Slice("label", label_name, label_name))
-    return tuple(found)
-
-
-def summarize_rows(rows: Columns, slices_of: Slicer = slices_of) -> dict[Slice, ImportanceStatistics]:
+def summarize_rows(rows: Columns, slices_of: SliceRow = _SLICER) -> dict[Slice, ImportanceStatistics]:
     """Returns the statistics of every slice of `rows`, sorted by slice.
 
     Args:
@@ -209,7 +161,14 @@ def merge_slices(parts: Iterable[Mapping[Slice, ImportanceStatistics]]) -> dict[
     return dict(sorted(merged.items()))
 
 
-def _summarize_block(rows: Columns, slices_of: Slicer) -> dict[Slice, ImportanceStatistics]:
+def fold_slices(
+    statistics: Mapping[Slice, ImportanceStatistics], kept: Collection[Slice]
+) -> dict[Slice, ImportanceStatistics]:
+    """Returns statistics in which the slices that are not `kept` are merged, kind by kind, into their overflow."""
+    return merge_slices({key if key in kept else overflow(key): value} for key, value in statistics.items())
+
+
+def _summarize_block(rows: Columns, slices_of: SliceRow) -> dict[Slice, ImportanceStatistics]:
     members: dict[Slice, list[int]] = {}
     for position, values in enumerate(zip(*(rows[name] for name in SLICE_COLUMNS), strict=True)):
         for key in slices_of(*values):

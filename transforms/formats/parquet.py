@@ -91,6 +91,11 @@ def _columns(schema: pa.Schema, options: ReadOptions) -> list[str]:
     if options.label_column in schema.names or options.label_column != ReadOptions.label_column:
         _check(schema, "label_column", options.label_column, _holds_labels, "integers or strings")
         columns.append(options.label_column)
+    if options.mask_column:
+        _check(
+            schema, "mask_column", options.mask_column, _holds_images, "binary or struct<bytes: binary, path: string>"
+        )
+        columns.append(options.mask_column)
     for name in options.fields:
         _check(schema, "fields", name, lambda kind: not pa.types.is_nested(kind), "plain values")
     return list(dict.fromkeys([*columns, *options.fields]))
@@ -137,12 +142,17 @@ def _slice(file: pq.ParquetFile, chunk: Chunk, columns: list[str]) -> Iterator[d
 
 
 def _image(chunk: Chunk, index: int, row: dict[str, Any], options: ReadOptions) -> Image:
-    value = row[options.image_column]
-    data = value.get("bytes") if isinstance(value, dict) else value
+    data = _bytes(row[options.image_column], options)
     if data is None:
         raise RecordError("the row holds no image bytes")
-    if len(data) > options.max_bytes:
-        raise RecordError(f"the image's {len(data)} bytes are more than the {options.max_bytes} allowed")
     label = parse_label(row.get(options.label_column))
     fields = tuple((name, as_text(row[name])) for name in options.fields if row[name] is not None)
-    return Image(f"{chunk.name}#{index}", chunk.shard, index, data, label, fields)
+    mask = _bytes(row[options.mask_column], options) if options.mask_column else None
+    return Image(f"{chunk.name}#{index}", chunk.shard, index, data, label, fields, mask)
+
+
+def _bytes(value: Any, options: ReadOptions) -> bytes | None:
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if data is not None and len(data) > options.max_bytes:
+        raise RecordError(f"the image's {len(data)} bytes are more than the {options.max_bytes} allowed")
+    return data

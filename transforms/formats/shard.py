@@ -26,6 +26,8 @@ class ReadOptions:
     label_feature: str = option("image/class/label", "feature of a tf.Example that holds the label, an index or a name")
     image_column: str = option("image", "Parquet column of images: binary, or struct<bytes, path>")
     label_column: str = option("label", "Parquet column of labels: indices or names")
+    mask_feature: str = option("", "feature of a tf.Example that holds an encoded mask, zero outside what is shown")
+    mask_column: str = option("", "Parquet column of encoded masks, zero outside what is shown")
     max_bytes: int = option(64 << 20, "an image encoded in more bytes (or a longer TFRecord) is an error row", low=1)
     fields: tuple[str, ...] = option((), "further features, columns or JSON keys to carry into the rows as text")
 

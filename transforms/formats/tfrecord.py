@@ -96,4 +96,7 @@ def _image(chunk: Chunk, index: int, record: bytes, options: ReadOptions) -> Ima
         raise RecordError(f"image_feature: no bytes in {options.image_feature!r}; the record's features: {held:.400}")
     label = next(iter(features.get(options.label_feature, ())), None)
     fields = tuple((name, as_text(features[name][0])) for name in options.fields if features.get(name))
-    return Image(f"{chunk.name}#{index}", chunk.shard, index, encoded[0], parse_label(label), fields)
+    mask = next(iter(features.get(options.mask_feature, ())), None)
+    if mask is not None and not isinstance(mask, bytes):
+        raise RecordError(f"mask_feature: {options.mask_feature!r} holds no bytes")
+    return Image(f"{chunk.name}#{index}", chunk.shard, index, encoded[0], parse_label(label), fields, mask or None)

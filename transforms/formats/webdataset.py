@@ -2,8 +2,8 @@
 
 A key is a member's path up to the first dot of its file name. A sample is `key.jpg` (or another kind of
 image), with its label in `key.cls` (a class index or name) or `key.json` (its `label`, `cls` or
-`class`); the fields to carry come from the JSON too. Other members and hidden files are ignored, but a
-sample with a label and no image is a failure.
+`class`); the fields to carry come from the JSON too, and what the image shows from `key.mask.png`. Other
+members and hidden files are ignored, but a sample with a label and no image is a failure.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from transforms.formats.tar import Member, members
 
 _IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif")
 _LABELS = ("cls", "json")
+_MASK = "mask.png"
 _JSON_LABELS = ("label", "cls", "class")
 _MAX_LABEL_BYTES = 1 << 20
 _MAX_KEY_BYTES = 1024
@@ -124,7 +125,7 @@ def _limit(name: str, options: ReadOptions) -> int:
     _, extension = _split(name)
     if extension in _LABELS:
         return _MAX_LABEL_BYTES
-    return options.max_bytes if extension in _IMAGES else -1
+    return options.max_bytes if extension in _IMAGES or extension == _MASK else -1
 
 
 def _image(chunk: Chunk, index: int, key: str | int, sample: _Sample, options: ReadOptions) -> Image:
@@ -139,7 +140,8 @@ def _image(chunk: Chunk, index: int, key: str | int, sample: _Sample, options: R
     else:
         label = parse_label(next((about[name] for name in _JSON_LABELS if name in about), None))
     fields = tuple((name, as_text(about[name])) for name in options.fields if about.get(name) is not None)
-    return Image(f"{chunk.name}#{key}", chunk.shard, index, data, label, fields)
+    mask = _content(sample.members[_MASK], options.max_bytes) if _MASK in sample.members else None
+    return Image(f"{chunk.name}#{key}", chunk.shard, index, data, label, fields, mask)
 
 
 def _content(member: Member, limit: int) -> bytes:

@@ -18,17 +18,15 @@ from transforms.core.statistics import STORED_SCALARS, VECTORS, Columns
 KEY = "ig_audit."
 """What the keys of our file metadata begin with."""
 
+PLACING_COLUMNS = ("label", "label_name", "predictions", "target", "target_name", "target_rank", "shard", "fields")
+"""The columns of attributions that place a row in its slices."""
+
 STATISTIC_COLUMNS = (
     *VECTORS,
     *STORED_SCALARS,
     "baseline_score",
     "converged",
-    "label",
-    "label_name",
-    "predictions",
-    "target",
-    "target_name",
-    "target_rank",
+    *PLACING_COLUMNS,
 )
 """The columns of attributions from which statistics are computed."""
 
@@ -136,6 +134,8 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
             ("center_row", pa.float32()),
             ("center_col", pa.float32()),
             ("border_share", pa.float32()),
+            ("mask_share", pa.float32()),
+            ("pointing_hit", pa.float32()),
             ("height", pa.int32()),
             ("width", pa.int32()),
             ("thumbnail", pa.binary()),
@@ -165,14 +165,27 @@ def failures_to_table(failures: Iterable[Failure]) -> pa.Table:
 
 def statistic_columns(table: pa.Table) -> Columns:
     """Returns what `statistics.summarize_rows` takes, from the STATISTIC_COLUMNS of stored rows."""
-    columns: dict[str, Any] = {name: _matrix(table.column(name)) for name in VECTORS}
+    columns: dict[str, Any] = {name: matrix(table.column(name)) for name in VECTORS}
     for name in (*STORED_SCALARS, "baseline_score"):
-        columns[name] = table.column(name).to_numpy()
+        columns[name] = table.column(name).to_numpy()  # NaN where there is none
     columns["converged"] = table.column("converged").to_numpy()
-    for name in ("label", "label_name", "target", "target_name", "target_rank"):
-        columns[name] = table.column(name).to_pylist()
-    columns["predicted"] = [found[0]["target"] if found else None for found in table.column("predictions").to_pylist()]
-    return columns
+    return columns | slice_columns(table)
+
+
+def slice_columns(table: pa.Table) -> dict[str, list[Any]]:
+    """Returns the `slices.SLICE_COLUMNS` of rows, from their PLACING_COLUMNS."""
+    columns = {name: table.column(name).to_pylist() for name in PLACING_COLUMNS}
+    top = [found[0] if found else {} for found in columns.pop("predictions")]
+    return columns | {
+        "predicted": [one.get("target") for one in top],
+        "predicted_name": [one.get("name") for one in top],
+    }
+
+
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns a column of fixed-size lists as `[rows, elements]`."""
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(column), column.type.list_size)
 
 
 def to_json(value: Any) -> str:
@@ -212,8 +225,3 @@ def _fixed_size(values: list[Any], kind: pa.DataType, shape: tuple[int, ...] | N
 def _steps(path: Any) -> list[dict[str, float]]:
     steps = np.asarray(path, np.float32).reshape(-1, 3).tolist()
     return [{"alpha": alpha, "score": score, "slope": slope} for alpha, score, slope in steps]
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), column.type.list_size)

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from transforms import storage
 from transforms.core.record import Row
-from transforms.core.statistics import QUANTILES, SCALARS, VECTORS, ImportanceStatistics, Slice
+from transforms.core.slices import Slice
+from transforms.core.statistics import QUANTILES, SCALARS, VECTORS, ImportanceStatistics
 from transforms.store.files import StoredFile, open_parquet, write_parquet
 from transforms.store.schema import Provenance
 

@@ -1,0 +1,146 @@
+"""Slices: which sets of rows a row belongs to, and how many of these are kept.
+
+A row is one image and one target, and a row counts once in each slice it belongs to:
+
+- `all`: every row;
+- `predicted` c: rows that explain class c, of images whose top prediction is c;
+- `target` c: rows that explain class c, of images whose top prediction is another class (`topK` beyond
+  the first, `class:N`, `label`); no row is in both this and the one before, so the two can be merged;
+- `label` c: rows of images labelled c;
+- `wrong`: rows of labelled images whose top prediction isn't the label;
+- `confusion` c>d: those of them labelled c whose top prediction is d;
+- `shard` g: rows of a group of shards: those whose file names differ in numbers only (`cats-*-of-*.tfrecord`);
+- `field:f` v: rows of images whose field f is v, for each field that was asked for.
+
+Confusion pairs and fields can be countless. Of each kind the largest slices are kept; the rows of the others are
+counted together, in the slice of that kind which `overflow` names. Which are kept depends on the rows alone, not on
+their order, chunks or workers.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from transforms.core.option import option
+
+SLICE_COLUMNS = (
+    "label",
+    "label_name",
+    "predicted",
+    "predicted_name",
+    "target",
+    "target_name",
+    "target_rank",
+    "shard",
+    "fields",
+)
+"""What places a row in its slices; `predicted` is the image's top prediction, `fields` are pairs of text."""
+
+FIELD = "field:"
+OTHER = "other"
+
+_NUMBERS = re.compile(r"[0-9]+")
+
+
+@dataclass(frozen=True, order=True)
+class Slice:
+    """The key of a set of rows.
+
+    Attributes:
+        kind: see the module's docstring.
+        value: tells slices of a kind apart: a class index, a label that isn't one, or text.
+        name: how people call `value`; depends on it alone.
+    """
+
+    kind: str
+    value: str = ""
+    name: str = ""
+
+
+SliceRow = Callable[..., Iterable[Slice]]
+"""Names the slices of a row, given its SLICE_COLUMNS in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceOptions:
+    """Which slices a run's statistics have beside those that every run has."""
+
+    slice_by: tuple[str, ...] = option((), "features, columns or JSON keys whose values make slices; implies fields")
+    max_slices: int = option(1000, "slices of a kind in the statistics; the smaller ones are counted as one", low=1)
+
+
+@dataclass(frozen=True)
+class Slicer:
+    """Names the slices of a row.
+
+    Attributes:
+        slice_by: the fields whose values make slices.
+    """
+
+    slice_by: tuple[str, ...] = ()
+
+    def __call__(
+        self,
+        label: int | None,
+        label_name: str | None,
+        predicted: int | None,
+        predicted_name: str | None,
+        target: int,
+        target_name: str | None,
+        target_rank: int,
+        shard: str,
+        fields: Iterable[tuple[str, str]],
+    ) -> tuple[Slice, ...]:
+        """Returns the slices that a row belongs to, given its SLICE_COLUMNS."""
+        found = _class_slices(label, label_name, predicted, predicted_name, target, target_name, target_rank)
+        found += (_shard_slice(shard),)
+        if not self.slice_by:
+            return found
+        values = dict(fields)
+        return found + tuple(
+            Slice(FIELD + name, values[name], values[name]) for name in self.slice_by if name in values
+        )
+
+
+@functools.lru_cache(maxsize=65536)
+def _class_slices(
+    label: int | None,
+    label_name: str | None,
+    predicted: int | None,
+    predicted_name: str | None,
+    target: int,
+    target_name: str | None,
+    target_rank: int,
+) -> tuple[Slice, ...]:
+    found = [Slice("all"), Slice("predicted" if target_rank == 0 else "target", str(target), target_name or "")]
+    if label is not None:
+        found.append(Slice("label", str(label), label_name or ""))
+        if predicted is not None and predicted != label:
+            pair = f"{label_name or label} → {predicted_name or predicted}"
+            found += [Slice("wrong"), Slice("confusion", f"{label}>{predicted}", pair)]
+    elif label_name:
+        found.append(Slice("label", label_name, label_name))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _shard_slice(shard: str) -> Slice:
+    group = _NUMBERS.sub("*", shard.rstrip("/").rpartition("/")[2])
+    return Slice("shard", group, group)
+
+
+def kept_slices(counts: Mapping[Slice, int], most: int) -> frozenset[Slice]:
+    """Returns the slices that are kept: of each kind the `most` with the highest counts, the least where they tie."""
+    kinds = defaultdict(list)
+    for key, count in counts.items():
+        kinds[key.kind].append((-count, key))
+    return frozenset(key for ranked in kinds.values() for _, key in sorted(ranked)[:most])
+
+
+def overflow(key: Slice) -> Slice:
+    """Returns the slice in which the rows of a slice are counted that isn't kept."""
+    return Slice(key.kind, "", OTHER)
