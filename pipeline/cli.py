@@ -73,9 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--clip_below", type=float, help="percentile of mass that is left out there")
     show.add_argument("--clean", action=argparse.BooleanOptionalAction, help="close gaps and remove specks there")
 
+    report = _command(commands, "report", _report, "write a run's report: one HTML file that needs nothing else")
+    report.add_argument("run", help="run directory")
+    report.add_argument("-o", "--output", metavar="FILE.html", help="default: report.html in the run directory")
+
     samples = _command(commands, "samples", _samples, "make a small real model and image shards to try things on")
     samples.add_argument("--output", required=True, metavar="FOLDER")
-    samples.add_argument("--format", default="tfrecord", choices=("tfrecord", "webdataset", "parquet", "files"))
+    samples.add_argument("--format", default="webdataset", choices=("webdataset", "tfrecord", "parquet", "files"))
     samples.add_argument(
         "--count", type=int, help="pictures: seeded crops and flips; default: the photographs themselves"
     )
@@ -126,6 +130,13 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
     look = Look(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Look)})
     show(options.run, options.image_id, options.output, options.target, options.kind, look)
     print(options.output)
+    return FINE
+
+
+def _report(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline.report import write_report
+
+    print(write_report(options.run, options.output))
     return FINE
 
 

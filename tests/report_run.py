@@ -82,7 +82,8 @@ def make_row(
     axis = (np.arange(SIDE) + 0.5) / SIDE
     disc = np.exp(-((axis[:, None] - center[0]) ** 2 + (axis - center[1]) ** 2) / 0.02)[:, :, None]
     color = np.random.default_rng(100 + label).random(3)
-    values = (disc * rng.normal(0.3, 1, (SIDE, SIDE, 3)) * 0.01 + rng.normal(0, 3e-4, (SIDE, SIDE, 3))).astype(np.float32)
+    noise = rng.normal(0, 3e-4, (SIDE, SIDE, 3))
+    values = (disc * rng.normal(0.3, 1, (SIDE, SIDE, 3)) * 0.01 + noise).astype(np.float32)
     stored = quantize(values, "float16")
     score = float(rng.beta(4, 2))
     return vars(summarize_map(values, SETTINGS.grid)) | {
@@ -108,6 +109,8 @@ def make_row(
         "thumbnail": encode_thumbnail((0.15 + 0.7 * disc * color).astype(np.float32)),
         "path": np.array([[0.25, 0.1, 1.5], [0.75, 0.4, 0.5]], np.float32),
         "fields": [],
+        "mask_share": None,
+        "pointing_hit": None,
     }
 
 
@@ -181,6 +184,7 @@ def _slice(key: tuple[str, str], row: Row, reference: Row | None, drift: bool) -
             ],
         }
     state = "drift" if drift else "fine" if reference else "new"
+    metrics = [_metric("grid", drift, None, None), _metric("border_share", drift, 0.21, 0.34)]
     return {
         "kind": row["kind"],
         "value": row["value"],
@@ -189,7 +193,7 @@ def _slice(key: tuple[str, str], row: Row, reference: Row | None, drift: bool) -
         "reference_rows": reference["count"] if reference else 0,
         "candidate_rows": row["count"],
         "compared_share": 1.0,
-        "metrics": [_metric("grid", drift, None, None), _metric("border_share", drift, 0.21, 0.34)] if reference else [],
+        "metrics": metrics if reference else [],
         "grid": grid,
     }
 

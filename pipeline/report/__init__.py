@@ -1,15 +1,16 @@
 """The report: a finished run, and how it differs from a reference, as one HTML file that needs nothing else.
 
-In reading order: `words` (names and numbers as people read them, text made harmless), `figures` (numbers → pictures
-and charts), `gallery` (rows worth looking at), `failures` (by kind), `content` (what the page says), `page` (its
-HTML). Imports neither Beam nor TensorFlow.
+In reading order: `content` (what the page says), gathered by `maps` (mean maps, slice by slice), `cards` and `gallery`
+(pictures, and how they are found), `distributions`, and `failures`; `page` (its HTML); and what these share: `words`
+(as people read them, made harmless), `figures` (pictures) and `charts`. Imports neither Beam nor TensorFlow.
 """
 
 from __future__ import annotations
 
 import json
 
-from pipeline.report.content import Audit, gather
+from pipeline.report.content import gather
+from pipeline.report.distributions import Audit
 from pipeline.report.page import render
 from transforms import storage
 

@@ -148,7 +148,7 @@ def read_picks(run_uri: str, picks: Iterable[Pick]) -> dict[tuple[str, int], Row
     wanted: dict[str, set[int]] = {}
     for pick in picks:
         wanted.setdefault(pick.part, set()).add(pick.position)
-    rows = {}
+    rows: dict[tuple[str, int], Row] = {}
     for part, positions in sorted(wanted.items()):
         with open_parquet(storage.join(run_uri, part)) as parquet:
             begin = 0

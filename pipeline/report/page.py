@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def render(content: Content) -> str:
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return _environment().get_template("report.html.j2").render(
+    template = _environment().get_template("report.html.j2")
+    return template.render(
         content=content,
         policy=policy,
         style=Markup(style),  # both are ours, and hold neither </style nor </script
@@ -61,12 +63,16 @@ def _environment() -> jinja2.Environment:
 
 
 def _compact(value: Any) -> str:
-    """Returns an option's value or a fact as text."""
-    if value is None or value == "" or value == []:
+    """Returns an option's value or a fact as text; lists of pairs as `one: other`."""
+    if value is None or value in ("", [], ()):
         return "–"
     if isinstance(value, list | tuple):
-        return ", ".join(": ".join(filter(None, map(_compact, item))) if isinstance(item, list) else _compact(item) for item in value)
+        return "; ".join(_pair(item) if isinstance(item, list | tuple) else _compact(item) for item in value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _pair(items: Sequence[Any]) -> str:
+    return ": ".join(_compact(item) for item in items if item not in ("", None))
 
 
 def _digest(text: str) -> str:

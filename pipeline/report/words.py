@@ -13,6 +13,8 @@ _LETTERS = 72
 
 METRICS = {
     "score": "Score",
+    "mask_share": "Share inside the mask",
+    "pointing_hit": "Pointing game hits",
     "convergence_delta": "Convergence delta",
     "relative_delta": "Delta over change of score",
     "error_estimate": "Estimated error of the map",
@@ -35,9 +37,15 @@ KINDS = {
     "target": "Also explained as",
     "label": "Labelled",
     "wrong": "Wrong predictions",
+    "confusion": "Mistaken:",
+    "shard": "Shards",
 }
 
-_ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
+_PLACES = (
+    ("top left corner", "top edge", "top right corner"),
+    ("left edge", "centre", "right edge"),
+    ("bottom left corner", "bottom edge", "bottom right corner"),
+)
 
 
 def metric_name(name: str) -> str:
@@ -47,14 +55,14 @@ def metric_name(name: str) -> str:
 
 def kind_name(kind: str) -> str:
     """Returns what a kind of slice is called."""
-    return KINDS.get(kind, kind.replace("_", " ").capitalize())
+    return KINDS.get(kind, kind.removeprefix("field:").replace("_", " ").capitalize())
 
 
 def number(value: float | None) -> str:
     """Returns a number to three decimals, fewer where it is large, with a true minus; a dash where there is none."""
     if value is None or not np.isfinite(value):
         return "–"
-    if value == 0 or float(value).is_integer() and abs(value) < 1e6:
+    if value == 0 or (float(value).is_integer() and abs(value) < 1e6):
         text = f"{value:,.0f}"
     elif 5e-4 <= abs(value) < 1e6:
         text = f"{value:,.{3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}"
@@ -96,7 +104,7 @@ def moment(created: str) -> str:
 
 
 def where(changed: Iterable[Mapping[str, Any]], side: int) -> list[tuple[str, float]]:
-    """Returns the places of changed cells and how their shares changed together, the most changed first.
+    """Returns the ninths of a map in which cells changed and how their shares changed together, the most changed first.
 
     Args:
         changed: cells with `row`, `col`, `reference` and `candidate`.
@@ -104,13 +112,6 @@ def where(changed: Iterable[Mapping[str, Any]], side: int) -> list[tuple[str, fl
     """
     found: dict[str, float] = {}
     for cell in changed:
-        place = _place(cell["row"], cell["col"], side)
+        place = _PLACES[3 * cell["row"] // side][3 * cell["col"] // side]
         found[place] = found.get(place, 0.0) + cell["candidate"] - cell["reference"]
     return sorted(found.items(), key=lambda item: -abs(item[1]))
-
-
-def _place(row: int, col: int, side: int) -> str:
-    if row in (0, side - 1) and col in (0, side - 1):
-        return f"{_ROWS[2 * (row > 0)]} {_COLUMNS[2 * (col > 0)]} corner"
-    down, across = _ROWS[3 * row // side], _COLUMNS[3 * col // side]
-    return "centre" if (down, across) == ("middle", "centre") else f"{down} {across}"

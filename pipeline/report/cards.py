@@ -1,0 +1,130 @@
+"""The gallery's sections: which rows are ranked by what, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.report import figures
+from pipeline.report.gallery import (
+    FarFromMean,
+    Pick,
+    Ranking,
+    find_picks,
+    highest_border,
+    least_converged,
+    read_picks,
+    wrong_and_confident,
+)
+from pipeline.report.maps import Audited
+from transforms import store
+from transforms.core.decode import DecodeError
+from transforms.core.record import Row
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture: its row, its photograph and the overlay as data URIs, and what it was ranked by."""
+
+    row: Row
+    photograph: str
+    overlay: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Section:
+    """Pictures ranked alike: a title, what they have in common, what their value says, and the cards."""
+
+    title: str
+    note: str
+    unit: str
+    cards: list[Card]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A section before its pictures are found."""
+
+    title: str
+    note: str
+    unit: str
+    ranking: Ranking
+
+
+def make_sections(
+    run_uri: str, parts: Sequence[store.PartSummary], rows: Sequence[Row], audited: Audited, most: int
+) -> list[Section]:
+    """Returns the gallery; sections without pictures are left out.
+
+    Args:
+        run_uri: a finished run.
+        parts: its parts.
+        rows: statistics of its slices.
+        audited: the slices of its audit.
+        most: pictures in a section.
+    """
+    plans = [
+        _far_from_mean(rows, audited),
+        _Plan("Wrong and confident", "The highest predictions that are not the label.", "sure", wrong_and_confident),
+        _Plan(
+            "Most attention near the border",
+            "The largest shares of attribution within a tenth of the border: frames, stamps and captions show here.",
+            "near the border",
+            highest_border,
+        ),
+        _Plan(
+            "Least converged",
+            "The largest estimated errors of the map; read these with care.",
+            "error",
+            least_converged,
+        ),
+    ]
+    # twice as many, because an image may have several rows
+    picks = find_picks(run_uri, parts, {plan.title: plan.ranking for plan in plans}, 2 * most)
+    found = read_picks(run_uri, [pick for ranked in picks.values() for pick in ranked])
+    sections = [Section(plan.title, plan.note, plan.unit, _cards(picks[plan.title], found, most)) for plan in plans]
+    return [section for section in sections if section.cards]
+
+
+def _far_from_mean(rows: Sequence[Row], audited: Audited) -> _Plan:
+    """Returns the section of maps far from the mean map of their class: the reference's, where there is one."""
+    predicted = {int(value): entry for (kind, value), entry in audited.items() if kind == "predicted" and entry["grid"]}
+    if predicted:
+        references = {key: entry["grid"]["reference"] for key, entry in predicted.items()}
+        drifted = frozenset(key for key, entry in predicted.items() if entry["state"] == "drift")
+        note = ", in the classes that drifted." if drifted else "; no class drifted."
+        return _Plan(
+            "Most drifted",
+            "Maps farthest from the reference's mean map of their class" + note,
+            "from the mean map",
+            _ranking(references, drifted or None),
+        )
+    own = {int(row["value"]): row["mean_grid"] for row in rows if row["kind"] == "predicted" and row["count"] > 1}
+    return _Plan(
+        "Unlike their class",
+        "Maps farthest from the mean map of their predicted class.",
+        "from the mean map",
+        _ranking(own, None),
+    )
+
+
+def _ranking(means: Mapping[int, Sequence[float]], only: frozenset[int] | None) -> FarFromMean:
+    classes = sorted(means)
+    return FarFromMean(np.array(classes, int), np.array([means[key] for key in classes], float), only)
+
+
+def _cards(picks: Iterable[Pick], rows: Mapping[tuple[str, int], Row], most: int) -> list[Card]:
+    cards: dict[str, Card] = {}
+    for pick in picks:
+        row = rows[pick.part, pick.position]
+        if row["image_id"] in cards or len(cards) == most:
+            continue
+        try:
+            pictures = figures.photograph(row["thumbnail"]), figures.overlaid(row["thumbnail"], row["attribution"])
+        except DecodeError:
+            continue
+        cards[row["image_id"]] = Card(row, *pictures, value=pick.value)
+    return list(cards.values())

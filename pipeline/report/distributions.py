@@ -1,0 +1,140 @@
+"""Every number of the rows as a histogram, against the reference's; and slices over the nights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.report import words
+from pipeline.report.charts import Histogram, histogram_chart, spark_line
+from transforms.core.record import Row
+from transforms.store.tables import read_finished, scalar_names
+
+CONVERGENCE = ("error_estimate", "steps", "convergence_delta", "relative_delta")
+"""The numbers that tell how well the integrals converged."""
+
+_TREND_METRICS = ("score", "border_share", "gini", "error_estimate")
+_LEAST_NIGHTS = 3
+
+Audit = Mapping[str, Any]
+"""The content of audit.json."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A number of the rows: its histogram as SVG, and its means."""
+
+    name: str
+    svg: Markup
+    mean: float | None
+    reference_mean: float | None
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """All numbers of a run: `note` says what keeps the reference from being shown."""
+
+    all: list[Distribution]
+    note: str
+
+    @property
+    def maps(self) -> list[Distribution]:
+        """Those of scores and maps."""
+        return [found for found in self.all if found.name not in CONVERGENCE]
+
+    @property
+    def convergence(self) -> list[Distribution]:
+        """Those of convergence."""
+        return [found for found in self.all if found.name in CONVERGENCE]
+
+    @property
+    def compared(self) -> bool:
+        """Whether the reference is shown."""
+        return any(found.reference_mean is not None for found in self.all)
+
+    def mean(self, name: str) -> float | None:
+        """Returns the mean of a number, if there is one."""
+        return next((found.mean for found in self.all if found.name == name), None)
+
+
+def read_distributions(run_uri: str, audit: Audit | None, tolerance: float | None) -> Distributions:
+    """Returns the distributions over all rows.
+
+    Args:
+        run_uri: a finished run.
+        audit: names the references; the newest is shown, if it can still be read.
+        tolerance: marked in the distribution of the maps' error.
+    """
+    names = scalar_names(run_uri)
+    this = _whole(run_uri, names)
+    reference, note = _reference(names, audit)
+    found = []
+    for name in names:
+        if histogram := _histogram(this, name):
+            mark = tolerance if name == "error_estimate" else None
+            svg = histogram_chart(histogram, _histogram(reference, name), mark)
+            found.append(Distribution(name, svg, this[f"mean_{name}"], reference.get(f"mean_{name}")))
+    return Distributions(found, note)
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A slice over the nights: for each metric a line as SVG, and the last mean."""
+
+    entry: Mapping[str, Any]
+    lines: list[tuple[Markup, float | None]]
+
+
+@dataclass(frozen=True)
+class Trends:
+    """Slices over the nights, by `metrics`; `left` tells how many slices are not shown."""
+
+    metrics: list[str]
+    lines: list[Trend]
+    left: int
+
+    @classmethod
+    def of(cls, audit: Audit | None, most: int) -> Trends:
+        """Returns at most `most` slices of an audit's history; none where it has too few nights."""
+        if not audit or len(audit["history"]["nights"]) < _LEAST_NIGHTS:
+            return cls([], [], 0)
+        slices = audit["history"]["slices"]
+        stored = {name for entry in slices for name in entry["means"]}
+        metrics = [name for name in _TREND_METRICS if name in stored]
+        lines = [
+            Trend(entry, [_trend_line(entry["means"].get(name, [])) for name in metrics]) for entry in slices[:most]
+        ]
+        return cls(metrics, lines, max(0, len(slices) - most))
+
+
+def _trend_line(means: Sequence[float | None]) -> tuple[Markup, float | None]:
+    return spark_line(means), means[-1] if means else None
+
+
+def _whole(run_uri: str, names: Sequence[str]) -> Row:
+    """Returns means and histograms over all rows; nothing where there are no rows."""
+    columns = [f"{prefix}_{name}" for name in names for prefix in ("mean", "histogram")]
+    rows = read_finished(run_uri, columns, kind="all")
+    return rows[0] if rows else {}
+
+
+def _reference(names: Sequence[str], audit: Audit | None) -> tuple[Row, str]:
+    if not audit:
+        return {}, ""
+    uri = audit["references"][-1]["uri"]
+    try:
+        stored = scalar_names(uri)
+        return _whole(uri, [name for name in names if name in stored]), ""
+    except (OSError, ValueError):
+        return {}, f"The reference can't be read any more: {words.plain(uri)}"
+
+
+def _histogram(row: Row, name: str) -> Histogram | None:
+    buckets = row.get(f"histogram_{name}")
+    if not buckets:
+        return None
+    return Histogram(*(np.array([bucket[key] for bucket in buckets], float) for key in ("low", "high", "count")))

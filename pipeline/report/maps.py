@@ -1,0 +1,110 @@
+"""Mean maps of slices: those that changed, and a line for each slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.report import figures, words
+from transforms.core.record import Row
+
+SLICE_COLUMNS = (
+    "kind",
+    "value",
+    "name",
+    "count",
+    "converged",
+    "mean_grid",
+    "mean_channel_share",
+    *(f"mean_{name}" for name in ("score", "border_share", "gini", "positive_share", "center_row", "center_col")),
+)
+"""What is read of a slice's statistics."""
+
+_PLACES = 4
+_SCALE_PERCENTILE = 95
+
+Audited = Mapping[tuple[str, str], Mapping[str, Any]]
+"""The slices of an audit.json by kind and value."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What full colour means: a share of the attribution in mean maps, a change of it in differences."""
+
+    top: float
+    difference: float = 0.0
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Mean maps side by side, as data URIs, and their scale; there may be no reference."""
+
+    this: str
+    scale: Scale
+    reference: str | None = None
+    difference: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A slice that changed: its entry in the audit, its maps, where it changed, and the metrics that did."""
+
+    entry: Mapping[str, Any]
+    maps: Maps | None
+    places: list[tuple[str, float]]
+    metrics: list[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Change:
+        """Returns the change that an audited slice describes."""
+        grid = entry["grid"]
+        places = words.where(grid["changed"], grid["side"])[:_PLACES] if grid else []
+        metrics = [metric for metric in entry["metrics"] if metric["drift"]]
+        return cls(entry, _side_by_side(grid) if grid else None, places, metrics)
+
+
+@dataclass(frozen=True)
+class SliceLine:
+    """A slice: its statistics, its maps, and its state in the audit, if it is there."""
+
+    row: Row
+    maps: Maps
+    state: str
+
+    @classmethod
+    def of(cls, row: Row, audited: Audited, scale: Scale | None = None) -> SliceLine:
+        """Returns the line of a slice; without a `scale`, its maps have their own."""
+        entry = audited.get((row["kind"], row["value"]))
+        state = entry["state"] if entry else ""
+        if entry and entry["grid"]:
+            return cls(row, _side_by_side(entry["grid"], scale), state)
+        scale = scale or Scale(max(row["mean_grid"]))
+        return cls(row, Maps(figures.map_image(row["mean_grid"], scale.top), scale), state)
+
+
+def common_scale(rows: Sequence[Row], audited: Audited) -> Scale:
+    """Returns a scale on which slices can be compared; the few with the highest peaks saturate."""
+    changes = [np.abs(_change(entry["grid"])).max() for entry in audited.values() if entry["grid"]]
+    return Scale(_high([max(row["mean_grid"]) for row in rows]), _high(changes))
+
+
+def _high(values: Sequence[float]) -> float:
+    return float(np.percentile(values, _SCALE_PERCENTILE)) if values else 0.0
+
+
+def _side_by_side(grid: Mapping[str, Any], scale: Scale | None = None) -> Maps:
+    this, reference, change = grid["candidate"], grid["reference"], _change(grid)
+    scale = scale or Scale(max(*this, *reference), float(np.abs(change).max()))
+    return Maps(
+        figures.map_image(this, scale.top),
+        scale,
+        figures.map_image(reference, scale.top),
+        figures.difference_image(change, scale.difference),
+    )
+
+
+def _change(grid: Mapping[str, Any]) -> np.ndarray:
+    return np.subtract(grid["candidate"], grid["reference"])
