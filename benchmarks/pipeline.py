@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import json
 import os
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.common import table, write_json
 from benchmarks.contenders.process import ROOT, Client, Setup
 from pipeline.samples.photographs import crops
 from transforms.core.decode import decode
@@ -73,13 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints tables, and writes what `--json` asks for."""
     options = _parse(arguments)
     scale = QUICK if options.quick else Scale(images=options.images, turns=options.turns)
-    throughput = _throughput(scale)
+    rows = _throughput(scale)
     memory = [run_job(images, steps) for images, steps in scale.memory]
-    print(_throughput_table(throughput, scale.steps))
+    print(_throughput_table(rows, scale.steps))
     print(_memory_table(memory))
-    if options.json:
-        report = {"throughput": [vars(row) for row in throughput], "memory": [vars(run) for run in memory]}
-        Path(options.json).write_text(json.dumps(report, indent=1))
+    write_json(options.json, {"throughput": [vars(row) for row in rows], "memory": [vars(run) for run in memory]})
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -139,6 +137,11 @@ class Throughput:
         self.startup.append(few.seconds - few.images / rate)
         self.peak_mib.append(many.peak_mib)
 
+    def over(self, other: Throughput) -> float:
+        """Returns the median of the turns' ratios of images/s."""
+        pairs = zip(self.images_per_second, other.images_per_second, strict=True)
+        return statistics.median(own / others for own, others in pairs)
+
 
 def _throughput(scale: Scale) -> list[Throughput]:
     """Returns what bare engine, job, and job in two processes reach, taking turns."""
@@ -161,32 +164,36 @@ def _bare_engine(count: int, folder: Path) -> Client:
         targets=(0,) * count,
         saved_model=str(SAMPLES / "efficientnet-lite0"),
     )
-    return Client("attributor", sys.executable, setup, folder / "attributor.log", 0)
+    return Client("attributor", sys.executable, setup, folder / "attributor.log")
 
 
 def _throughput_table(rows: Sequence[Throughput], steps: int) -> str:
-    """Returns medians over the turns; a ratio is the median of the turns' ratios to the bare engine."""
-    lines = [f"{f'{steps} midpoint steps':20}{'images/s':>10}{'over bare':>11}{'start-up':>10}{'peak':>10}"]
-    for row in rows:
-        pairs = zip(row.images_per_second, rows[0].images_per_second, strict=True)
-        ratio = statistics.median(rate / bare for rate, bare in pairs)
-        peak = f"{statistics.median(row.peak_mib):.0f} MiB" if row.peak_mib else ""
-        lines.append(
-            f"{row.name:20}{statistics.median(row.images_per_second):10.3f}{ratio:11.3f}"
-            f"{statistics.median(row.startup):8.1f} s{peak:>10}"
-        )
-    return "\n".join(lines)
+    """Returns medians over the turns; the first row is the bare engine."""
+    return table(
+        [
+            {
+                f"{steps} midpoint steps": row.name,
+                "images/s": f"{statistics.median(row.images_per_second):.3f}",
+                "over bare": f"{row.over(rows[0]):.3f}",
+                "start-up s": f"{statistics.median(row.startup):.1f}",
+                "peak MiB": f"{statistics.median(row.peak_mib):.0f}" if row.peak_mib else "",
+            }
+            for row in rows
+        ]
+    )
 
 
 def _memory_table(runs: Sequence[JobRun]) -> str:
     """Returns the peak of each job, and its ratio to the job before where only images or only steps differ."""
-    lines = [f"{'images':>6}{'steps':>7}{'peak':>12}{'seconds':>9}"]
-    lines += [f"{run.images:6}{run.steps:7}{run.peak_mib:8.0f} MiB{run.seconds:9.1f}" for run in runs]
-    for run, other in itertools.pairwise(runs):
-        if (run.images == other.images) != (run.steps == other.steps):
-            ratio = f"{other.peak_mib / run.peak_mib:.3f}"
-            lines.append(f"peak of {other.images} × {other.steps} over {run.images} × {run.steps}: {ratio}")
-    return "\n".join(lines)
+    rows = [
+        {"images": run.images, "steps": run.steps, "peak MiB": run.peak_mib, "seconds": run.seconds} for run in runs
+    ]
+    lines = [
+        f"peak of {other.images} × {other.steps} over {run.images} × {run.steps}: {other.peak_mib / run.peak_mib:.3f}"
+        for run, other in itertools.pairwise(runs)
+        if (run.images == other.images) != (run.steps == other.steps)
+    ]
+    return "\n".join([table(rows), *lines])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -92,8 +93,25 @@ class Client:
         startup: seconds from the start of the process to the end of its first image, at 50 steps.
     """
 
-    def __init__(self, module: str, python: str, setup: Setup, log: Path, first_batch: int) -> None:
-        """Starts `python -m benchmarks.contenders.MODULE`, and explains one image with it."""
+    def __init__(
+        self,
+        module: str,
+        python: str,
+        setup: Setup,
+        log: Path,
+        batch: int = 0,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts `python -m benchmarks.contenders.MODULE`, and explains one image with it.
+
+        Args:
+            module: the contender.
+            python: the interpreter.
+            setup: what the contender is given.
+            log: where its error stream goes.
+            batch: of the first image.
+            variables: environment variables it gets beyond ours.
+        """
         self._log = log
         self._maps = log.with_suffix(".npy")
         start = time.perf_counter()
@@ -101,14 +119,14 @@ class Client:
             self._process = subprocess.Popen(
                 [python, "-m", f"benchmarks.contenders.{module}"],
                 cwd=ROOT,
-                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(variables or {})},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
         self._write(dataclasses.asdict(setup))
-        self.seconds(0, 1, 50, first_batch)
+        self.seconds(0, 1, 50, batch)
         self.startup = time.perf_counter() - start
 
     def seconds(self, first: int, count: int, steps: int, batch: int) -> float:
