@@ -1,4 +1,4 @@
-"""The command line: `ig-audit run · verify · show · samples`.
+"""The command line: `ig-audit run · compare · report · verify · show · samples`.
 
 Exit codes: 0 fine · 1 the job failed · 2 unusable options or input · 3 drift · 4 more failing images
 than `max_error_rate`. Each command imports what it needs when it runs.
@@ -51,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     config.add_arguments(run)
     run.epilog = "Every other flag goes to Beam: --runner=FlinkRunner, --direct_num_workers=2, …"
 
+    compare = _command(commands, "compare", _compare, "judge a run by what its reference does to itself")
+    compare.add_argument("candidate", help="run directory")
+    compare.add_argument("reference", nargs="+", help="run directories, or folders of nights, taken together")
+    compare.add_argument("--json", metavar="FILE", help="write what was found, as pipeline/audit.schema.json has it")
+    _add_judging(compare)
+
     verify = _command(commands, "verify", _verify, "recompute a run's statistics from its rows and compare exactly")
     verify.add_argument("run", help="run directory")
 
@@ -76,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     report = _command(commands, "report", _report, "write a run's report: one HTML file that needs nothing else")
     report.add_argument("run", help="run directory")
     report.add_argument("-o", "--output", metavar="FILE.html", help="default: report.html in the run directory")
+    report.add_argument("--reference", nargs="+", metavar="RUN", help="compare with these runs, or folders of nights")
+    _add_judging(report)
 
     samples = _command(commands, "samples", _samples, "make a small real model and image shards to try things on")
     samples.add_argument("--output", required=True, metavar="FOLDER")
@@ -87,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     samples.add_argument("--seed", type=int, default=0)
     samples.add_argument("--gzip", action="store_true", help="compress the shards (tfrecord only)")
     return parser
+
+
+def _add_judging(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--thresholds", default="", metavar="FILE", help="YAML of what counts as a change")
+    parser.add_argument("--nights", type=int, default=0, metavar="N", help="take the latest N references (default all)")
 
 
 def _command(
@@ -112,6 +125,17 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
     return run(job, rest)
 
 
+def _compare(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline.compare import compare, write_audit
+    from pipeline.thresholds import load_thresholds
+
+    audit = compare(options.candidate, options.reference, load_thresholds(options.thresholds), options.nights)
+    if options.json:
+        write_audit(audit, options.json)
+    print(audit)
+    return audit.verdict.exit_code
+
+
 def _verify(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.verify import verify
 
@@ -134,9 +158,14 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _report(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline.compare import compare
     from pipeline.report import write_report
+    from pipeline.thresholds import load_thresholds
 
-    print(write_report(options.run, options.output))
+    audit = None
+    if options.reference:
+        audit = compare(options.run, options.reference, load_thresholds(options.thresholds), options.nights).to_json()
+    print(write_report(options.run, options.output, audit))
     return FINE
 
 

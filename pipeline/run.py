@@ -13,10 +13,13 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from tqdm import tqdm
 
-from pipeline.config import ConfigError
+from pipeline.compare import AUDIT, compare, write_audit
+from pipeline.config import AuditConfig, ConfigError
 from pipeline.graph import define_pipeline
 from pipeline.launch import Job
-from transforms import store
+from pipeline.report import write_report
+from pipeline.thresholds import load_thresholds
+from transforms import storage, store
 from transforms.progress import Meter
 
 _LOCAL = "FnApiRunner"
@@ -25,7 +28,7 @@ _TABLE_ROWS = 12
 
 
 def run(job: Job, beam_arguments: list[str]) -> int:
-    """Runs `job`; returns the exit code: 0, or 4 where too many images failed.
+    """Runs `job`; returns the exit code: 0, 4 where too many images failed, or 3 where it drifted from its reference.
 
     Args:
         job: a checked run.
@@ -35,6 +38,7 @@ def run(job: Job, beam_arguments: list[str]) -> int:
     Raises:
         ConfigError: a flag that neither this job nor Beam knows.
         RuntimeError: the job failed.
+        ValueError: the run can't be compared with its reference.
     """
     options = _beam_options(beam_arguments)
     local = options.view_as(StandardOptions).runner == _LOCAL
@@ -49,12 +53,24 @@ def run(job: Job, beam_arguments: list[str]) -> int:
         result.wait_until_finish()
     manifest = store.read_manifest(job.config.output)
     print(_table(job.config.output, manifest))
-    print(_summary(job.config.output, manifest, time.monotonic() - start))
+    try:
+        verdict = _judge(job.config) if job.config.reference else 0
+    finally:
+        write_report(job.config.output)  # tells of the verdict too
+        print(_summary(job.config.output, manifest, time.monotonic() - start))
     share = manifest.failures / max(1, manifest.images)
     if share > job.config.max_error_rate:
         print(f"{share:.1%} of the images failed, more than max_error_rate allows", file=sys.stderr)
         return 4
-    return 0
+    return verdict
+
+
+def _judge(config: AuditConfig) -> int:
+    """Compares the finished run with its reference, and writes what was found into it; returns the exit code."""
+    audit = compare(config.output, config.reference, load_thresholds(config.thresholds), config.nights)
+    write_audit(audit, storage.join(config.output, AUDIT))
+    print(audit)
+    return audit.verdict.exit_code
 
 
 def _beam_options(arguments: list[str]) -> PipelineOptions:
@@ -138,6 +154,7 @@ def _summary(output: str, manifest: store.Manifest, seconds: float) -> str:
         f"  attributions  {output}/attributions/",
         f"  statistics    {output}/statistics/statistics.parquet",
         f"  manifest      {output}/manifest.json",
+        f"  report        {output}/report.html",
     ]
     if manifest.failures:
         lines.insert(2, f"  errors        {output}/errors/")

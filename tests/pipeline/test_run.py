@@ -199,3 +199,10 @@ def test_rows_carry_all_columns_and_provenance(tmp_path, model, images):
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["facts"]["passes"]
     assert (manifest["images"], manifest["rows"], manifest["failures"]) == (6, 12, 0)
+
+
+def test_a_run_ends_with_its_report(tmp_path, model, images, capsys):
+    assert run(tmp_path / "run", input=shards(tmp_path, "parquet", images), model=model, **FAST) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"  report        {tmp_path}/run/report.html"
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Not compared" in page and page.count('<img src="data:image/jpeg') > 8
