@@ -68,21 +68,25 @@ def _explained(chunk: Chunk, position: int, rank: int, target: int, settings: Se
     stored = quantize(reduce_channels(values, settings.channels), settings.dtype)
     gradient = quantize(reduce_channels(make_values(chunk, position, 100 + rank), "abs_sum"), "int8")
     mask = None if position == 1 else np.arange(SHAPE[0])[:, None] < np.full(SHAPE[1], position + 1)
-    return vars(summarize_map(values, settings.grid)) | vars(summarize_mask(values, mask)) | {
-        "target": target,
-        "target_name": f"class {target}",
-        "target_rank": rank,
-        "score": 0.5 / (rank + 1),
-        "baseline_score": 0.01,
-        "convergence_delta": 0.001 * (position - 1),
-        "error_estimate": 0.04,
-        "converged": True,
-        "steps": 40 + position,
-        "attribution": stored.values,
-        "scale": stored.scale,
-        "path": np.array([[0.25, 0.1, 1.5], [0.75, 0.4, 0.5]], np.float32),
-        **({"gradient": gradient.values, "gradient_scale": gradient.scale} if settings.gradient else {}),
-    }
+    return (
+        vars(summarize_map(values, settings.grid))
+        | vars(summarize_mask(values, mask))
+        | {
+            "target": target,
+            "target_name": f"class {target}",
+            "target_rank": rank,
+            "score": 0.5 / (rank + 1),
+            "baseline_score": 0.01,
+            "convergence_delta": 0.001 * (position - 1),
+            "error_estimate": 0.04,
+            "converged": True,
+            "steps": 40 + position,
+            "attribution": stored.values,
+            "scale": stored.scale,
+            "path": np.array([[0.25, 0.1, 1.5], [0.75, 0.4, 0.5]], np.float32),
+            **({"gradient": gradient.values, "gradient_scale": gradient.scale} if settings.gradient else {}),
+        }
+    )
 
 
 def make_failure(chunk: Chunk, position: int) -> Failure:

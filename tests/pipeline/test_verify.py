@@ -99,7 +99,9 @@ def test_a_changed_score_is_found_even_where_the_manifest_was_made_to_agree(run)
 
     rewrite(run / FIRST, nudge)
     relist(run)
-    assert found(run) == {STATISTICS: "differs from the statistics of the stored rows in all, label 1, shard a.tfrecord and 1 more slices"}
+    assert found(run) == {
+        STATISTICS: "differs from the statistics of the stored rows in all, label 1, shard a.tfrecord and 1 more slices"
+    }
 
 
 def test_a_changed_mean_is_found_even_where_the_manifest_was_made_to_agree(run):
