@@ -37,6 +37,9 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     output: str = option("", "run directory to write: local, gs://, s3:// or hdfs://")
     resume: bool = option(False, "go on with an unfinished run of the same options in the same directory")
     batch_size: str = option("auto", "steps in one model call: auto, or a number")
+    reference: tuple[str, ...] = option((), "finished runs, or folders of nights, to compare this run with")
+    nights: int = option(0, "the latest references to take; 0 takes all", low=0)
+    thresholds: str = option("", "YAML file of what counts as a change")
     max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,8 @@ import platform
 from dataclasses import dataclass
 
 from pipeline.config import AuditConfig, ConfigError, digest
+from pipeline.references import check_comparable, find_nights
+from pipeline.thresholds import load_thresholds
 from transforms import __version__, formats, storage, store, worker
 from transforms.core.baseline import parse_baselines
 from transforms.core.decode import DecodeError, decode
@@ -45,6 +47,8 @@ def prepare(config: AuditConfig) -> Job:
 
     Raises:
         ConfigError: a file is missing, the output holds another run, or the model doesn't fit the options.
+        ValueError: the run could not be compared with its reference.
+        FileNotFoundError: there is no finished run at the reference.
     """
     try:
         shards = tuple(formats.expand(config.input, config.input_format))
@@ -70,6 +74,9 @@ def prepare(config: AuditConfig) -> Job:
         baseline_images=pictures,
         model_digest=model_digest,
     )
+    if config.reference:
+        check_comparable(provenance, find_nights(config.reference, config.nights, exclude=config.output))
+        load_thresholds(config.thresholds)
     if not _goes_on(config, provenance):
         _check_model(spec)
     return Job(config, shards, spec, provenance)

@@ -27,9 +27,14 @@ def make_pool(count: int, classes: int = 8, seed: int = 0) -> Rows:
     distance = (axis[:, None] - centers[:, None, :1]) ** 2 + (axis - centers[:, 1:])[:, None, :] ** 2
     grid = (np.exp(-distance / 0.08) + 0.05) * rng.lognormal(0, 0.9, size=(count, SIDE, SIDE))
     scalars = {name: rng.normal(codes, 1) for name in SCALARS}
+    scalars["mask_share"][::3] = np.nan  # a third has no mask
     scalars["steps"] = rng.integers(40, 60, count).astype(float)
-    rows = Rows({"grid": grid.reshape(count, -1), "channel_share": rng.dirichlet([30, 30, 30], count)}, scalars, codes,
-                np.zeros(count, int))
+    rows = Rows(
+        {"grid": grid.reshape(count, -1), "channel_share": rng.dirichlet([30, 30, 30], count)},
+        scalars,
+        codes,
+        np.zeros(count, int),
+    )
     return _describe(rows)
 
 
@@ -50,9 +55,7 @@ def draw(pool: Rows, count: int, seed: int, night: int = 0) -> Rows:
 
 def pairs(candidate: Rows, *references: Rows) -> list[Pair]:
     """Returns the slices of all rows and of each class."""
-    reference = references[0]
-    for other in references[1:]:
-        reference = reference.join(other)
+    reference = references[0].join(*references[1:])
     found = [Pair(Slice("all"), reference, candidate, len(reference), len(candidate))]
     for code in np.union1d(reference.classes, candidate.classes).tolist():
         sides = [rows.take(rows.classes == code) for rows in (reference, candidate)]

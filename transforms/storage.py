@@ -86,6 +86,13 @@ def names(folder: str) -> list[str]:
     return sorted(name for name, _ in _files(folder, recursive=False))
 
 
+def folders(folder: str) -> list[str]:
+    """Returns the sorted names of the folders right below `folder`; empty where it is missing."""
+    filesystem, path = resolve(folder)
+    found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
+
+
 def walk(folder: str) -> list[str]:
     """Returns the sorted paths, relative to `folder`, of all files below it; empty where it is missing."""
     return sorted(name for name, _ in _files(folder, recursive=True))

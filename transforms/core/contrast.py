@@ -40,6 +40,8 @@ TOPICS = {
     "center_row": ATTENTION,
     "center_col": ATTENTION,
     "border_share": ATTENTION,
+    "mask_share": ATTENTION,
+    "pointing_hit": ATTENTION,
     "score": SCORE,
     "convergence_delta": CONVERGENCE,
     "error_estimate": CONVERGENCE,
@@ -83,13 +85,14 @@ class Rows:
             self.nights[rows],
         )
 
-    def join(self, other: Rows) -> Rows:
-        """Returns the rows of both."""
+    def join(self, *others: Rows) -> Rows:
+        """Returns these rows and those of `others`."""
+        every = (self, *others)
         return Rows(
-            {name: np.concatenate([values, other.vectors[name]]) for name, values in self.vectors.items()},
-            {name: np.concatenate([values, other.scalars[name]]) for name, values in self.scalars.items()},
-            np.concatenate([self.classes, other.classes]),
-            np.concatenate([self.nights, other.nights]),
+            {name: np.concatenate([rows.vectors[name] for rows in every]) for name in self.vectors},
+            {name: np.concatenate([rows.scalars[name] for rows in every]) for name in self.scalars},
+            np.concatenate([rows.classes for rows in every]),
+            np.concatenate([rows.nights for rows in every]),
         )
 
 

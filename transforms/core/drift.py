@@ -17,8 +17,9 @@ picture; the null is then too wide, never too narrow.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from transforms.core.contrast import (
     measure,
     shared_classes,
 )
-from transforms.core.distance import ndcg, population_stability_index, total_variation
+from transforms.core.distance import jensen_shannon, ndcg, population_stability_index, total_variation
 from transforms.core.slices import Slice
 from transforms.core.thresholds import Thresholds
 
@@ -117,17 +118,15 @@ class SliceAudit:
     grid: GridAudit | None
 
 
-def judge(pairs: Sequence[Pair], thresholds: Thresholds) -> list[SliceAudit]:
-    """Returns the judgement of each slice, in their order."""
-    compared = [_compare(pair, thresholds) for pair in pairs]
-    null = _Null.of([slice_ for slice_ in compared if slice_], thresholds.metrics)
-    p_values = [null.p_values(slice_) if slice_ else {} for slice_ in compared]
+def judge(pairs: Iterable[Pair], thresholds: Thresholds) -> list[SliceAudit]:
+    """Returns the judgement of each slice, in their order; holds the rows of one at a time."""
+    contrasts = [_contrast(pair, thresholds) or _uncompared(pair) for pair in pairs]
+    compared = [one for one in contrasts if isinstance(one, _Contrast)]
+    null = _Null.of(compared, thresholds.metrics)
+    p_values = [{name: null.p_value(name, found.statistic[0]) for name, found in one.found.items()} for one in compared]
     q_values = iter(control_false_discoveries([p for of_slice in p_values for p in of_slice.values()]))
-    tested = [{name: (p, next(q_values)) for name, p in of_slice.items()} for of_slice in p_values]
-    return [
-        _audit(pair, slice_, metrics, null, thresholds) if slice_ else _uncompared(pair)
-        for pair, slice_, metrics in zip(pairs, compared, tested, strict=True)
-    ]
+    tested = iter([{name: (p, next(q_values)) for name, p in of_slice.items()} for of_slice in p_values])
+    return [_audit(one, next(tested), null, thresholds) if isinstance(one, _Contrast) else one for one in contrasts]
 
 
 def control_false_discoveries(p_values: Sequence[float]) -> list[float]:
@@ -141,24 +140,36 @@ def control_false_discoveries(p_values: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class _Compared:
-    """What was measured of a slice: candidate against reference, halves of the reference, night against nights."""
+class _Contrast:
+    """What was measured of a slice, without its rows.
 
-    rows: Rows
-    weights: Weights
+    Attributes:
+        found: candidate against reference.
+        splits: statistics of halves of the reference, float32 `[splits]`.
+        nights: each night of the reference against the others.
+        distances: of each metric, by the names that people know.
+        means: of each scalar, (reference, candidate).
+        grids: mean grids, (reference, candidate).
+        cells: the change of each cell.
+    """
+
+    pair: dict[str, Any]
     found: dict[str, Measured]
-    splits: dict[str, Measured]
+    splits: dict[str, np.ndarray]
     nights: list[dict[str, Measured]]
-    share: float
+    distances: dict[str, dict[str, float]]
+    means: dict[str, tuple[float, float]]
+    grids: tuple[np.ndarray, np.ndarray]
+    cells: Measured
 
     def self_effect(self, name: str) -> float:
         """Returns the effect that is rare between halves, at the size of this contrast, or the largest of a night."""
         effect, statistic = self.found[name].effect[0], self.found[name].statistic[0]
-        usual = np.quantile(self.splits[name].statistic, _SELF_QUANTILE) * effect / statistic if statistic > 0 else 0.0
+        usual = np.quantile(self.splits[name], _SELF_QUANTILE) * effect / statistic if statistic > 0 else 0.0
         return float(max([usual, *(night[name].effect[0] for night in self.nights if name in night)]))
 
 
-def _compare(pair: Pair, thresholds: Thresholds) -> _Compared | None:
+def _contrast(pair: Pair, thresholds: Thresholds) -> _Contrast | None:
     """Returns what can be measured of a slice, or None where it has too few rows."""
     shared = shared_classes(pair.reference.classes, pair.candidate.classes, thresholds.min_class_rows)
     reference = pair.reference.take(np.isin(pair.reference.classes, shared))
@@ -167,11 +178,20 @@ def _compare(pair: Pair, thresholds: Thresholds) -> _Compared | None:
         return None
     rows = reference.join(candidate)
     weights = contrast(rows.classes, np.arange(len(rows)) >= len(reference))
-    found = measure(rows, weights, thresholds.metrics)
-    splits = measure(reference, halves(reference.classes, thresholds.splits, _rng(pair.key, thresholds.seed)), found)
-    found = {name: found[name] for name in splits}
-    nights = _nights(reference, thresholds) if found else []
-    return _Compared(rows, weights, found, splits, nights, len(candidate) / len(pair.candidate))
+    halved = halves(reference.classes, thresholds.splits, _rng(pair.key, thresholds.seed))
+    splits = measure(reference, halved, thresholds.metrics)
+    found = measure(rows, weights, splits)
+    vectors = {name: _mean_vectors(rows, weights, name) for name in rows.vectors}
+    return _Contrast(
+        pair=_description(pair) | {"compared_share": len(candidate) / len(pair.candidate)},
+        found=found,
+        splits={name: splits[name].statistic.astype(np.float32) for name in found},
+        nights=_nights(reference, thresholds),
+        distances={name: _distances(rows, weights, name, found[name].effect[0], vectors) for name in found},
+        means={name: _mean_scalars(rows, weights, name) for name in found if name in SCALARS},
+        grids=vectors["grid"],
+        cells=cell_statistics(rows, weights),
+    )
 
 
 def _nights(reference: Rows, thresholds: Thresholds) -> list[dict[str, Measured]]:
@@ -197,19 +217,15 @@ class _Null:
     values: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, compared: Sequence[_Compared], metrics: Sequence[str]) -> _Null:
+    def of(cls, contrasts: Sequence[_Contrast], metrics: Sequence[str]) -> _Null:
         values = {}
         for name in metrics:
-            splits = [slice_.splits[name].statistic for slice_ in compared if name in slice_.splits]
-            nights = [night[name].statistic[0] for slice_ in compared for night in slice_.nights if name in night]
+            splits = [one.splits[name] for one in contrasts if name in one.splits]
+            nights = [night[name].statistic[0] for one in contrasts for night in one.nights if name in night]
             if splits:
                 pooled = np.sort(np.concatenate(splits))
                 values[name] = pooled * _widening(pooled, nights)
         return cls(values)
-
-    def p_values(self, compared: _Compared) -> dict[str, float]:
-        """Returns the p-value of each metric of a slice."""
-        return {name: self.p_value(name, measured.statistic[0]) for name, measured in compared.found.items()}
 
     def p_value(self, name: str, statistic: float) -> float:
         """Returns the share of the null, and of what was found, that is at least `statistic`."""
@@ -224,36 +240,29 @@ def _widening(splits: np.ndarray, nights: Sequence[float]) -> float:
     return max(1.0, float(np.quantile(nights, _NIGHTS_QUANTILE) / usual)) if len(nights) and usual > 0 else 1.0
 
 
-def _audit(
-    pair: Pair,
-    compared: _Compared,
-    tested: dict[str, tuple[float, float]],
-    null: _Null,
-    thresholds: Thresholds,
-) -> SliceAudit:
-    metrics = [_metric(compared, name, *tested[name], thresholds) for name in tested]
+def _audit(one: _Contrast, tested: dict[str, tuple[float, float]], null: _Null, thresholds: Thresholds) -> SliceAudit:
+    metrics = [_metric(one, name, *tested[name], thresholds) for name in tested]
     drifted = any(metric.drift for metric in metrics)
-    return SliceAudit(
-        **vars(pair.key),
-        state=DRIFT if drifted else FINE,
-        reference_rows=pair.reference_rows,
-        candidate_rows=pair.candidate_rows,
-        compared_share=compared.share,
-        metrics=metrics,
-        grid=_grid(compared, null, drifted, thresholds),
-    )
+    grid = _grid(one, null, thresholds, localise=drifted)
+    return SliceAudit(**one.pair, state=DRIFT if drifted else FINE, metrics=metrics, grid=grid)
 
 
 def _uncompared(pair: Pair) -> SliceAudit:
     state = NEW if not pair.reference_rows else GONE if not pair.candidate_rows else TOO_FEW
-    return SliceAudit(**vars(pair.key), state=state, reference_rows=pair.reference_rows,
-                      candidate_rows=pair.candidate_rows, compared_share=0.0, metrics=[], grid=None)
+    return SliceAudit(**_description(pair), state=state, compared_share=0.0, metrics=[], grid=None)
 
 
-def _metric(compared: _Compared, name: str, p_value: float, q_value: float, thresholds: Thresholds) -> MetricAudit:
-    effect, least = float(compared.found[name].effect[0]), thresholds.effects[name] or 0.0
-    self_effect = compared.self_effect(name)
-    reference, candidate = _scalar_means(compared, name) if name in SCALARS else (None, None)
+def _description(pair: Pair) -> dict[str, Any]:
+    return vars(pair.key) | {"reference_rows": pair.reference_rows, "candidate_rows": pair.candidate_rows}
+
+
+def _metric(one: _Contrast, name: str, p_value: float, q_value: float, thresholds: Thresholds) -> MetricAudit:
+    effect, least, self_effect = (
+        float(one.found[name].effect[0]),
+        thresholds.effects[name] or 0.0,
+        one.self_effect(name),
+    )
+    reference, candidate = one.means.get(name, (None, None))
     return MetricAudit(
         name=name,
         topic=TOPICS[name],
@@ -263,55 +272,54 @@ def _metric(compared: _Compared, name: str, p_value: float, q_value: float, thre
         self_effect=self_effect,
         p_value=p_value,
         q_value=q_value,
-        distances=_distances(compared, name, effect),
+        distances=one.distances[name],
         reference=reference,
         candidate=candidate,
     )
 
 
-def _distances(compared: _Compared, name: str, effect: float) -> dict[str, float]:
-    """Returns the distances that people know by name."""
-    weights = compared.weights
-    if name in SCALARS:
-        present = np.isfinite(compared.rows.scalars[name])
-        sides = weights.restrict(present)
-        values = compared.rows.scalars[name][present]
-        psi = population_stability_index(values, sides.reference[0], sides.candidate[0])
-        return {"wasserstein": effect, "psi": psi}
-    column = "channel_share" if name == "channel_share" else "grid"
-    reference, candidate = _mean_vectors(compared, column)
-    if name == "grid_rank":
-        return {"ndcg": float(ndcg(reference, candidate))}
-    if name == "cells":
-        return {"largest": effect}
-    return {"jensen_shannon": effect, "total_variation": float(total_variation(reference, candidate))}
-
-
-def _mean_vectors(compared: _Compared, column: str) -> tuple[np.ndarray, np.ndarray]:
-    values = compared.rows.vectors[column]
-    return compared.weights.reference[0] @ values, compared.weights.candidate[0] @ values
-
-
-def _scalar_means(compared: _Compared, name: str) -> tuple[float, float]:
-    values = compared.rows.scalars[name]
-    present = np.isfinite(values)
-    sides = compared.weights.restrict(present)
-    return float(sides.reference[0] @ values[present]), float(sides.candidate[0] @ values[present])
-
-
-def _grid(compared: _Compared, null: _Null, drifted: bool, thresholds: Thresholds) -> GridAudit:
-    reference, candidate = _mean_vectors(compared, "grid")
-    side = round(len(reference) ** 0.5)
-    changed = []
-    if drifted and "cells" in null.values:
-        cells = cell_statistics(compared.rows, compared.weights)
-        for cell in np.argsort(-cells.statistic[0], kind="stable"):
-            p_value = null.p_value("cells", cells.statistic[0, cell])
-            large = abs(cells.effect[0, cell]) > (thresholds.effects["cells"] or 0.0)
-            if large and p_value <= thresholds.false_discovery_rate:
-                row, col = divmod(int(cell), side)
-                changed.append(CellAudit(row, col, float(reference[cell]), float(candidate[cell]), p_value))
+def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, localise: bool) -> GridAudit:
+    """Returns the mean grids, and with `localise` the cells that changed: p-values hold for all cells at once."""
+    reference, candidate = one.grids
+    side, changed = round(len(reference) ** 0.5), []
+    for cell in np.argsort(-one.cells.statistic[0], kind="stable") if localise and "cells" in null.values else ():
+        p_value = null.p_value("cells", one.cells.statistic[0, cell])
+        large = abs(one.cells.effect[0, cell]) > (thresholds.effects["cells"] or 0.0)
+        if large and p_value <= thresholds.false_discovery_rate:
+            row, col = divmod(int(cell), side)
+            changed.append(CellAudit(row, col, float(reference[cell]), float(candidate[cell]), p_value))
     return GridAudit(side, reference.tolist(), candidate.tolist(), changed)
+
+
+Means = tuple[np.ndarray, np.ndarray]
+
+
+def _distances(
+    rows: Rows, weights: Weights, name: str, effect: float, vectors: Mapping[str, Means]
+) -> dict[str, float]:
+    """Returns the distances that people know by name."""
+    if name in SCALARS:
+        values, sides = _present(rows, weights, name)
+        psi = population_stability_index(values, sides.reference[0], sides.candidate[0])
+        return {"wasserstein": float(effect), "psi": psi}
+    means = vectors["channel_share" if name == "channel_share" else "grid"]
+    distances = {"jensen_shannon": jensen_shannon, "total_variation": total_variation, "ndcg": ndcg}
+    return {distance: float(function(*means)) for distance, function in distances.items()}
+
+
+def _mean_vectors(rows: Rows, weights: Weights, name: str) -> Means:
+    return weights.reference[0] @ rows.vectors[name], weights.candidate[0] @ rows.vectors[name]
+
+
+def _mean_scalars(rows: Rows, weights: Weights, name: str) -> tuple[float, float]:
+    values, sides = _present(rows, weights, name)
+    return float(sides.reference[0] @ values), float(sides.candidate[0] @ values)
+
+
+def _present(rows: Rows, weights: Weights, name: str) -> tuple[np.ndarray, Weights]:
+    """Returns the values of a scalar that are there, and the weights of their rows."""
+    present = np.isfinite(rows.scalars[name])
+    return rows.scalars[name][present], weights.restrict(present)
 
 
 def _rng(key: Slice, seed: int) -> np.random.Generator:

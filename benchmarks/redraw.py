@@ -1,0 +1,55 @@
+"""Nights from stored rows: runs whose pictures are drawn from the rows of another, without a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from transforms import storage, store
+from transforms.core.record import Chunk
+from transforms.core.slices import Slicer
+from transforms.core.statistics import summarize_rows
+from transforms.store.files import iter_tables, open_parquet, write_parquet
+from transforms.store.parts import ATTRIBUTIONS, PartSummary, part_name
+from transforms.store.schema import KEY, STATISTIC_COLUMNS, Provenance, statistic_columns, to_json
+
+COLUMNS = ("image_id", "index", *STATISTIC_COLUMNS)
+"""What a redrawn night holds: no maps and no pictures."""
+
+
+def read_pool(run_uri: str) -> pa.Table:
+    """Returns the rows of a finished run, with only COLUMNS."""
+    tables = []
+    for part in store.read_manifest(run_uri).parts:
+        with open_parquet(storage.join(run_uri, part.attributions.name)) as parquet:
+            tables += list(iter_tables(parquet, list(COLUMNS)))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: str) -> str:
+    """Writes `rows` as a finished run; returns its URI.
+
+    Args:
+        run_uri: where to.
+        rows: with COLUMNS, an image id once.
+        provenance: what the run is to say that it was made by.
+        created: when, ISO 8601.
+    """
+    chunk = Chunk("night", "/night", "night", "files", 0, len(rows))
+    counts = {"images": len(rows), "rows": len(rows), "failures": 0}
+    metadata = provenance.to_metadata() | {KEY + "chunk": to_json(dataclasses.asdict(chunk))}
+    metadata |= {KEY + name: str(count) for name, count in counts.items()}
+    with write_parquet(run_uri, part_name(ATTRIBUTIONS, chunk.id), rows.schema, metadata) as parquet:
+        parquet.write(rows)
+    part = PartSummary(chunk.id, chunk.shard, chunk.start, parquet.stored, None, **counts)
+    slicer = Slicer(tuple(provenance.config.get("slice_by", ())))
+    statistics = store.write_statistics(run_uri, summarize_rows(statistic_columns(rows), slicer), provenance)
+    store.write_manifest(run_uri, store.Manifest(created, provenance, statistics, (part,)))
+    return run_uri
+
+
+def take(rows: pa.Table, positions: Sequence[int]) -> pa.Table:
+    """Returns the rows at `positions`."""
+    return rows.take(pa.array(positions, pa.int64()))

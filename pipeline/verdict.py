@@ -1,0 +1,171 @@
+"""The verdict in words: what was found, the weightiest first, and whether any of it is an alarm."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.references import INCOMPARABLE, Night
+from transforms.core.contrast import ATTENTION, CONVERGENCE, SCORE
+from transforms.core.drift import DRIFT, TOO_FEW, MetricAudit, SliceAudit
+from transforms.core.mix import MixAudit
+from transforms.core.thresholds import Thresholds
+
+_TOPICS = {ATTENTION: "looks elsewhere", SCORE: "is scored differently", CONVERGENCE: "converges differently"}
+_NAMED_METRICS, _NAMED_CELLS, _NAMED_CLASSES = 3, 3, 3
+_DIGEST = 12
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Something worth knowing; the fields are those of audit.json."""
+
+    topic: str
+    alarm: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome; the fields are those of audit.json."""
+
+    outcome: str
+    exit_code: int
+    headline: str
+    reasons: list[Reason]
+
+
+def reach_verdict(
+    candidate: Night, references: Sequence[Night], slices: Sequence[SliceAudit], mix: MixAudit, thresholds: Thresholds
+) -> Verdict:
+    """Returns what follows from the judgements of the slices and of the mix, and from how the runs were made."""
+    found = [
+        *_model_reasons(candidate, references),
+        *_slice_reasons(slices),
+        *_mix_reasons(mix),
+        *_error_reasons(candidate, references, thresholds),
+        *_config_reasons(candidate, references),
+        *_row_reasons(slices),
+    ]
+    reasons = [Reason(topic, loud and topic in thresholds.alarms, message) for topic, loud, message in found]
+    drifted = any(reason.alarm for reason in reasons)
+    return Verdict(
+        outcome=DRIFT if drifted else "fine",
+        exit_code=3 if drifted else 0,
+        headline=_headline(slices, mix, reasons),
+        reasons=sorted(reasons, key=lambda reason: not reason.alarm),
+    )
+
+
+_Found = tuple[str, bool, str]
+"""Topic, whether it may be an alarm, and message."""
+
+
+def _headline(slices: Sequence[SliceAudit], mix: MixAudit, reasons: Sequence[Reason]) -> str:
+    topics = Counter(topic for one in slices for topic in {metric.topic for metric in one.metrics if metric.drift})
+    parts = []
+    if any(reason.topic == "model" and reason.alarm for reason in reasons):
+        parts.append("another model stands behind the same path")
+    if topics[ATTENTION]:
+        parts.append(f"what the model looks at has changed in {_count(topics[ATTENTION], 'slice')}")
+    if topics[SCORE]:
+        parts.append(f"scores have changed in {_count(topics[SCORE], 'slice')}")
+    if topics[CONVERGENCE]:
+        parts.append(f"convergence has changed in {_count(topics[CONVERGENCE], 'slice')}")
+    if mix.drift:
+        parts.append(
+            "classes come in other shares" + ("" if topics else ", but what the model looks at has not changed")
+        )
+    if not parts:
+        parts.append("no change beyond what the reference shows by itself")
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:]
+
+
+def _model_reasons(candidate: Night, references: Sequence[Night]) -> Iterable[_Found]:
+    this = candidate.manifest.provenance
+    others = {(night.manifest.provenance.model, night.manifest.provenance.model_digest) for night in references}
+    for model, digest in sorted(others):
+        if digest == this.model_digest:
+            continue
+        digests = f"digest {this.model_digest[:_DIGEST]}, in the reference {digest[:_DIGEST]}"
+        if model == this.model:
+            yield "model", True, f"ANOTHER MODEL behind the same path {model}: {digests}"
+        else:
+            yield "model", False, f"another model: {this.model}, in the reference {model}; {digests}"
+
+
+def _slice_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:
+    for topic, what in _TOPICS.items():
+        for one in slices:
+            drifted = sorted(
+                (metric for metric in one.metrics if metric.drift and metric.topic == topic),
+                key=lambda metric: (metric.q_value, -metric.effect / max(metric.threshold, 1e-9)),
+            )
+            if drifted:
+                yield topic, True, f"{slice_name(one)} {what}: {_evidence(one, drifted, topic)}"
+
+
+def _evidence(one: SliceAudit, drifted: Sequence[MetricAudit], topic: str) -> str:
+    parts = []
+    if topic == ATTENTION and one.grid and one.grid.changed:
+        cells = [
+            f"row {cell.row + 1} column {cell.col + 1} of {one.grid.side} ({cell.reference:.1%} → {cell.candidate:.1%})"
+            for cell in one.grid.changed[:_NAMED_CELLS]
+        ]
+        parts.append("cells " + ", ".join(cells))
+    for metric in drifted[:_NAMED_METRICS]:
+        means = f", mean {metric.reference:.3g} → {metric.candidate:.3g}" if metric.candidate is not None else ""
+        parts.append(f"{metric.name} {metric.effect:.3g} (itself {metric.self_effect:.3g}{means})")
+    if len(drifted) > _NAMED_METRICS:
+        parts.append(f"and {len(drifted) - _NAMED_METRICS} more metrics")
+    return "; ".join(parts)
+
+
+def _mix_reasons(mix: MixAudit) -> Iterable[_Found]:
+    if mix.drift:
+        classes = ", ".join(
+            f"{one.name or one.value} {one.reference:.1%} → {one.candidate:.1%}" for one in mix.classes[:_NAMED_CLASSES]
+        )
+        yield "mix", True, f"the mix of classes has changed by {mix.distance:.1%}: {classes}"
+
+
+def _error_reasons(candidate: Night, references: Sequence[Night], thresholds: Thresholds) -> Iterable[_Found]:
+    here = candidate.manifest.failures / max(1, candidate.manifest.images)
+    there = sum(night.manifest.failures for night in references) / max(
+        1, sum(night.manifest.images for night in references)
+    )
+    if here - there > thresholds.error_rate:
+        yield "errors", True, f"{here:.1%} of the images could not be attributed, {there:.1%} in the reference"
+
+
+def _config_reasons(candidate: Night, references: Sequence[Night]) -> Iterable[_Found]:
+    this = candidate.manifest.provenance
+    differences: set[str] = set()
+    for night in references:
+        other = night.manifest.provenance
+        for what, here, there in (("", this.config, other.config), ("version of ", this.versions, other.versions)):
+            differences |= {
+                f"{what}{name} {there.get(name)!r} → {here.get(name)!r}"
+                for name in {**here, **there}
+                if here.get(name) != there.get(name) and name not in INCOMPARABLE
+            }
+    for difference in sorted(differences):
+        yield "config", not difference.startswith("version of "), f"OTHER OPTIONS: {difference}"
+
+
+def _row_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:
+    few = [one for one in slices if one.state == TOO_FEW]
+    if few:
+        yield "rows", False, f"{_count(len(few), 'slice')} with too few rows to compare, such as {slice_name(few[0])}"
+
+
+def slice_name(one: SliceAudit) -> str:
+    """Returns what people call a slice."""
+    kind = one.kind.removeprefix("field:")
+    return " ".join(part for part in (kind, one.value, one.name if one.name != one.value else "") if part)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,174 @@
+"""Rows of a run to compare, a bounded number of each slice, read without maps and pictures.
+
+Which rows are taken depends on a hash of the image id alone: on no order, and a picture that comes again in another
+run is taken there too. An image counts once in a slice, by the highest ranked of its targets there.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from transforms import storage
+from transforms.core.contrast import SCALARS, VECTORS, Rows
+from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer
+from transforms.store.files import iter_tables, open_parquet
+from transforms.store.manifest import Manifest
+from transforms.store.schema import PLACING_COLUMNS, matrix, slice_columns
+
+
+@dataclass
+class _Chosen:
+    """The images of a slice with the least hashes so far, and the row of each."""
+
+    images: int = 0
+    last: int = -1
+    hashes: array[int] = field(default_factory=lambda: array("Q"))
+    rows: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, image: int, row: int) -> None:
+        if image != self.last:
+            self.images, self.last = self.images + 1, image
+            self.hashes.append(image)
+            self.rows.append(row)
+
+    def prune(self, most: int) -> None:
+        """Forgets all but the `most` least hashes, once it is worth it."""
+        if len(self.hashes) > 2 * most:
+            order = np.argsort(np.frombuffer(self.hashes, np.uint64), kind="stable")[:most]
+            self.hashes, self.rows = (
+                array(values.typecode, np.asarray(values)[order].tolist()) for values in (self.hashes, self.rows)
+            )
+
+    def least(self, most: int) -> np.ndarray:
+        order = np.argsort(np.frombuffer(self.hashes, np.uint64), kind="stable")[:most]
+        return np.frombuffer(self.rows, np.int64)[order]
+
+
+@dataclass(frozen=True)
+class RunIndex:
+    """Which rows of a run belong to which slice.
+
+    Attributes:
+        run_uri: the run.
+        parts: names of its parts, in the order that rows are numbered in.
+        images: how many images each slice has.
+        classes: images by class: (value, name). A class is the label, or the prediction where there is none.
+        chosen: for each slice, the numbers of the rows to compare.
+    """
+
+    run_uri: str
+    parts: tuple[str, ...]
+    images: Mapping[Slice, int]
+    classes: Mapping[tuple[str, str], int]
+    chosen: Mapping[Slice, np.ndarray]
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """The chosen rows of a run, each once, though it may be in several slices."""
+
+    rows: Rows
+    positions: Mapping[Slice, np.ndarray]
+
+    def of(self, key: Slice) -> Rows:
+        """Returns the rows of a slice; none where the run hasn't it."""
+        return self.rows.take(self.positions.get(key, np.zeros(0, np.int64)))
+
+
+def index_run(run_uri: str, manifest: Manifest, slices: Collection[Slice], most: int) -> RunIndex:
+    """Returns which rows of a run to compare.
+
+    Args:
+        run_uri: a run directory.
+        manifest: of the run.
+        slices: which to index.
+        most: rows of a slice.
+
+    Raises:
+        OSError: a part is missing or damaged.
+    """
+    slicer = Slicer(tuple(manifest.provenance.config.get("slice_by", ())))
+    chosen = {key: _Chosen() for key in slices}
+    classes: Counter[tuple[str, str]] = Counter()
+    parts = tuple(part.attributions.name for part in manifest.parts)
+    row, last = 0, -1
+    for table in _tables(run_uri, parts, ["image_id", *PLACING_COLUMNS]):
+        columns = slice_columns(table)
+        images = map(_hash, table.column("image_id").to_pylist())
+        for image, values in zip(images, zip(*(columns[name] for name in SLICE_COLUMNS), strict=True), strict=True):
+            if image != last:
+                classes[class_of(*values[:4])] += 1
+                last = image
+            for key in slicer(*values):
+                if key in chosen:
+                    chosen[key].add(image, row)
+            row += 1
+        for rows in chosen.values():
+            rows.prune(most)
+    images_of = {key: rows.images for key, rows in chosen.items()}
+    return RunIndex(run_uri, parts, images_of, classes, {key: rows.least(most) for key, rows in chosen.items()})
+
+
+def read_slices(index: RunIndex, slices: Collection[Slice], night: int = 0) -> SampledRows:
+    """Returns the chosen rows of `slices`.
+
+    Args:
+        index: of the run.
+        slices: which to read, of those indexed.
+        night: what the rows' `nights` are to be.
+
+    Raises:
+        OSError: a part is missing or damaged.
+    """
+    wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(index.chosen[key] for key in slices)]))
+    columns = [*VECTORS, *SCALARS, *PLACING_COLUMNS]
+    taken, first = [], 0
+    for table in _tables(index.run_uri, index.parts, columns):
+        inside = wanted[(wanted >= first) & (wanted < first + len(table))]
+        taken.append(table.take(pa.array(inside - first)))
+        first += len(table)
+    positions = {key: np.searchsorted(wanted, index.chosen[key]) for key in slices}
+    return SampledRows(_rows(pa.concat_tables(taken), night), positions)
+
+
+def class_of(
+    label: int | None, label_name: str | None, predicted: int | None, predicted_name: str | None
+) -> tuple[str, str]:
+    """Returns an image's class, (value, name): its label, or its top prediction where it has none."""
+    if label is not None:
+        return str(label), label_name or ""
+    return (label_name, label_name) if label_name else (str(predicted), predicted_name or "")
+
+
+def _rows(table: pa.Table, night: int) -> Rows:
+    columns = slice_columns(table)
+    classes = map(class_of, *(columns[name] for name in SLICE_COLUMNS[:4]))
+    return Rows(
+        {name: matrix(table.column(name)) for name in VECTORS},
+        {name: table.column(name).to_numpy().astype(np.float32) for name in SCALARS},
+        np.array([_code(value) for value, _ in classes], np.int64),
+        np.full(len(table), night),
+    )
+
+
+def _tables(run_uri: str, parts: Collection[str], columns: list[str]) -> Iterator[pa.Table]:
+    for name in parts:
+        with open_parquet(storage.join(run_uri, name)) as parquet:
+            yield from iter_tables(parquet, columns)
+
+
+def _hash(image_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(image_id.encode(), digest_size=8).digest(), "big")
+
+
+@functools.lru_cache(maxsize=65536)
+def _code(value: str) -> int:
+    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big", signed=True)
