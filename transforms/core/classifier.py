@@ -20,7 +20,7 @@ import tensorflow as tf
 from transforms.core import model_digest
 from transforms.core.model_file import ModelFile, open_model
 from transforms.core.passes.ending import ending
-from transforms.core.passes.freeze import check_flat, freeze
+from transforms.core.passes.freeze import flatten, freeze
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -181,10 +181,9 @@ def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[str, Froz
     except NotApplicableError as refusal:
         return "", None, str(refusal)
     try:
-        check_flat(frozen)
+        return ending(frozen), flatten(frozen), ""
     except NotApplicableError as refusal:
         return ending(frozen), None, str(refusal)
-    return ending(frozen), frozen, ""
 
 
 def _names(names: Sequence[str] | None, classes: int) -> tuple[str, ...]:

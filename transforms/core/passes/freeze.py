@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.passes.nodes import Nodes, attribute
 
 _CONTROL_FLOW = frozenset(
     {
@@ -29,11 +31,11 @@ def freeze(concrete: tf.types.experimental.ConcreteFunction) -> FrozenGraph:
     return FrozenGraph(frozen.graph.as_graph_def(), frozen.inputs[0].op.name, frozen.outputs[0].name)
 
 
-def check_flat(frozen: FrozenGraph) -> None:
-    """Checks that a graph is what passes can rewrite: one input, no calls, no branches.
+def flatten(frozen: FrozenGraph) -> FrozenGraph:
+    """Returns a frozen graph as passes can rewrite it: one input, no calls, no branches, no gradients of its own.
 
     Raises:
-        NotApplicableError: it is not.
+        NotApplicableError: the graph can't be had that way.
     """
     nodes = frozen.graph.node
     if branching := sorted({node.op for node in nodes} & _CONTROL_FLOW):
@@ -42,3 +44,29 @@ def check_flat(frozen: FrozenGraph) -> None:
         raise NotApplicableError(f"the model reads what is neither its input nor a variable: {', '.join(captured)}")
     if functions := [function.signature.name for function in frozen.graph.library.function]:
         raise NotApplicableError(f"the model calls what can't be inlined: {', '.join(functions)}")
+    flat = _without_silu_gradient(frozen)
+    if own := [node.name for node in flat.graph.node if _has_own_gradient(node)]:
+        raise NotApplicableError(f"the model brings gradients of its own: {', '.join(own)}")
+    return flat
+
+
+def _without_silu_gradient(frozen: FrozenGraph) -> FrozenGraph:
+    """Returns the graph in which SiLU, `x · sigmoid(βx)`, is differentiated as it is written.
+
+    TensorFlow's SiLU brings a gradient of its own, which saves memory in training and computes the same.
+    It belongs to the function that was traced first, so a copy of the graph can't use it.
+    """
+    nodes = Nodes(frozen)
+    for node in nodes:
+        if _has_own_gradient(node) and _is_silu(nodes, nodes.producer(node.input[0])):
+            for output, tensor in enumerate(node.input):
+                nodes.redirect(node, tensor, output)
+    return nodes.frozen()
+
+
+def _has_own_gradient(node: NodeDef) -> bool:
+    return attribute(node, "_gradient_op_type").s.startswith(b"CustomGradient")
+
+
+def _is_silu(nodes: Nodes, product: NodeDef) -> bool:
+    return product.op == "Mul" and any(nodes.producer(tensor).op == "Sigmoid" for tensor in product.input)

@@ -72,17 +72,18 @@ class Nodes:
         node.input[position] = tensor
         self._readers[_node_name(tensor)].append(node)
 
-    def redirect(self, node: NodeDef, tensor: str) -> None:
-        """Makes what read the first output of `node` read `tensor` instead, but for the maker of `tensor` itself."""
+    def redirect(self, node: NodeDef, tensor: str, output: int = 0) -> None:
+        """Makes what read an output of `node` read `tensor` instead, but for the maker of `tensor` itself."""
+        names = {f"{node.name}:{output}"} | ({node.name} if output == 0 else set())
         for reader in self.readers(node):
             for position, name in enumerate(reader.input):
-                if _node_name(name) == node.name and reader.name != _node_name(tensor):
+                if name in names and reader.name != _node_name(tensor):
                     self.set_input(reader, position, tensor)
-        if self.output == node.name:
+        if self.output in names:
             self.output = tensor
 
     def bypass(self, node: NodeDef, tensor: str) -> None:
-        """Removes `node`; what read its first output reads `tensor` instead."""
+        """Removes `node`; what read its first output, the only one in use, reads `tensor` instead."""
         self.redirect(node, tensor)
         for name in node.input:
             self._forget(node, name)

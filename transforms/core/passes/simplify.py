@@ -16,11 +16,15 @@ def simplify(frozen: FrozenGraph) -> FrozenGraph:
     Raises:
         NotApplicableError: TensorFlow's optimizer refuses the graph.
     """
+    return _without_identities(_fold_constants(_without_identities(frozen)))
+
+
+def _without_identities(frozen: FrozenGraph) -> FrozenGraph:
     nodes = Nodes(frozen)
     for node in nodes:
         if node.op == "Identity":
             nodes.bypass(node, node.input[0])
-    return _fold_constants(nodes.frozen())
+    return nodes.frozen()
 
 
 def _fold_constants(frozen: FrozenGraph) -> FrozenGraph:
@@ -37,4 +41,4 @@ def _fold_constants(frozen: FrozenGraph) -> FrozenGraph:
         folded = tf_optimizer.OptimizeGraph(config, metagraph)
     except Exception as error:  # the optimizer reports through several TensorFlow error classes
         raise NotApplicableError(f"TensorFlow can't fold constants: {type(error).__name__}: {error}") from error
-    return Nodes(FrozenGraph(folded, frozen.input, frozen.output)).frozen()
+    return FrozenGraph(folded, frozen.input, frozen.output)
