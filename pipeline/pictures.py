@@ -16,8 +16,6 @@ from transforms.core.record import Row
 from transforms.core.render import (
     GREEN,
     RED,
-    Curve,
-    Panel,
     attribution_mask,
     clean_up,
     clip_mass,
@@ -29,6 +27,7 @@ from transforms.core.render import (
     signed_map,
     tint,
 )
+from transforms.core.render.panels import Curve, Panel
 
 _ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SIGNS = {"positive": GREEN, "negative": RED}

@@ -9,7 +9,8 @@ from transforms import storage, store
 from transforms.core.baseline import parse_baselines
 from transforms.core.decode import decode, resize_bilinear
 from transforms.core.record import Row
-from transforms.core.render import POLARITIES, draw_panels
+from transforms.core.render import POLARITIES
+from transforms.core.render.panels import draw_panels
 
 _COLUMNS = (
     "image_id",

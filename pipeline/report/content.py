@@ -9,7 +9,7 @@ from pipeline.report import words
 from pipeline.report.cards import Section, make_sections
 from pipeline.report.distributions import Audit, Distributions, Trends, read_distributions
 from pipeline.report.failures import FailureKind, failure_kinds
-from pipeline.report.maps import SLICE_COLUMNS, Audited, Change, Scale, SliceLine, common_scale
+from pipeline.report.maps import SLICE_COLUMNS, Audited, Change, Scale, SliceLine, common_scale, weight
 from transforms import store
 from transforms.core.record import Row
 from transforms.store.tables import read_finished
@@ -75,7 +75,7 @@ def gather(run_uri: str, audit: Audit | None) -> Content:
     """
     manifest = store.read_manifest(run_uri)
     audited = {(entry["kind"], entry["value"]): entry for entry in audit["slices"]} if audit else {}
-    changed = [entry for entry in audited.values() if entry["state"] == "drift"]
+    changed = sorted((entry for entry in audited.values() if entry["state"] == "drift"), key=weight, reverse=True)
     rows = sorted(read_finished(run_uri, SLICE_COLUMNS), key=lambda row: _precedence(row, audited))
     whole = next((row for row in rows if row["kind"] == "all"), None)
     scale = common_scale(rows[:MOST_SLICES], audited)

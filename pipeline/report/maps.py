@@ -85,6 +85,16 @@ class SliceLine:
         return cls(row, Maps(figures.map_image(row["mean_grid"], scale.top), scale), state)
 
 
+def weight(entry: Mapping[str, Any]) -> float:
+    """Returns by how many times the weightiest change of an audited slice exceeds what is allowed."""
+    ratios = [
+        metric["effect"] / max(metric["threshold"], metric["self_effect"], 1e-9)
+        for metric in entry["metrics"]
+        if metric["drift"]
+    ]
+    return max(ratios, default=0.0)
+
+
 def common_scale(rows: Sequence[Row], audited: Audited) -> Scale:
     """Returns a scale on which slices can be compared; the few with the highest peaks saturate."""
     changes = [np.abs(_change(entry["grid"])).max() for entry in audited.values() if entry["grid"]]

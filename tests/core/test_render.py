@@ -8,7 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from transforms.core.render import Panel, attribution_mask, clip_percentile, colorize, draw_panels, overlay
+from transforms.core.render import attribution_mask, clip_percentile, colorize, overlay
+from transforms.core.render.panels import Curve, Panel, draw_panels
 
 GRAY = np.full((4, 6, 3), 0.5)
 
@@ -59,6 +60,14 @@ def test_panels_are_drawn_with_any_text():
     assert picture.format == "PNG"
     assert min(picture.size) > 800
     assert content == draw_panels(panels, "<b>& $x^\n")
+
+
+def test_a_curve_is_drawn_beside_a_picture():
+    curve = Curve("score", np.array([0, 0.5, 1]), np.array([-1, 0.2, 3]), "α", "$ score")
+    plain = draw_panels([Panel("", GRAY), Panel("", GRAY)])
+    drawn = draw_panels([Panel("", GRAY), curve])
+    assert PIL.Image.open(io.BytesIO(drawn)).size == PIL.Image.open(io.BytesIO(plain)).size
+    assert drawn != plain
 
 
 def test_panels_show_their_pictures():

@@ -20,7 +20,8 @@ from tests.stored_run import CHUNKS, make_image, make_values, write_chunk, write
 from transforms import store
 from transforms.core.baseline import parse_baselines
 from transforms.core.decode import decode
-from transforms.core.render import Curve, Panel, attribution_mask, clip_percentile, colorize, colorize_signed
+from transforms.core.render import attribution_mask, clip_percentile, colorize, colorize_signed
+from transforms.core.render.panels import Curve, Panel
 from transforms.core.settings import Settings
 
 SECOND_OF_MIDDLE = "a.tfrecord#5"

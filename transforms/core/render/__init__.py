@@ -1,7 +1,8 @@
 """Attribution maps → pictures.
 
 In reading order: `mask` (what of a map is shown: polarity, clipping, clean-up, outlines), `color` (numbers →
-colours, and colours over a picture), `panels` (pictures and curves in one PNG).
+colours, and colours over a picture); and, imported by name because drawing takes a second to load, `panels`
+(pictures and curves in one PNG).
 """
 
 from transforms.core.render.color import BLUE, GREEN, ORANGE, RED, colorize, colorize_signed, overlay, tint
@@ -14,7 +15,6 @@ from transforms.core.render.mask import (
     outlines,
     signed_map,
 )
-from transforms.core.render.panels import Curve, Panel, draw_panels
 
 __all__ = [
     "BLUE",
@@ -22,15 +22,12 @@ __all__ = [
     "ORANGE",
     "POLARITIES",
     "RED",
-    "Curve",
-    "Panel",
     "attribution_mask",
     "clean_up",
     "clip_mass",
     "clip_percentile",
     "colorize",
     "colorize_signed",
-    "draw_panels",
     "outlines",
     "overlay",
     "signed_map",
