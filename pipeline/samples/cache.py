@@ -11,6 +11,7 @@ import yaml
 
 from pipeline.samples.shards import make_shards
 from transforms import storage
+from transforms.worker import import_tensorflow
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def build_model(folder: str) -> str:
     """Returns the path of the sample model's SavedModel below `folder`, built there unless it exists."""
 
     def build(path: str) -> None:
-        from pipeline.samples.lite0 import save_lite0  # imports TensorFlow: seconds that a second call saves
+        import_tensorflow()  # seconds that a second call saves
+        from pipeline.samples.lite0 import save_lite0
 
         save_lite0(path)
 

@@ -172,3 +172,11 @@ def test_the_plain_gradient_is_that_at_the_image(model, baseline, rule):
             np.testing.assert_allclose(attribution.values, bare.values, atol=1e-6)  # the integral is the same
             assert (attribution.steps, len(attribution.path)) == (bare.steps, len(bare.path))
             assert bare.gradient is None
+
+
+@pytest.mark.parametrize("rule", [{}, FIXED])
+def test_an_image_that_is_its_baseline_has_a_zero_map_and_no_error(model, rule):
+    (explanation,) = Attributor(model, Settings(**rule), 8).explain(np.zeros((1, 32, 32, 3), np.float32))
+    (attribution,) = explanation.attributions
+    assert not attribution.values.any()
+    assert (attribution.error_estimate, attribution.convergence_delta) == (0.0, 0.0)

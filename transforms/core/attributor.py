@@ -266,7 +266,7 @@ class Attributor:
         integrals = job.integrals[target]
         values = np.asarray(np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64))
         norm = np.abs(values).sum()
-        error = np.mean([integral.error_estimate * np.abs(integral.values).sum() for integral in integrals])
+        error = np.mean([_error(integral) for integral in integrals])
         outputs = np.stack([job.outputs, *job.baseline_outputs])
         scores = np.asarray(self.classifier.score(outputs, np.full(len(outputs), target, np.int32)))
         score, baseline_score = float(scores[0]), float(np.mean(scores[1:], dtype=np.float64))
@@ -317,6 +317,12 @@ def _pairs(images: Any, targets: Any) -> Iterator[tuple[np.ndarray, Any]]:
     if targets is not None and len(targets) != len(arrays):
         raise ValueError(f"targets: {len(targets)} targets for {len(arrays)} images")
     yield from zip(arrays, itertools.repeat(None) if targets is None else np.asarray(targets), strict=False)
+
+
+def _error(integral: Integral[Any]) -> float:
+    """Returns the estimated L1 error of an integral; none of a map that is zero everywhere."""
+    norm = float(np.abs(integral.values).sum())
+    return integral.error_estimate * norm if norm else 0.0
 
 
 def _mean_path(paths: list[np.ndarray]) -> np.ndarray:
