@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.decode import FORMATS, DecodeError, decode, encode_thumbnail, resize_bilinear
+from transforms.core.decode import FORMATS, DecodeError, decode, decode_mask, encode_thumbnail, resize_bilinear
 
 # Three float32 roundings at values up to 1, on either side.
 ROUNDING = 1e-6
@@ -304,3 +304,48 @@ def test_a_thumbnail_is_a_small_jpeg_of_the_same_colours():
     assert data.startswith(b"\xff\xd8") and (pixels.height, pixels.width) == (50, 100)
     np.testing.assert_allclose(pixels.array[25, 50], [0.2, 0.4, 0.8], atol=3 / 255)
     assert decode(encode_thumbnail(array[:20, :30]), None).array.shape == (20, 30, 3)
+
+
+# --- masks
+
+
+def block(height, width, inside=7):
+    values = np.zeros((height, width), np.uint8)
+    values[height // 3 :, : width // 2] = inside
+    return values
+
+
+@pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize(("height", "width"), [(31, 47), (300, 200), (64, 64)])
+def test_a_mask_lies_where_the_image_does(height, width, resize):
+    picture = encode(np.repeat(block(height, width, 255)[:, :, None], 3, axis=2))
+    shown = decode(picture, (48, 64), resize).array[:, :, 0] > 0.5
+    mask = decode_mask(encode(block(height, width)), (height, width), (48, 64), resize)
+    assert 0.1 < mask.mean() < 0.6
+    assert (mask != shown).mean() < 0.01  # a corner is where nearest and bilinear differ
+
+
+def test_a_mask_is_sampled_by_nearest_neighbour_as_pillow_does():
+    values = RNG.integers(0, 2, (37, 53), np.uint8)
+    expected = np.asarray(PIL.Image.fromarray(values).resize((64, 48), PIL.Image.Resampling.NEAREST)) > 0
+    np.testing.assert_array_equal(decode_mask(encode(values), (37, 53), (48, 64), "stretch"), expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "LA", "RGBA"])
+def test_masks_of_every_mode(mode):
+    mask = decode_mask(encode(block(30, 30, 255), mode=mode), (30, 30), (30, 30))
+    np.testing.assert_array_equal(mask, block(30, 30) > 0)
+
+
+def test_a_smaller_mask_of_the_same_shape_will_do_and_another_shape_not():
+    np.testing.assert_array_equal(decode_mask(encode(block(30, 40)), (60, 80), (30, 40)), block(30, 40) > 0)
+    with pytest.raises(DecodeError, match="mask: 30 x 40 isn't of the image's shape, 80 x 60"):
+        decode_mask(encode(block(40, 30)), (60, 80), (30, 40))
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", encode(block(40, 30))[:-30]])
+def test_a_bad_mask_is_a_decode_error_that_says_so(data):
+    with pytest.raises(DecodeError, match="mask: "):
+        decode_mask(data, (40, 30), (40, 30))
+    with pytest.raises(DecodeError, match="mask: "):
+        decode_mask(encode(block(40, 30)), (40, 30), (40, 30), max_pixels=100)

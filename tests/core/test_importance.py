@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.core.importance import summarize_map
+from transforms.core.importance import MaskImportance, summarize_map, summarize_mask
 
 RNG = np.random.default_rng(7)
 FLOAT32 = 2e-7  # two roundings to float32 of shares of at most 1
@@ -91,3 +91,19 @@ def test_values_that_are_not_finite_are_refused(bad):
 def test_a_map_without_channels_is_refused():
     with pytest.raises(ValueError, match=r"height, width, channels.*\(4, 4\)"):
         summarize_map(np.ones((4, 4), np.float32))
+
+
+def test_the_share_inside_a_mask_and_the_pointing_game_by_hand():
+    values = np.zeros((2, 2, 3))
+    values[0, 0], values[1, 1], values[0, 1] = [1, -1, 0], [0, 3, 0], [0, 0, -1]
+    left, right = np.array([[1, 0], [1, 0]], bool), np.array([[0, 1], [0, 1]], bool)
+    assert summarize_mask(values, left) == MaskImportance(pytest.approx(2 / 6), 0)
+    assert summarize_mask(values, right) == MaskImportance(pytest.approx(4 / 6), 1)
+    assert summarize_mask(values, left | right) == MaskImportance(1, 1)
+
+
+def test_without_a_mask_or_a_map_nothing_is_known_of_it():
+    values = np.ones((2, 2, 3))
+    assert summarize_mask(values, None) == MaskImportance(None, None)
+    assert summarize_mask(values, np.zeros((2, 2), bool)) == MaskImportance(None, None)
+    assert summarize_mask(0 * values, np.ones((2, 2), bool)) == MaskImportance(None, None)
