@@ -19,7 +19,7 @@ METRICS = {
     "relative_delta": "Delta over change of score",
     "error_estimate": "Estimated error of the map",
     "steps": "Gradient steps",
-    "positive_share": "Share that speaks for the class",
+    "positive_share": "Speaks for the class",
     "gini": "Concentration (Gini)",
     "entropy": "Spread (entropy)",
     "center_row": "Centre, from the top",
