@@ -87,7 +87,10 @@ def test_it_opens_and_shows_its_pictures(page):
         page.evaluate("[...document.images].filter((image) => !(image.complete && image.naturalWidth > 0)).length") == 0
     )
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # wide tables scroll by themselves
-    sides = page.evaluate("[...document.querySelectorAll('img.map')].map((map) => [map.clientWidth, map.clientHeight])")
+    sides = page.evaluate(
+        "[...document.querySelectorAll('img.map')].filter((map) => map.checkVisibility())"
+        ".map((map) => [map.clientWidth, map.clientHeight])"
+    )
     assert all(abs(width - height) <= 1 and width > 30 for width, height in sides)
     light = page.evaluate("matchMedia('(prefers-color-scheme: light)').matches")
     red = int(page.evaluate("getComputedStyle(document.body).backgroundColor").split("(")[1].split(",")[0])
