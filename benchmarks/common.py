@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,20 +12,33 @@ from pathlib import Path
 from typing import Any
 
 
-def rate(call: Callable[[], Any], units: int, threads: int = 1, seconds: float = 1.0) -> float:
-    """Returns units a second of `call`, made over and over by each of `threads` for about that long."""
-    start = time.perf_counter()
+def rate(
+    call: Callable[[], Any], units: int, threads: int = 1, seconds: float = 1.0, by_processor: bool = False
+) -> float:
+    """Returns units a second of `call`, made over and over by each of `threads`.
 
-    def work(_: int) -> tuple[int, float]:
+    Args:
+        call: what is measured.
+        units: what one call does.
+        threads: how many make calls at once.
+        seconds: for about how long.
+        by_processor: count the seconds that the cores worked for this process, divided by their number:
+            what the wall's clock would say on an idle machine if no core ever waited for another.
+    """
+    start, worked = time.perf_counter(), time.process_time()
+
+    def work(_: int) -> int:
         calls = 0
-        while time.perf_counter() - start < seconds:
+        while not calls or time.perf_counter() - start < seconds:
             call()
             calls += 1
-        return calls, time.perf_counter()
+        return calls
 
     with ThreadPoolExecutor(threads) as pool:
-        done = list(pool.map(work, range(threads)))
-    return sum(units * calls / (end - start) for calls, end in done)
+        calls = sum(pool.map(work, range(threads)))
+    if by_processor:
+        return units * calls * (os.cpu_count() or 1) / (time.process_time() - worked)
+    return units * calls / (time.perf_counter() - start)
 
 
 def in_turns(measures: Mapping[str, Callable[[], float]], turns: int) -> dict[str, float]:

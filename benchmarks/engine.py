@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", nargs="+", type=int, default=BATCHES, help="batch sizes to try")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one turn of one measure")
+    parser.add_argument("--processor-time", action="store_true", help="count the cores' time: for a busy machine")
     parser.add_argument("--models", default=os.path.join(tempfile.gettempdir(), "ig-audit-networks"), metavar="FOLDER")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args(arguments)
@@ -65,10 +66,10 @@ def _measure(path: str, options: argparse.Namespace, other: ProcessPoolExecutor)
     from transforms.core.compile import ALL, compile_step
 
     def elsewhere(batch: int) -> Callable[[], float]:
-        return lambda: other.submit(_plain_rate, path, batch, options.seconds).result()
+        return lambda: other.submit(_plain_rate, path, batch, options.seconds, options.processor_time).result()
 
     def here(call: Callable[[], Any], batch: int, threads: int) -> Callable[[], float]:
-        return lambda: rate(call, batch, threads, options.seconds)
+        return lambda: rate(call, batch, threads, options.seconds, options.processor_time)
 
     model = classifier.load(path)
     plain = {batch: _plain(model, batch) for batch in options.batch}
@@ -87,7 +88,7 @@ def _measure(path: str, options: argparse.Namespace, other: ProcessPoolExecutor)
     for name, take in measures.items():
         print(f"first call of {name.replace('|', ' ')}: {take():.1f}", file=sys.stderr, flush=True)
     rates = in_turns(measures, options.turns)
-    peak = in_turns({"peak": _peak}, options.turns)["peak"]
+    peak = in_turns({"peak": lambda: _peak(options.processor_time)}, options.turns)["peak"]
     return {"gflop": _gflop(model), "peak": peak, "all": rates, "rows": _rows(rates, _gflop(model), peak)}
 
 
@@ -109,13 +110,13 @@ def _rows(rates: dict[str, float], gflop: float, peak: float) -> list[dict[str, 
 _REMOTE: dict[tuple[str, int], Callable[[], Any]] = {}
 
 
-def _plain_rate(path: str, batch: int, seconds: float) -> float:
+def _plain_rate(path: str, batch: int, seconds: float, by_processor: bool) -> float:
     """Returns evaluations a second of the plain gradient; runs in the process with TensorFlow's settings."""
     from transforms.core import classifier
 
     if (path, batch) not in _REMOTE:
         _REMOTE[path, batch] = _plain(classifier.load(path), batch)
-    return rate(_REMOTE[path, batch], batch, 1, seconds)
+    return rate(_REMOTE[path, batch], batch, 1, seconds, by_processor)
 
 
 def _plain(model: Classifier, batch: int) -> Callable[[], Any]:
@@ -160,7 +161,7 @@ def _gflop(model: Classifier) -> float:
     return 2 * 2 * total / 1e9
 
 
-def _peak() -> float:
+def _peak(by_processor: bool) -> float:
     """Returns GFLOP/s of a product of two large matrices on all cores."""
     import tensorflow as tf
 
@@ -168,7 +169,7 @@ def _peak() -> float:
     product = tf.function(tf.matmul)
     values = tf.random.normal([size, size])
     product(values, values)
-    return rate(lambda: product(values, values).numpy(), 1) * 2 * size**3 / 1e9
+    return rate(lambda: product(values, values).numpy(), 1, by_processor=by_processor) * 2 * size**3 / 1e9
 
 
 if __name__ == "__main__":

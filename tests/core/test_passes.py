@@ -13,7 +13,7 @@ import tensorflow as tf
 from tests.networks import channels, tensor
 from transforms.core.passes.batch_norm import fold_batch_norm
 from transforms.core.passes.ending import ending
-from transforms.core.passes.freeze import freeze
+from transforms.core.passes.freeze import flatten, freeze
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.passes.pointwise import mark_pointwise
 from transforms.core.passes.simplify import simplify
@@ -319,3 +319,50 @@ class TestEnding:
     )
     def test_is_found_behind_changes_of_shape_and_type(self, last: Function, name: str) -> None:
         assert ending(frozen(lambda values: last(dense(values)))) == name
+
+
+class TestFreeze:
+    @pytest.mark.parametrize("beta", [1.0, 1.702])
+    def test_differentiates_silu_as_it_is_written(self, beta: float) -> None:
+        def function(values: Any) -> Any:
+            return tf.nn.silu(values, beta)
+
+        graph = flatten(frozen(function))
+        assert ops(graph)["IdentityN"] == 0
+        assert_equal(graph, function)
+
+    def test_leaves_other_gradients_of_their_own_to_the_model(self) -> None:
+        @tf.custom_gradient
+        def straight_through(values: Any) -> Any:
+            return tf.round(values), lambda gradient: gradient
+
+        with pytest.raises(NotApplicableError, match="gradients of its own"):
+            flatten(frozen(straight_through))
+
+    def test_refuses_control_flow(self) -> None:
+        def function(values: Any) -> Any:
+            return tf.cond(tf.reduce_sum(values) > 0, lambda: values, lambda: -values)
+
+        with pytest.raises(NotApplicableError, match="control flow: StatelessIf"):
+            flatten(frozen(function))
+
+    @pytest.mark.parametrize(("channels_in", "filters"), [(6, 6), (3, 6), (6, 4)])
+    def test_writes_out_the_depthwise_convolutions_that_keras_leaves_to_xla(
+        self, channels_in: int, filters: int
+    ) -> None:
+        import keras
+
+        groups = 2 if filters == 4 else channels_in
+        layer = keras.layers.Conv2D(filters, 3, groups=groups, padding="same", use_bias=False)
+        layer.build((None, 8, 8, channels_in))
+
+        def function(values: Any) -> Any:
+            return layer(tf.nn.softplus(conv(values, outputs=channels_in)))
+
+        if filters == channels_in:
+            graph = flatten(frozen(function))
+            assert ops(graph)["DepthwiseConv2dNative"] == 1
+            assert_equal(graph, function)
+        else:
+            with pytest.raises(NotApplicableError, match="calls what can't be inlined"):
+                flatten(frozen(function))

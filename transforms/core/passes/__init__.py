@@ -1,6 +1,6 @@
 """The compiler passes: each takes a frozen graph and returns one that computes the same, faster.
 
 In reading order: `frozen` (the graph that passes work on), `nodes` (its nodes, to be rewritten),
-`freeze`, `simplify`, `batch_norm`, `pointwise`, `stem`, and `ending`, which only looks. No pass may import
-apache_beam; a pass that can't do its work raises `NotApplicableError` with the reason.
+`freeze` with `depthwise`, `simplify`, `batch_norm`, `pointwise`, `stem`, and `ending`, which only
+looks. No pass may import apache_beam; one that can't do its work raises `NotApplicableError`.
 """

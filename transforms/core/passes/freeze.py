@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from transforms.core.passes.depthwise import write_out_depthwise
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.passes.nodes import Nodes, attribute
 
@@ -16,6 +17,8 @@ _CONTROL_FLOW = frozenset(
     }
 )
 """Ops that branch or loop: of TensorFlow 2, and of TensorFlow 1, whose graphs have cycles."""
+
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
 def freeze(concrete: tf.types.experimental.ConcreteFunction) -> FrozenGraph:
@@ -37,15 +40,15 @@ def flatten(frozen: FrozenGraph) -> FrozenGraph:
     Raises:
         NotApplicableError: the graph can't be had that way.
     """
-    nodes = frozen.graph.node
-    if branching := sorted({node.op for node in nodes} & _CONTROL_FLOW):
+    if branching := sorted({node.op for node in frozen.graph.node} & _CONTROL_FLOW):
         raise NotApplicableError(f"the model has control flow: {', '.join(branching)}")
-    if captured := [node.name for node in nodes if node.op == "Placeholder" and node.name != frozen.input]:
+    flat = _without_silu_gradient(write_out_depthwise(frozen))
+    nodes = flat.graph.node
+    if captured := [node.name for node in nodes if node.op == "Placeholder" and node.name != flat.input]:
         raise NotApplicableError(f"the model reads what is neither its input nor a variable: {', '.join(captured)}")
-    if functions := [function.signature.name for function in frozen.graph.library.function]:
-        raise NotApplicableError(f"the model calls what can't be inlined: {', '.join(functions)}")
-    flat = _without_silu_gradient(frozen)
-    if own := [node.name for node in flat.graph.node if _has_own_gradient(node)]:
+    if calls := [node.name for node in nodes if node.op in _CALLS]:
+        raise NotApplicableError(f"the model calls what can't be inlined: {', '.join(calls)}")
+    if own := [node.name for node in nodes if _has_own_gradient(node)]:
         raise NotApplicableError(f"the model brings gradients of its own: {', '.join(own)}")
     return flat
 
