@@ -47,7 +47,15 @@ def test_a_forbidden_import_is_found(tmp_path: Path, module: str, forbidden: str
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.cli", "pipeline.config", "pipeline.samples.cache", "transforms.formats", "transforms.store"]
+    "module",
+    [
+        "pipeline.cli",
+        "pipeline.config",
+        "pipeline.compare",
+        "pipeline.samples.cache",
+        "transforms.formats",
+        "transforms.store",
+    ],
 )
 def test_what_answers_fast_imports_neither_beam_nor_tensorflow(module: str) -> None:
     program = f"import sys, {module}; sys.exit(bool({{'apache_beam', 'tensorflow'}} & set(sys.modules)))"

@@ -4,6 +4,7 @@ In reading order: `record` (what crosses rooms), `settings` (the options), `deco
 in), `target` (which classes), `model_file`, `classifier`, `passes` and `compile` (the model and its
 gradient step), `quadrature` and `refinement` (where paths are sampled), `integrate` (many paths in full
 batches), `attributor` (all of it together), `quantize` and `importance` (a map as stored, and what it
-says), `exact` and `statistics` (many maps). Nothing here imports Beam or the stages around it; only
+says), `exact`, `slices` and `statistics` (many maps), `distance`, `contrast`, `thresholds`, `drift` and `mix`
+(two runs). Nothing here imports Beam or the stages around it; only
 `model_file`, `classifier`, `compile` and `passes` import TensorFlow.
 """

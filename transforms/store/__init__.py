@@ -2,8 +2,7 @@
 
 In reading order: `schema` (columns and file metadata), `files` (whole files with their digests), `parts` (one
 atomic pair of files per chunk), `tables` (the statistics), `manifest` (written last), `lookup` (one image's
-rows). Imports neither Beam nor
-TensorFlow.
+rows), `sample` (rows to compare). Imports neither Beam nor TensorFlow.
 """
 
 from transforms.store.files import StoredFile
