@@ -47,6 +47,7 @@ setup(
         "dev": [
             "hypothesis",
             "import-linter>=2",
+            "jsonschema",
             "mypy",
             "pandas",
             "playwright",
