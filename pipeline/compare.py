@@ -75,9 +75,9 @@ def compare(candidate_uri: str, reference_uris: Sequence[str], thresholds: Thres
     references = find_nights(reference_uris, nights, exclude=candidate_uri)
     check_comparable(candidate.manifest.provenance, references)
     stored = {key for night in (candidate, *references) for key in _stored_slices(night.uri)}
-    share = max(1, thresholds.sample_rows // len(references))
-    this = index_run(candidate.uri, candidate.manifest, stored, thresholds.sample_rows)
-    others = [index_run(night.uri, night.manifest, stored, share) for night in references]
+    this, *others = (
+        index_run(night.uri, night.manifest, stored, thresholds.sample_rows) for night in (candidate, *references)
+    )
     slices = judge(_pairs(this, others, thresholds), thresholds)
     if not any(one.metrics for one in slices):
         raise ValueError(f"{candidate_uri}: no slice has the {thresholds.min_rows} rows that a comparison takes")

@@ -178,20 +178,29 @@ def _contrast(pair: Pair, thresholds: Thresholds) -> _Contrast | None:
         return None
     rows = reference.join(candidate)
     weights = contrast(rows.classes, np.arange(len(rows)) >= len(reference))
-    halved = halves(reference.classes, thresholds.splits, _rng(pair.key, thresholds.seed))
-    splits = measure(reference, halved, thresholds.metrics)
+    splits = _splits(reference, thresholds, _rng(pair.key, thresholds.seed))
     found = measure(rows, weights, splits)
     vectors = {name: _mean_vectors(rows, weights, name) for name in rows.vectors}
     return _Contrast(
         pair=_description(pair) | {"compared_share": len(candidate) / len(pair.candidate)},
         found=found,
-        splits={name: splits[name].statistic.astype(np.float32) for name in found},
+        splits={name: splits[name] for name in found},
         nights=_nights(reference, thresholds),
         distances={name: _distances(rows, weights, name, found[name].effect[0], vectors) for name in found},
         means={name: _mean_scalars(rows, weights, name) for name in found if name in SCALARS},
         grids=vectors["grid"],
         cells=cell_statistics(rows, weights),
     )
+
+
+def _splits(reference: Rows, thresholds: Thresholds, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Returns the statistics of halves of the reference, of a bounded number of its rows, float32 `[splits]` each."""
+    if len(reference) > thresholds.sample_rows:
+        reference = reference.take(rng.choice(len(reference), thresholds.sample_rows, replace=False))
+        reference = reference.take(np.isin(reference.classes, shared_classes(reference.classes, reference.classes, 2)))
+    halved = halves(reference.classes, thresholds.splits, rng)
+    found = measure(reference, halved, thresholds.metrics)
+    return {name: measured.statistic.astype(np.float32) for name, measured in found.items()}
 
 
 def _nights(reference: Rows, thresholds: Thresholds) -> list[dict[str, Measured]]:
@@ -257,11 +266,8 @@ def _description(pair: Pair) -> dict[str, Any]:
 
 
 def _metric(one: _Contrast, name: str, p_value: float, q_value: float, thresholds: Thresholds) -> MetricAudit:
-    effect, least, self_effect = (
-        float(one.found[name].effect[0]),
-        thresholds.effects[name] or 0.0,
-        one.self_effect(name),
-    )
+    effect, self_effect = float(one.found[name].effect[0]), one.self_effect(name)
+    least = thresholds.effects[name] or 0.0
     reference, candidate = one.means.get(name, (None, None))
     return MetricAudit(
         name=name,

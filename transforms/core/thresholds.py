@@ -21,7 +21,7 @@ class Thresholds:
     Attributes:
         min_rows: rows that a slice must have on either side to be compared.
         min_class_rows: the same for a class within a slice.
-        sample_rows: most rows of a slice that are compared, on either side.
+        sample_rows: most rows of a slice that are taken of a run, and that are split into halves.
         max_slices: most slices that are compared, the largest first.
         splits: how often the reference is split into halves that are compared with each other.
         seed: of these splits.
