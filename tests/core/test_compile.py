@@ -156,6 +156,17 @@ def test_threads_share_a_step_and_get_the_same_bits(step: CompiledStep) -> None:
             assert (together.slopes == alone.slopes).all()
 
 
+def test_no_sum_is_accumulated_where_threads_would_meet(tmp_path: Path) -> None:
+    def outputs(images: Any) -> Any:
+        x = tf.nn.relu(images)
+        return tf.reduce_mean(tf.add_n([tf.sin(x), tf.cos(x), tf.exp(-x), x * x]), [1, 2])
+
+    step = compile_step(classifier.load(save(tmp_path / "net", outputs, SIZE, SIZE)), BATCH)
+    sums = [op for op in step._step.graph.get_operations() if op.type == "AddN"]
+    assert sums  # of the four gradients of x
+    assert all(len(op.inputs) == 2 for op in sums)
+
+
 def test_a_path_that_is_not_finite_spoils_no_other_sum(step: CompiledStep) -> None:
     starts, ends = step.enter(pictures(3, 1)), step.enter(pictures(3, 2))
     clean = step.run(starts, ends, **STEPS).sums

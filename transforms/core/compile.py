@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ _REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
 
 ALL = ("freeze", *_REWRITES, "cut_stem")
 """The passes, in the order in which they run."""
+
+_SUMS_OF_TWO = tf.AggregationMethod.EXPERIMENTAL_TREE  # two threads can't share a longer one: see `freeze`
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class CompiledStep:
         self._leave = _traced(route.leave, route.point_shape)
         self._outputs = _trace_outputs(classifier, route, batch)
         self._step = _trace_step(classifier, route, batch)
+        frozen = any(entry.applied for entry in report)
+        self._turn = contextlib.nullcontext() if frozen else threading.Lock()  # a model's own gradients have long sums
 
     @property
     def path_shape(self) -> tuple[int, ...]:
@@ -157,7 +162,7 @@ class CompiledStep:
         Raises:
             MemoryError: a batch doesn't fit into the device's memory.
         """
-        with _memory_errors():
+        with self._turn, _memory_errors():
             sums, scores, slopes = self._step(
                 tf.constant(starts, tf.float32),
                 tf.constant(ends, tf.float32),
@@ -256,7 +261,7 @@ def _trace_step(classifier: Classifier, route: Route, batch: int) -> Callable[..
         start, direction = tf.gather(starts, slots), tf.gather(ends - starts, slots)
         points = start + _per_point(alphas, start) * direction
         scores = classifier.score(route.outputs(points), targets)
-        (gradients,) = tf.gradients(scores, points)
+        (gradients,) = tf.gradients(scores, points, aggregation_method=_SUMS_OF_TWO)
         slopes = tf.reduce_sum(gradients * direction, axis=list(range(1, gradients.shape.rank)))
         weighted = gradients * _per_point(weights, gradients)
         return tf.math.unsorted_segment_sum(weighted, segments, tf.reduce_max(segments) + 1), scores, slopes
