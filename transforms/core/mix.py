@@ -62,7 +62,7 @@ def judge_mix(references: Sequence[ClassCounts], candidate: ClassCounts, thresho
         for key in {**reference, **candidate}
     ]
     return MixAudit(
-        drift=p_value <= thresholds.mix_p_value and distance - self_distance > thresholds.mix_distance,
+        drift=p_value <= thresholds.mix_p_value and distance > max(thresholds.mix_distance, self_distance),
         p_value=p_value,
         distance=distance,
         self_distance=self_distance,

@@ -26,7 +26,7 @@ class Thresholds:
         splits: how often the reference is split into halves that are compared with each other.
         seed: of these splits.
         false_discovery_rate: expected share of false ones among the changes found.
-        mix_distance: total variation of the class mix, beyond chance, that is a change.
+        mix_distance: total variation of the class mix that must be exceeded.
         mix_p_value: significance of a change of the class mix.
         error_rate: by how much the share of failing images may rise.
         alarms: topics whose changes raise an alarm.
