@@ -20,24 +20,28 @@ APPLICATIONS = {
 NAMES = ("lite0", "inception_v1", *APPLICATIONS, "vit")
 
 
-def save_network(name: str, folder: str, size: int | None = None) -> str:
+def save_network(name: str, folder: str, size: int | None = None, smooth: bool = False) -> str:
     """Saves a network as a SavedModel, unless it is there already, and returns its path.
 
     Args:
         name: one of `NAMES`.
         folder: where SavedModels are kept.
         size: height and width of the input; None takes the network's own. Lite0 has one size.
+        smooth: put softplus for ReLU and the mean for the maximum of a pool, so that rounding
+            changes gradients by no more than rounding. Not for Lite0.
     """
     if name == "lite0":
         from pipeline.samples.cache import build_model
 
         return build_model(folder)
-    path = Path(folder) / f"{name}-{size or 'full'}"
+    path = Path(folder) / f"{name}-{size or 'full'}{'-smooth' * smooth}"
     if not path.exists():
         import keras
 
         keras.utils.set_random_seed(0)
         model = _build(name, size)
+        if smooth:
+            model = keras.models.clone_model(model, clone_function=_smooth)
         _settle(model)
         model.export(str(path), verbose=False)
     return str(path)
@@ -54,16 +58,43 @@ def _build(name: str, size: int | None) -> Any:
     return build(weights=None, input_shape=size and (size, size, 3), classes=1000, classifier_activation=None)
 
 
+def _smooth(layer: Any) -> Any:
+    """Returns a layer like `layer` without kinks."""
+    from keras import layers
+
+    config = layer.get_config()
+    if isinstance(layer, layers.ReLU):
+        return layers.Activation("softplus", name=layer.name)
+    if isinstance(layer, layers.MaxPooling2D):
+        return layers.AveragePooling2D.from_config(config)
+    if str(config.get("activation")).startswith("relu"):
+        config["activation"] = "softplus"
+    return type(layer).from_config(config)
+
+
 def _settle(model: Any) -> None:
-    """Gives every batch norm statistics that are not trivial, as training would."""
+    """Gives every batch norm the statistics of photographs, as training would, and weights that are not trivial.
+
+    With other statistics activations fade from layer to layer until rounding decides what a ReLU lets through.
+    """
     import keras
 
     generator = np.random.default_rng(0)
-    ranges = {"gamma": (0.8, 1.2), "beta": (-0.1, 0.3), "moving_mean": (-0.1, 0.1), "moving_variance": (0.7, 1.3)}
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            for weight in layer.weights:
-                weight.assign(generator.uniform(*ranges[weight.name], weight.shape))
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in norms:
+        layer.momentum = 0.0
+        for weight in layer.trainable_weights:
+            weight.assign(generator.uniform(*{"gamma": (0.8, 1.2), "beta": (-0.1, 0.3)}[weight.name], weight.shape))
+    if norms:
+        model(photographs(model.input_shape[1]) * 2 - 1, training=True)
+
+
+def photographs(size: int) -> np.ndarray:
+    """Returns the eight sample photographs, float32 `[8, size, size, 3]` in [0, 1]."""
+    from pipeline.samples.photographs import originals
+    from transforms.core.decode import decode
+
+    return np.stack([decode(sample.data, (size, size)).array for sample in originals()])
 
 
 def inception_v1(size: int = 224, classes: int = 1001) -> Any:
