@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import difflib
 import hashlib
 import json
+import re
 import typing
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from transforms import __version__
+from transforms import __version__, storage
 from transforms.core.option import option, problems_of
 from transforms.core.settings import Settings
 from transforms.core.slices import SliceOptions
 from transforms.formats import ReadOptions
+
+_DATE = "{date}"
 
 
 class ConfigError(ValueError):
@@ -34,13 +38,13 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     input: tuple[str, ...] = option((), "URIs, globs or folders of image shards")
     model: str = option("", "TF-Hub https handle, SavedModel folder, or .keras file")
     class_names: str = option("", "text file with one class name a line")
-    output: str = option("", "run directory to write: local, gs://, s3:// or hdfs://")
+    output: str = option("", "run directory to write: local, gs://, s3:// or hdfs://; {date} is today's in UTC")
     resume: bool = option(False, "go on with an unfinished run of the same options in the same directory")
     batch_size: str = option("auto", "steps in one model call: auto, or a number")
     reference: tuple[str, ...] = option((), "finished runs, or folders of nights, to compare this run with")
     nights: int = option(0, "the latest references to take; 0 takes all", low=0)
     thresholds: str = option("", "YAML file of what counts as a change")
-    max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0)
+    max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0, high=1)
 
     def __post_init__(self) -> None:
         """Raises ConfigError with every problem that can be seen without reading a file."""
@@ -48,11 +52,15 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
         found += self.problems()
         if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= 4096)):
             found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to 4096")
-        if self.max_error_rate > 1:
-            found.append(f"max_error_rate: {self.max_error_rate} is not from 0 to 1")
+        if re.search("[{}]", self.output.replace(_DATE, "")):
+            found.append(f"output: {self.output!r}: the only braces allowed are {_DATE}")
         found += [line for line in problems_of(self) if line not in found]
         if found:
             raise ConfigError("\n".join(found))
+
+    def dated(self, day: datetime.date) -> AuditConfig:
+        """Returns these options with `day` where the output says `{date}`."""
+        return dataclasses.replace(self, output=self.output.replace(_DATE, day.isoformat()))
 
     def settings(self) -> Settings:
         """Returns the options that shape an attribution."""
@@ -78,14 +86,14 @@ def digest(shaping: dict[str, Any], **digests: Any) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for every option; none has a default, so that a YAML file can be told from a flag."""
-    parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win")
+    parser.add_argument("--config", metavar="FILE", help="YAML file of options, by URI; flags win")
     for name, field in _fields().items():
         default = "" if field.default in ((), "", None, False) else f" (default {field.default})"
         choices = f": {', '.join(map(str, field.metadata['choices']))}" if field.metadata.get("choices") else ""
         text = f"{field.metadata.get('help', '')}{choices}{default}".replace("%", "%%")
         extra: dict[str, Any] = {"metavar": name.upper()}
         if _kind(name) is bool:
-            extra = {"action": argparse.BooleanOptionalAction}
+            extra = {"nargs": "?", "const": True, "metavar": "true|false"}
         elif _kind(name) is tuple:
             extra["nargs"] = "+"
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **extra)
@@ -117,9 +125,8 @@ def load(flags: dict[str, Any]) -> AuditConfig:
 
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = yaml.safe_load(stream)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(storage.read_bytes(path).decode("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"config: {path}: {error}") from error
     if content is None:
         return {}
@@ -150,9 +157,10 @@ def _convert(name: str, value: Any) -> Any:
     if kind is tuple:
         return tuple(str(item) for item in value) if isinstance(value, list | tuple) else (str(value),)
     if kind is bool:
-        if not isinstance(value, bool):
+        flag = {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+        if not isinstance(flag, bool):
             raise ValueError(f"{value!r} is not true or false")
-        return value
+        return flag
     if isinstance(value, bool | list | dict):
         raise ValueError(f"{value!r} is not one value")
     if value is None:

@@ -34,4 +34,4 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter) -> None:
 
     # Statistics are exact in any order, so partial sums may be combined as they come. The manifest is
     # written last, by whichever worker: the launcher may be long gone.
-    results | "FinishRun" >> FinishRun(config.output, job.provenance, config.max_slices)
+    results | "FinishRun" >> FinishRun(config.output, job.provenance, job.started, config.max_slices)

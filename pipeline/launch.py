@@ -6,6 +6,7 @@ directory in use) fails here, in the launcher, with nothing written.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import importlib.metadata
 import platform
@@ -30,26 +31,30 @@ class Job:
     """A checked run: everything the graph needs.
 
     Attributes:
-        config: the options.
+        config: the options, with the date in `output`.
         shards: what is read, sorted.
         spec: what each worker loads.
         provenance: what every part and the manifest say about their making.
+        started: when this was checked, ISO 8601 in UTC.
     """
 
     config: AuditConfig
     shards: tuple[Shard, ...]
     spec: AttributorSpec
     provenance: store.Provenance
+    started: str
 
 
 def prepare(config: AuditConfig) -> Job:
-    """Returns the job that `config` describes.
+    """Returns the job that `config` describes; its day, in UTC, is that of this call.
 
     Raises:
         ConfigError: a file is missing, the output holds another run, or the model doesn't fit the options.
         ValueError: the run could not be compared with its reference.
         FileNotFoundError: there is no finished run at the reference.
     """
+    started = datetime.datetime.now(datetime.timezone.utc)
+    config = config.dated(started.date())
     try:
         shards = tuple(formats.expand(config.input, config.input_format))
     except (ValueError, FileNotFoundError) as error:
@@ -77,9 +82,27 @@ def prepare(config: AuditConfig) -> Job:
     if config.reference:
         check_comparable(provenance, find_nights(config.reference, config.nights, exclude=config.output))
         load_thresholds(config.thresholds)
-    if not _goes_on(config, provenance):
+    if not goes_on(config, provenance):
         _check_model(spec)
-    return Job(config, shards, spec, provenance)
+    return Job(config, shards, spec, provenance, started.isoformat(timespec="seconds"))
+
+
+def goes_on(config: AuditConfig, provenance: store.Provenance) -> bool:
+    """Returns whether the output directory holds the beginning of this very run, and `resume` is given.
+
+    Raises:
+        ConfigError: it holds a run, but resuming was not asked for, or the run is another.
+    """
+    if not store.holds_run(config.output):
+        return False
+    if not config.resume:
+        raise ConfigError(f"output: {config.output} holds a run; give --resume to go on with it, or another directory")
+    earlier = store.any_provenance(config.output)
+    if earlier is None:
+        return False
+    if earlier.config_digest != provenance.config_digest:
+        raise ConfigError(f"resume: {config.output} holds a run of other options ({_differences(earlier, provenance)})")
+    return True
 
 
 def _class_names(uri: str) -> tuple[str, ...]:
@@ -112,24 +135,6 @@ def _baseline_images(config: AuditConfig) -> tuple[bytes, ...]:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _goes_on(config: AuditConfig, provenance: store.Provenance) -> bool:
-    """Returns whether the output directory holds the beginning of this very run, and `resume` is given.
-
-    Raises:
-        ConfigError: it holds a run, but resuming was not asked for, or the run is another.
-    """
-    if not store.holds_run(config.output):
-        return False
-    if not config.resume:
-        raise ConfigError(f"output: {config.output} holds a run; give --resume to go on with it, or another directory")
-    earlier = store.any_provenance(config.output)
-    if earlier is None:
-        return False
-    if earlier.config_digest != provenance.config_digest:
-        raise ConfigError(f"resume: {config.output} holds a run of other options ({_differences(earlier, provenance)})")
-    return True
 
 
 def _differences(one: store.Provenance, other: store.Provenance) -> str:

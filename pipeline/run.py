@@ -16,11 +16,12 @@ from tqdm import tqdm
 from pipeline.compare import AUDIT, compare, write_audit
 from pipeline.config import AuditConfig, ConfigError
 from pipeline.graph import define_pipeline
-from pipeline.launch import Job
+from pipeline.launch import Job, goes_on
 from pipeline.report import write_report
 from pipeline.thresholds import load_thresholds
 from transforms import storage, store
 from transforms.progress import Meter
+from transforms.store import lock
 
 _LOCAL = "FnApiRunner"
 _LINE_SECONDS = 10.0
@@ -37,17 +38,27 @@ def run(job: Job, beam_arguments: list[str]) -> int:
 
     Raises:
         ConfigError: a flag that neither this job nor Beam knows.
+        InUseError: another run writes into the same directory.
         RuntimeError: the job failed.
         ValueError: the run can't be compared with its reference.
     """
     options = _beam_options(beam_arguments)
+    with lock.hold(job.config.output) as held:
+        goes_on(job.config, job.provenance)  # another run may have ended here since this one was checked
+        return _run(job, options, held)
+
+
+def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> int:
     local = options.view_as(StandardOptions).runner == _LOCAL
     start = time.monotonic()
     with _meter(local) as meter:
         pipeline = beam.Pipeline(options=options)
         define_pipeline(pipeline, job, meter)
+        submits = not local and options.view_as(StandardOptions).no_wait_until_finish
+        if submits:
+            held.submit()  # first: the job may end, and unlock, before this process goes on
         result = pipeline.run()
-        if not local and options.view_as(StandardOptions).no_wait_until_finish:
+        if submits:
             print(f"submitted; results will be in {job.config.output}")
             return 0
         result.wait_until_finish()

@@ -1,4 +1,4 @@
-"""FinishRun: the results of all chunks → statistics, then the manifest.
+"""FinishRun: the results of all chunks → statistics, the check of the model, then the manifest.
 
 A stage, not the launcher's work, because a launcher that submits a job doesn't wait for it.
 """
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms import storage, store
+from transforms import sanity, storage, store
 from transforms.attribute import ChunkResult
 from transforms.core.slices import Slice
 from transforms.core.statistics import ImportanceStatistics
+from transforms.store import lock
 from transforms.summarize import FoldSlices, SummarizeChunks
+from transforms.worker import AttributorSpec
 
 
 @dataclass
@@ -25,12 +27,16 @@ class FinishRun(beam.PTransform):
     Attributes:
         output: the run directory.
         provenance: what the run was made by.
+        started: when the run was launched, ISO 8601 in UTC.
         max_slices: slices of a kind that are kept.
+        spec: what a worker loads, for the check of the model.
     """
 
     output: str
     provenance: store.Provenance
+    started: str
     max_slices: int
+    spec: AttributorSpec
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
         """Takes the chunks' results; returns the URI of the manifest."""
@@ -52,10 +58,14 @@ class FinishRun(beam.PTransform):
         stored = store.write_statistics(output, dict(statistics), self.provenance)
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         facts = {
+            "output": output,
+            "started": self.started,
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }
-        store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts))
+        check = sanity.check_run(output, parts, self.spec, self.provenance.config_digest)
+        store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts, check))
+        lock.release_submitted(output)
         return storage.join(output, "manifest.json")
 
     def _delete_strays(self, parts: list[store.PartSummary]) -> None:

@@ -225,6 +225,18 @@ def write_bytes(uri: str, content: bytes) -> None:
         stream.write(content)
 
 
+def create(uri: str, content: bytes) -> None:
+    """Writes `content` to a new local file; of several that try at once, one succeeds.
+
+    Raises:
+        FileExistsError: there is a file already.
+    """
+    path = resolve(uri)[1]
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "xb") as stream:
+        stream.write(content)
+
+
 def delete(uri: str) -> None:
     """Deletes the file at `uri` if it is there."""
     filesystem, path = resolve(uri)

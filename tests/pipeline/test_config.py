@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 
 from pipeline import config
 from pipeline.config import AuditConfig, ConfigError
+from transforms import storage
 
 GIVEN = {"input": ["a.tfrecord"], "model": "m", "output": "o"}
 
@@ -144,3 +147,35 @@ def test_option_checks_import_neither_beam_nor_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_date_goes_into_the_output_once_and_no_other_brace():
+    audit = config.load({**GIVEN, "output": "gs://b/nights/{date}/"})
+    day = datetime.date(2026, 11, 21)
+    assert audit.dated(day).output == "gs://b/nights/2026-11-21/"
+    assert audit.dated(day).dated(datetime.date(2027, 1, 1)) == audit.dated(day)
+    for output in ("runs/{time}", "runs/{date", "runs/{{date}}", "runs/{}"):
+        with pytest.raises(ConfigError, match=r"output: .*the only braces allowed are {date}"):
+            config.load({**GIVEN, "output": output})
+
+
+def test_a_flag_may_say_true_or_false_as_the_file_does():
+    parser = argparse.ArgumentParser()
+    config.add_arguments(parser)
+    for flags, wanted in (
+        (["--resume"], True),
+        (["--resume", "true"], True),
+        (["--resume=True"], True),
+        (["--resume=false"], False),
+        ([], False),
+    ):
+        assert config.load({**GIVEN, **vars(parser.parse_args(flags))}).resume is wanted
+    with pytest.raises(ConfigError, match="resume: 'no' is not true or false"):
+        config.load({**GIVEN, **vars(parser.parse_args(["--resume=no"]))})
+
+
+def test_the_file_may_lie_in_a_store(tmp_path):
+    filesystem, path = storage.resolve(f"mock://{tmp_path.name}/options")
+    filesystem.create_dir(path)
+    storage.write_bytes(f"mock://{tmp_path.name}/options/a.yaml", b"resize: crop")
+    assert config.load({**GIVEN, "config": f"mock://{tmp_path.name}/options/a.yaml"}).resize == "crop"

@@ -1,13 +1,13 @@
 """The run directory: what is stored, where, and how it is read back.
 
 In reading order: `schema` (columns and file metadata), `files` (whole files with their digests), `parts` (one
-atomic pair of files per chunk), `tables` (the statistics), `manifest` (written last), `lookup` (one image's
-rows), `sample` (rows to compare). Imports neither Beam nor TensorFlow.
+atomic pair of files per chunk), `tables` (the statistics), `manifest` (written last), `lock` (one run at a
+time), `lookup` (one image's rows), `sample` (rows to compare). Imports neither Beam nor TensorFlow.
 """
 
 from transforms.store.files import StoredFile
 from transforms.store.lookup import find_rows
-from transforms.store.manifest import Manifest, holds_run, read_manifest, write_manifest
+from transforms.store.manifest import Manifest, holds_manifest, holds_run, read_manifest, write_manifest
 from transforms.store.parts import (
     PartSummary,
     PartWriter,
@@ -33,6 +33,7 @@ __all__ = [
     "finished_part",
     "first_provenance",
     "first_rows",
+    "holds_manifest",
     "holds_run",
     "read_footer",
     "read_manifest",

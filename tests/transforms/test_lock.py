@@ -1,0 +1,177 @@
+"""One run at a time: a living holder is respected on every store, a dead one is taken over."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from transforms import storage
+from transforms.store import lock
+from transforms.store.lock import Holder, InUseError, Pace, hold
+
+QUICK = Pace(beat=0.03, lease=0.4, settle=0.05)
+
+
+@pytest.fixture(params=["local", "remote"])
+def folder(request, tmp_path) -> str:
+    if request.param == "local":
+        return str(tmp_path / "run")
+    base = f"mock://{tmp_path.name}/run"
+    filesystem, path = storage.resolve(base)
+    filesystem.create_dir(path)
+    return base
+
+
+def holder(folder: str) -> Holder:
+    return Holder(**json.loads(storage.read_bytes(storage.join(folder, lock.LOCK))))
+
+
+def leave(folder: str, **changes) -> None:
+    """Leaves the lock of a holder on another machine that never renews it."""
+    there = Holder("other", "elsewhere", 7, "a boot elsewhere/pid 7/1", "2026-11-21T00:00:00+00:00")
+    content = json.dumps(dataclasses.asdict(dataclasses.replace(there, **changes)))
+    storage.write_bytes(storage.join(folder, lock.LOCK), content.encode())
+
+
+def test_a_second_run_is_refused_while_the_first_lives_and_let_in_after(folder):
+    with hold(folder, QUICK):
+        with (
+            pytest.raises(InUseError, match=f"process {os.getpid()} on .*two runs can't share a directory"),
+            hold(folder, QUICK),
+        ):
+            pass
+        assert holder(folder).pid == os.getpid()  # the refused one left it alone
+    assert not storage.names(folder)
+    with hold(folder, QUICK):
+        pass
+
+
+def test_a_lock_that_is_not_renewed_is_taken_over_after_the_lease(folder, capsys):
+    leave(folder)
+    start = time.monotonic()
+    with hold(folder, QUICK):
+        assert holder(folder).pid == os.getpid()
+    assert time.monotonic() - start >= QUICK.lease
+    assert "process 7 on elsewhere" in capsys.readouterr().err
+
+
+def test_a_lock_that_is_renewed_elsewhere_is_not_taken_over_however_its_clock_goes(folder):
+    done = threading.Event()
+
+    def beat() -> None:
+        beats = 0
+        while not done.wait(0.05):
+            leave(folder, beats=(beats := beats + 1))
+
+    leave(folder)
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(InUseError, match="process 7 on elsewhere"), hold(folder, QUICK):
+            pass
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_killed_run_of_this_machine_is_taken_over_at_once(tmp_path):
+    code = """
+import sys, time
+from transforms.store.lock import hold
+with hold(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"held\n"
+    process.kill()
+    process.communicate()
+    with hold(str(tmp_path), Pace(lease=1e6, settle=0.1)):
+        assert holder(str(tmp_path)).pid == os.getpid()
+
+
+def test_a_process_that_got_a_dead_ones_number_is_not_it():
+    mine = lock._process(os.getpid())
+    assert mine == lock._process(os.getpid()) != ""
+    here, _, number = mine.partition(" ")
+    earlier = Holder("r", "h", os.getpid(), f"{here} {number.partition('/')[0]}/1", "2026-11-21T00:00:00+00:00")
+    assert earlier.lives() is False
+    assert dataclasses.replace(earlier, process=mine).lives() is True
+    assert dataclasses.replace(earlier, process=f"another boot/pid {number}").lives() is None
+
+
+def test_of_many_that_start_at_once_one_holds(folder):
+    held, refused, start = [], [], threading.Barrier(6)
+
+    def run() -> None:
+        start.wait()
+        try:
+            with hold(folder, QUICK):
+                held.append(holder(folder).run)
+                time.sleep(0.5)
+        except InUseError:
+            refused.append(1)
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(held), len(refused)) == (1, 5)
+
+
+def test_a_run_whose_lock_was_taken_over_stops(folder):
+    with pytest.raises(RuntimeError, match="another run has taken over"), hold(folder, QUICK):
+        leave(folder)
+        time.sleep(5)
+    assert holder(folder).run == "other"
+
+
+def test_a_submitted_job_holds_until_it_ends_or_for_a_day(folder):
+    with hold(folder, QUICK) as held:
+        held.submit()
+    with (
+        pytest.raises(InUseError, match=r"a job submitted on .*if that job is dead, delete .*/\.lock"),
+        hold(folder, QUICK),
+    ):
+        pass
+    lock.release_submitted(folder)
+    with hold(folder, QUICK):
+        lock.release_submitted(folder)
+        assert holder(folder).pid == os.getpid()
+    day = datetime.timedelta(hours=lock.SUBMITTED_HOURS + 1)
+    leave(folder, submitted=True, started=(datetime.datetime.now(datetime.timezone.utc) - day).isoformat())
+    with hold(folder, QUICK):
+        pass
+
+
+def test_a_failed_submission_leaves_no_lock(folder):
+    with contextlib.suppress(OSError), hold(folder, QUICK) as held:
+        held.submit()
+        raise OSError("the cluster is away")
+    assert not storage.names(folder)
+
+
+def test_a_lock_of_another_version_is_watched_like_any(folder):
+    storage.write_bytes(storage.join(folder, lock.LOCK), b"\xffnot JSON")
+    with hold(folder, QUICK):
+        assert holder(folder).pid == os.getpid()
+
+
+def test_a_folder_that_was_made_for_the_lock_goes_with_it(tmp_path):
+    with hold(str(tmp_path / "run"), QUICK):
+        pass
+    assert not (tmp_path / "run").exists()
+    with hold(str(tmp_path / "run"), QUICK):
+        Path(tmp_path / "run" / "part").touch()
+    assert os.listdir(tmp_path / "run") == ["part"]
