@@ -44,7 +44,9 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     reference: tuple[str, ...] = option((), "finished runs, or folders of nights, to compare this run with")
     nights: int = option(0, "the latest references to take; 0 takes all", low=0)
     thresholds: str = option("", "YAML file of what counts as a change")
-    max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0, high=1)
+    max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0)
+    accelerator: str = option("", "of the machines that attribute, where the runner fits them: type:T;count:N;…")
+    min_ram: str = option("", "memory of the machines that attribute, where the runner fits them: 16GB")
 
     def __post_init__(self) -> None:
         """Raises ConfigError with every problem that can be seen without reading a file."""
@@ -52,6 +54,10 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
         found += self.problems()
         if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= 4096)):
             found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to 4096")
+        if self.max_error_rate > 1:
+            found.append(f"max_error_rate: {self.max_error_rate} is not from 0 to 1")
+        if not re.fullmatch(r"(?:[0-9]+(?:\.[0-9]+)?(?:[KMGT]i?)?B)?", self.min_ram):
+            found.append(f"min_ram: {self.min_ram!r} is not a size like 16GB")
         if re.search("[{}]", self.output.replace(_DATE, "")):
             found.append(f"output: {self.output!r}: the only braces allowed are {_DATE}")
         found += [line for line in problems_of(self) if line not in found]
@@ -71,6 +77,11 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
         fields = tuple(dict.fromkeys([*self.fields, *self.slice_by]))
         return dataclasses.replace(_part(ReadOptions, self), fields=fields)
 
+    def resource_hints(self) -> dict[str, str]:
+        """Returns what the machines that attribute must have, by Beam's names."""
+        hints = {"accelerator": self.accelerator, "min_ram": self.min_ram}
+        return {name: value for name, value in hints.items() if value}
+
     def shaping(self) -> dict[str, Any]:
         """Returns the options that decide what a row holds, as JSON values: what the stored config is made of."""
         parts = [field.name for part in (Settings, ReadOptions, SliceOptions) for field in dataclasses.fields(part)]
@@ -84,19 +95,37 @@ def digest(shaping: dict[str, Any], **digests: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def options() -> dict[str, dataclasses.Field[Any]]:
+    """Returns every option of a run by name, as it is declared."""
+    return {field.name: field for field in dataclasses.fields(AuditConfig)}
+
+
+def type_of(name: str) -> type:
+    """Returns the type of an option: str, int, float, bool or tuple."""
+    hint = typing.get_type_hints(AuditConfig)[name]
+    if typing.get_origin(hint) is tuple:
+        return tuple
+    return next(kind for kind in (bool, int, float, str) if kind is hint or kind in typing.get_args(hint))
+
+
+def help_of(name: str) -> str:
+    """Returns what an option does, with its choices and its default."""
+    field = options()[name]
+    default = "" if field.default in ((), "", None, False) else f" (default {field.default})"
+    choices = f": {', '.join(map(str, field.metadata['choices']))}" if field.metadata.get("choices") else ""
+    return f"{field.metadata['help']}{choices}{default}"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for every option; none has a default, so that a YAML file can be told from a flag."""
     parser.add_argument("--config", metavar="FILE", help="YAML file of options, by URI; flags win")
-    for name, field in _fields().items():
-        default = "" if field.default in ((), "", None, False) else f" (default {field.default})"
-        choices = f": {', '.join(map(str, field.metadata['choices']))}" if field.metadata.get("choices") else ""
-        text = f"{field.metadata.get('help', '')}{choices}{default}".replace("%", "%%")
+    for name in options():
         extra: dict[str, Any] = {"metavar": name.upper()}
-        if _kind(name) is bool:
+        if type_of(name) is bool:
             extra = {"nargs": "?", "const": True, "metavar": "true|false"}
-        elif _kind(name) is tuple:
+        elif type_of(name) is tuple:
             extra["nargs"] = "+"
-        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **extra)
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=help_of(name).replace("%", "%%"), **extra)
 
 
 def load(flags: dict[str, Any]) -> AuditConfig:
@@ -107,11 +136,11 @@ def load(flags: dict[str, Any]) -> AuditConfig:
     """
     given = dict(flags)
     path = given.pop("config", None)
-    options = {**(_read_yaml(path) if path else {}), **given}
+    named = {**(_read_yaml(path) if path else {}), **given}
     problems, values = [], {}
-    for name, value in options.items():
-        if name not in _fields():
-            close = difflib.get_close_matches(name, _fields(), 1)
+    for name, value in named.items():
+        if name not in options():
+            close = difflib.get_close_matches(name, options(), 1)
             problems.append(f"{name}: is not an option" + (f"; did you mean {close[0]}?" if close else ""))
             continue
         try:
@@ -135,25 +164,13 @@ def _read_yaml(path: str) -> dict[str, Any]:
     return content
 
 
-def _fields() -> dict[str, dataclasses.Field[Any]]:
-    return {field.name: field for field in dataclasses.fields(AuditConfig)}
-
-
-def _kind(name: str) -> type:
-    """Returns the type of an option: str, int, float, bool or tuple."""
-    hint = typing.get_type_hints(AuditConfig)[name]
-    if typing.get_origin(hint) is tuple:
-        return tuple
-    return next(kind for kind in (bool, int, float, str) if kind is hint or kind in typing.get_args(hint))
-
-
 def _convert(name: str, value: Any) -> Any:
     """Returns a flag's text, or a YAML value, as the option's type.
 
     Raises:
         ValueError: it is not of that type.
     """
-    kind = _kind(name)
+    kind = type_of(name)
     if kind is tuple:
         return tuple(str(item) for item in value) if isinstance(value, list | tuple) else (str(value),)
     if kind is bool:
@@ -164,7 +181,7 @@ def _convert(name: str, value: Any) -> Any:
     if isinstance(value, bool | list | dict):
         raise ValueError(f"{value!r} is not one value")
     if value is None:
-        return _fields()[name].default
+        return options()[name].default
     try:
         return kind(str(value))
     except ValueError:

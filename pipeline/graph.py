@@ -27,10 +27,10 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter) -> None:
     # a runner fuses planning with attribution, and one worker would attribute a whole shard.
     chunks = root | "Shards" >> beam.Create(job.shards) | "PlanChunks" >> PlanChunks(options, meter)
 
-    # Each chunk becomes a part file, written where it was computed. Only summaries go on from here.
-    results = chunks | "AttributeChunks" >> AttributeChunks(
-        job.spec, options, config.output, job.provenance, Slicer(config.slice_by), meter
-    )
+    # Each chunk becomes a part file, written where it was computed. Only summaries go on from here. The
+    # hints stand on this stage alone, so that a runner that fits machines to stages spends GPUs on no other.
+    attribute = AttributeChunks(job.spec, options, config.output, job.provenance, Slicer(config.slice_by), meter)
+    results = chunks | "AttributeChunks" >> attribute.with_resource_hints(**config.resource_hints())
 
     # Statistics are exact in any order, so partial sums may be combined as they come. The manifest is
     # written last, by whichever worker: the launcher may be long gone.

@@ -1,0 +1,8 @@
+"""What the Flex Template launcher starts: submits the run and doesn't wait for it."""
+
+import sys
+
+from pipeline.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["run", "--runner=DataflowRunner", "--no_wait_until_finish", *sys.argv[1:]]))
