@@ -32,6 +32,6 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter) -> None:
     attribute = AttributeChunks(job.spec, options, config.output, job.provenance, Slicer(config.slice_by), meter)
     results = chunks | "AttributeChunks" >> attribute.with_resource_hints(**config.resource_hints())
 
-    # Statistics are exact in any order, so partial sums may be combined as they come. The manifest is
-    # written last, by whichever worker: the launcher may be long gone.
-    results | "FinishRun" >> FinishRun(config.output, job.provenance, job.started, config.max_slices)
+    # Statistics are exact in any order, so partial sums may be combined as they come. The model is checked
+    # once, and the manifest written last, by whichever worker: the launcher may be long gone.
+    results | "FinishRun" >> FinishRun(config.output, job.provenance, job.started, config.max_slices, job.spec)

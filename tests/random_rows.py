@@ -21,6 +21,8 @@ def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> Col
     rows |= {name: rng.normal(0, 10 ** rng.uniform(-6, 3), size=count).astype(np.float32) for name in STORED_SCALARS}
     rows["steps"] = rng.integers(24, 512, size=count)
     rows["pointing_hit"] = rng.choice(np.array([0, 1, np.nan], np.float32), size=count)
+    measured = rng.random(count) < 0.3
+    rows |= {name: np.where(measured, rows[name], np.float32(np.nan)) for name in ("insertion_auc", "deletion_auc")}
     predicted = rng.integers(0, classes, size=count).tolist()
     labels = [int(label) if label < classes else None for label in rng.integers(0, classes + 1, size=count)]
     return rows | {

@@ -44,6 +44,7 @@ def write_rows(
         "fields": [[("camera", "ab"[number % 2])] for number in range(count)],
     }
     columns |= {name: pa.array(rows.scalars[name], from_pandas=True) for name in SCALARS}
+    columns |= {name: [None] * count for name in ("insertion_auc", "deletion_auc")}  # which no comparison looks at
     arrays = [_array(columns[name], schema.field(name).type) for name in COLUMNS]
     table = pa.Table.from_arrays(arrays, schema=pa.schema([schema.field(name) for name in COLUMNS]))
     made_by = {name: config.pop(name) for name in ("model", "model_digest") if name in config}

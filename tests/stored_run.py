@@ -8,7 +8,7 @@ from transforms import store
 from transforms.core.decode import encode_thumbnail
 from transforms.core.importance import summarize_map, summarize_mask
 from transforms.core.quantize import quantize, reduce_channels
-from transforms.core.record import Chunk, Failure, Row
+from transforms.core.record import Chunk, Failure, Faithfulness, Row
 from transforms.core.settings import Settings
 from transforms.core.statistics import merge_slices, summarize_rows
 
@@ -71,6 +71,7 @@ def _explained(chunk: Chunk, position: int, rank: int, target: int, settings: Se
     return (
         vars(summarize_map(values, settings.grid))
         | vars(summarize_mask(values, mask))
+        | vars(Faithfulness(0.4, 0.1) if position == 0 else Faithfulness())
         | {
             "target": target,
             "target_name": f"class {target}",

@@ -55,6 +55,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
             | _gradient_columns(attribution)
             | dataclasses.asdict(importance)
             | dataclasses.asdict(summarize_mask(attribution.values, pixels.mask))
+            | dataclasses.asdict(attribution.faithfulness)
         )
     return rows
 

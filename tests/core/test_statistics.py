@@ -180,7 +180,7 @@ def test_a_state_comes_back_and_nonsense_is_refused():
     assert ImportanceStatistics.from_state(some.state()) == some
     zero = ImportanceStatistics.zero()
     assert ImportanceStatistics.from_state(zero.state()) == zero
-    for text in ("", "[]", "{}", some.state().replace('"version":2', '"version":99'), some.state()[:-9]):
+    for text in ("", "[]", "{}", some.state().replace('"version":3', '"version":99'), some.state()[:-9]):
         with pytest.raises(ValueError, match="not the state of importance statistics"):
             ImportanceStatistics.from_state(text)
 

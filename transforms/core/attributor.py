@@ -24,9 +24,10 @@ from transforms.core.calibrate import compile_calibrated
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step
 from transforms.core.decode import DecodeError, decode, decode_mask
+from transforms.core.faithfulness import is_chosen, measure
 from transforms.core.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.ladder import StepLadder
-from transforms.core.record import Attribution, Explanation, Failure, Image, Pixels, Prediction
+from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
 from transforms.core.settings import Settings
 from transforms.core.target import LabelError, Targets, ranked, resolve_label
 
@@ -283,7 +284,19 @@ class Attributor:
             steps=sum(integral.steps for integral in integrals),
             path=_mean_path([integral.nodes for integral in integrals]),
             gradient=next((found for integral in integrals if (found := integral.end_gradient) is not None), None),
+            faithfulness=self._faithfulness(job, target, values),
         )
+
+    def _faithfulness(self, job: _Job, target: int, values: np.ndarray) -> Faithfulness:
+        """Returns how far the probability of a target follows its map, from the first baseline, for chosen images."""
+        if job.pixels is None or not is_chosen(job.image.id, self.settings.faithfulness):
+            return Faithfulness()
+
+        def probability(pictures: np.ndarray) -> np.ndarray:
+            return np.asarray(self.classifier.to_probabilities(self._ladder.outputs(pictures)))[:, target]
+
+        baseline = self.baselines[0].make(job.pixels.array, job.image.id)[0]
+        return measure(values, job.pixels.array, baseline, probability, self.step.batch)
 
     def _predictions(self, outputs: np.ndarray) -> tuple[Prediction, ...]:
         probabilities = np.asarray(self.classifier.to_probabilities(outputs[None]))[0]

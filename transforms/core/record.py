@@ -98,6 +98,36 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Faithfulness:
+    """How far the model's probability follows an attribution map; None where that was not measured.
+
+    Attributes:
+        insertion_auc: mean probability of the target while the baseline gets the image's pixels, the highest first.
+        deletion_auc: the same while the image gets the baseline's.
+    """
+
+    insertion_auc: float | None = None
+    deletion_auc: float | None = None
+
+
+@dataclass(frozen=True)
+class Randomisation:
+    """Whether maps change when the weights of the model's last layer are replaced by random ones.
+
+    Attributes:
+        images: how many were attributed with both.
+        similarity: rank correlation of the two maps, averaged over the images; in [-1, 1]. None without images.
+        passed: whether they differ; None without images.
+        reason: why there are none; empty otherwise.
+    """
+
+    images: int = 0
+    similarity: float | None = None
+    passed: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Attribution:
     """The integrated gradients of one score of one image.
 
@@ -114,6 +144,7 @@ class Attribution:
         path: stored steps of the path, float32 `[n, 3]`: alpha, score, dF/dalpha, sorted by alpha,
             averaged over baselines where these share alphas; for saturation curves.
         gradient: dF/dx at the image itself, float32 `[height, width, 3]`, where the settings want it.
+        faithfulness: how far the model's probability follows `values`, where the image was chosen for it.
     """
 
     target: int
@@ -127,6 +158,7 @@ class Attribution:
     steps: int
     path: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     gradient: np.ndarray | None = None
+    faithfulness: Faithfulness = Faithfulness()
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,13 @@ class Settings:
     dtype: str = option("float16", "type of the stored map", DTYPES)
     gradient: bool = option(False, "store the plain gradient too, to show beside: one more step a path, 8 bits a pixel")
     grid: int = option(8, "cells a side of the importance grid", GRIDS)
+    faithfulness: float = option(
+        0.01,
+        "share of the images, chosen by a hash of the id, whose insertion and deletion AUC are measured; "
+        "with 0, the model-randomisation check is left out too",
+        low=0,
+        high=1,
+    )
     max_pixels: int = option(64_000_000, "an image with more pixels is an error row", low=1)
 
     def problems(self) -> list[str]:

@@ -34,13 +34,15 @@ STORED_SCALARS = (
     "border_share",
     "mask_share",
     "pointing_hit",
+    "insertion_auc",
+    "deletion_auc",
 )
 SCALARS = (*STORED_SCALARS, "relative_delta")
 """Numbers of a row whose distribution is kept; `relative_delta` is |delta| over |score - baseline score|."""
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 _SLICER = Slicer()
 
 Columns = Mapping[str, Any]

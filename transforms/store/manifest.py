@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transforms import storage
+from transforms.core.record import Randomisation
 from transforms.store.files import StoredFile
 from transforms.store.parts import ATTRIBUTIONS, PartSummary
 from transforms.store.schema import Provenance
@@ -28,6 +29,7 @@ class Manifest:
         statistics: the statistics file.
         parts: what each chunk wrote, in the order of shards and of chunks within.
         facts: what else is worth knowing, JSON values only (speed, which compiler passes applied).
+        randomisation: whether maps depend on what the model has learned; None in runs of earlier versions.
     """
 
     created: str
@@ -35,6 +37,7 @@ class Manifest:
     statistics: StoredFile
     parts: tuple[PartSummary, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    randomisation: Randomisation | None = None
 
     @property
     def images(self) -> int:
@@ -64,6 +67,7 @@ def write_manifest(run_uri: str, manifest: Manifest) -> None:
         "failures": manifest.failures,
         **provenance,
         "facts": manifest.facts,
+        "randomisation": manifest.randomisation and dataclasses.asdict(manifest.randomisation),
         "statistics": dataclasses.asdict(manifest.statistics),
         "parts": [dataclasses.asdict(part) for part in manifest.parts],
     }
@@ -78,7 +82,7 @@ def read_manifest(run_uri: str) -> Manifest:
         ValueError: it isn't a manifest of this version.
     """
     uri = storage.join(run_uri, MANIFEST)
-    if storage.size(uri) is None:
+    if not holds_manifest(run_uri):
         raise FileNotFoundError(f"{uri}: no manifest, so the run is unfinished or this is no run directory")
     try:
         content = json.loads(storage.read_bytes(uri))
@@ -92,13 +96,17 @@ def read_manifest(run_uri: str) -> Manifest:
             statistics=StoredFile(**content["statistics"]),
             parts=tuple(PartSummary.from_json(part) for part in content["parts"]),
             facts=content["facts"],
+            randomisation=Randomisation(**found) if (found := content.get("randomisation")) else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{uri}: not a manifest ({error!r})") from error
 
 
+def holds_manifest(run_uri: str) -> bool:
+    """Returns whether there is a manifest, so that the run is, or was, complete."""
+    return storage.size(storage.join(run_uri, MANIFEST)) is not None
+
+
 def holds_run(run_uri: str) -> bool:
     """Returns whether a run has begun to write into `run_uri`."""
-    return storage.size(storage.join(run_uri, MANIFEST)) is not None or bool(
-        storage.names(storage.join(run_uri, ATTRIBUTIONS))
-    )
+    return holds_manifest(run_uri) or bool(storage.names(storage.join(run_uri, ATTRIBUTIONS)))

@@ -136,6 +136,8 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
             ("border_share", pa.float32()),
             ("mask_share", pa.float32()),
             ("pointing_hit", pa.float32()),
+            ("insertion_auc", pa.float32()),
+            ("deletion_auc", pa.float32()),
             ("height", pa.int32()),
             ("width", pa.int32()),
             ("thumbnail", pa.binary()),

@@ -1,0 +1,52 @@
+"""The model-randomisation check of a run, made once, on a few of its stored pictures, whatever the runner and workers.
+
+It needs the model, but not the input: stored pictures show what the model saw, and both maps of the check are made
+of the same picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from transforms import store, worker
+from transforms.core.decode import decode
+from transforms.core.record import Randomisation
+from transforms.store import PartSummary
+from transforms.worker import AttributorSpec
+
+_PICTURES = 2
+
+
+def check_run(run_uri: str, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str) -> Randomisation:
+    """Returns the randomisation check of a run whose parts are written; that of its earlier manifest, if it has one.
+
+    The pictures are the first of the part that a hash of its chunk's id chooses.
+
+    Args:
+        run_uri: the run directory.
+        parts: its parts.
+        spec: makes this worker's attributor, if it has none yet.
+        config_digest: an earlier manifest counts if it has the same.
+
+    Raises:
+        OSError: a part is missing or damaged.
+        ValueError: the model can't be loaded.
+    """
+    if not spec.settings.faithfulness:
+        return Randomisation(reason="switched off by --faithfulness 0")
+    earlier = store.read_manifest(run_uri) if store.holds_manifest(run_uri) else None
+    if earlier and earlier.randomisation and earlier.provenance.config_digest == config_digest:
+        return earlier.randomisation
+    shuffled = sorted(parts, key=lambda part: hashlib.blake2b(part.chunk.encode()).digest())
+    rows = store.first_rows(run_uri, shuffled, ("target", "thumbnail"), _PICTURES)
+    if not rows:
+        return Randomisation(reason="no image was attributed")
+    from transforms.core.randomisation import check_randomisation
+
+    attributor = worker.attributor(spec).attributor
+    size = (attributor.classifier.input_shape[0], attributor.classifier.input_shape[1])
+    pictures = np.stack([decode(row["thumbnail"], size, "stretch").array for row in rows])
+    return check_randomisation(attributor, pictures, [row["target"] for row in rows])
