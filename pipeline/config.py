@@ -44,7 +44,7 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     reference: tuple[str, ...] = option((), "finished runs, or folders of nights, to compare this run with")
     nights: int = option(0, "the latest references to take; 0 takes all", low=0)
     thresholds: str = option("", "YAML file of what counts as a change")
-    max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0)
+    max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0, high=1)
     accelerator: str = option("", "of the machines that attribute, where the runner fits them: type:T;count:N;…")
     min_ram: str = option("", "memory of the machines that attribute, where the runner fits them: 16GB")
 
@@ -54,8 +54,6 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
         found += self.problems()
         if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= 4096)):
             found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to 4096")
-        if self.max_error_rate > 1:
-            found.append(f"max_error_rate: {self.max_error_rate} is not from 0 to 1")
         if not re.fullmatch(r"(?:[0-9]+(?:\.[0-9]+)?(?:[KMGT]i?)?B)?", self.min_ram):
             found.append(f"min_ram: {self.min_ram!r} is not a size like 16GB")
         if re.search("[{}]", self.output.replace(_DATE, "")):

@@ -1,4 +1,4 @@
-"""FinishRun: the results of all chunks → statistics, then the manifest.
+"""FinishRun: the results of all chunks → statistics, the check of the model, then the manifest.
 
 A stage, not the launcher's work, because a launcher that submits a job doesn't wait for it.
 """
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms import storage, store
+from transforms import sanity, storage, store
 from transforms.attribute import ChunkResult
 from transforms.core.slices import Slice
 from transforms.core.statistics import ImportanceStatistics
 from transforms.store import lock
 from transforms.summarize import FoldSlices, SummarizeChunks
+from transforms.worker import AttributorSpec
 
 
 @dataclass
@@ -28,12 +29,14 @@ class FinishRun(beam.PTransform):
         provenance: what the run was made by.
         started: when the run was launched, ISO 8601 in UTC.
         max_slices: slices of a kind that are kept.
+        spec: what a worker loads, for the check of the model.
     """
 
     output: str
     provenance: store.Provenance
     started: str
     max_slices: int
+    spec: AttributorSpec
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
         """Takes the chunks' results; returns the URI of the manifest."""
@@ -60,7 +63,8 @@ class FinishRun(beam.PTransform):
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }
-        store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts))
+        check = sanity.check_run(output, parts, self.spec, self.provenance.config_digest)
+        store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts, check))
         lock.release_submitted(output)
         return storage.join(output, "manifest.json")
 

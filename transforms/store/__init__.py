@@ -7,7 +7,7 @@ time), `lookup` (one image's rows), `sample` (rows to compare). Imports neither 
 
 from transforms.store.files import StoredFile
 from transforms.store.lookup import find_rows
-from transforms.store.manifest import Manifest, holds_run, read_manifest, write_manifest
+from transforms.store.manifest import Manifest, holds_manifest, holds_run, read_manifest, write_manifest
 from transforms.store.parts import (
     PartSummary,
     PartWriter,
@@ -33,6 +33,7 @@ __all__ = [
     "finished_part",
     "first_provenance",
     "first_rows",
+    "holds_manifest",
     "holds_run",
     "read_footer",
     "read_manifest",
