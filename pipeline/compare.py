@@ -18,11 +18,12 @@ from pipeline.verdict import Verdict, reach_verdict
 from transforms import storage, store
 from transforms.core.drift import DRIFT, Pair, SliceAudit, judge
 from transforms.core.mix import MixAudit, judge_mix
+from transforms.core.record import Row
 from transforms.core.slices import Slice, overflow
 from transforms.core.statistics import STORED_SCALARS
 from transforms.core.thresholds import Thresholds
 from transforms.store.sample import RunIndex, index_run, read_slices
-from transforms.store.tables import read_finished
+from transforms.store.tables import read_finished, scalar_names
 
 AUDIT = "audit.json"
 VERSION = 1
@@ -69,7 +70,7 @@ def compare(candidate_uri: str, reference_uris: Sequence[str], thresholds: Thres
 
     Raises:
         FileNotFoundError: there is no finished run at one of the URIs.
-        ValueError: the runs can't be compared, or none of their slices has enough rows.
+        ValueError: the runs can't be compared, one lacks a column, or none of their slices has enough rows.
     """
     candidate = Night(candidate_uri, store.read_manifest(candidate_uri))
     references = find_nights(reference_uris, nights, exclude=candidate_uri)
@@ -131,17 +132,20 @@ def _run(night: Night) -> dict[str, Any]:
 
 def _history(nights: Sequence[Night], slices: Sequence[SliceAudit]) -> dict[str, Any]:
     """Returns the means of each night, from its statistics, of some slices."""
-    columns = [f"mean_{name}" for name in STORED_SCALARS]
-    finished = [
-        {(row["kind"], row["value"]): row for row in read_finished(night.uri, ("kind", "value", "count", *columns))}
-        for night in nights
-    ]
+    finished = [{(row["kind"], row["value"]): row for row in _finished(night.uri)} for night in nights]
     return {
         "nights": [
             {"uri": night.uri, "created": night.manifest.created, "images": night.manifest.images} for night in nights
         ],
         "slices": [_trend(one, [rows.get((one.kind, one.value), {}) for rows in finished]) for one in slices],
     }
+
+
+def _finished(run_uri: str) -> list[Row]:
+    """Returns the means of every slice of a run, of those numbers that it has: earlier versions knew fewer."""
+    known = set(scalar_names(run_uri))
+    means = [f"mean_{name}" for name in STORED_SCALARS if name in known]
+    return read_finished(run_uri, ("kind", "value", "count", *means))
 
 
 def _trend(one: SliceAudit, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.names import slice_name
 from pipeline.references import INCOMPARABLE, Night
 from transforms.core.contrast import ATTENTION, CONVERGENCE, SCORE
 from transforms.core.drift import DRIFT, TOO_FEW, MetricAudit, SliceAudit
 from transforms.core.mix import MixAudit
 from transforms.core.thresholds import Thresholds
 
-_TOPICS = {ATTENTION: "looks elsewhere", SCORE: "is scored differently", CONVERGENCE: "converges differently"}
+_TOPICS = {ATTENTION: "the model looks elsewhere", SCORE: "scores differ", CONVERGENCE: "convergence differs"}
 _NAMED_METRICS, _NAMED_CELLS, _NAMED_CLASSES = 3, 3, 3
 _DIGEST = 12
 
@@ -104,7 +105,7 @@ def _slice_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:
                 key=lambda metric: (metric.q_value, -metric.effect / max(metric.threshold, 1e-9)),
             )
             if drifted:
-                yield topic, True, f"{slice_name(one)} {what}: {_evidence(one, drifted, topic)}"
+                yield topic, True, f"{_name(one)}: {what}; {_evidence(one, drifted, topic)}"
 
 
 def _evidence(one: SliceAudit, drifted: Sequence[MetricAudit], topic: str) -> str:
@@ -158,13 +159,11 @@ def _config_reasons(candidate: Night, references: Sequence[Night]) -> Iterable[_
 def _row_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:
     few = [one for one in slices if one.state == TOO_FEW]
     if few:
-        yield "rows", False, f"{_count(len(few), 'slice')} with too few rows to compare, such as {slice_name(few[0])}"
+        yield "rows", False, f"{_count(len(few), 'slice')} with too few rows to compare, such as {_name(few[0])}"
 
 
-def slice_name(one: SliceAudit) -> str:
-    """Returns what people call a slice."""
-    kind = one.kind.removeprefix("field:")
-    return " ".join(part for part in (kind, one.value, one.name if one.name != one.value else "") if part)
+def _name(one: SliceAudit) -> str:
+    return slice_name(one.kind, one.value, one.name)
 
 
 def _count(number: int, noun: str) -> str:

@@ -235,8 +235,9 @@ def _by_slice(table: pa.Table) -> dict[Slice, pa.Table]:
 
 
 def _read_content(run_uri: str, part: PartSummary) -> _Content:
-    with open_parquet(storage.join(run_uri, part.attributions.name)) as parquet:
-        tables = list(iter_tables(parquet, ["image_id", *STATISTIC_COLUMNS]))
+    columns = ["image_id", *STATISTIC_COLUMNS]
+    with open_parquet(storage.join(run_uri, part.attributions.name), columns) as parquet:
+        tables = list(iter_tables(parquet, columns))
     image_ids, targets = (
         [value for table in tables for value in table.column(name).to_pylist()] for name in ("image_id", "target")
     )

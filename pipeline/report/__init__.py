@@ -1,8 +1,8 @@
 """The report: a finished run, and how it differs from a reference, as one HTML file that needs nothing else.
 
 In reading order: `content` (what the page says), gathered by `maps` (mean maps, slice by slice), `cards` and `gallery`
-(pictures, and how they are found), `distributions`, and `failures`; `page` (its HTML); and what these share: `words`
-(as people read them, made harmless), `figures` (pictures) and `charts`. Imports neither Beam nor TensorFlow.
+(pictures, and how they are found), `distributions`, `faithfulness` and `failures`; `page` (its HTML); shared by these:
+`words` (as people read them, made harmless), `figures` (pictures), `charts`. Imports neither Beam nor TensorFlow.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pipeline.report import words
 from pipeline.report.cards import Section, make_sections
 from pipeline.report.distributions import Audit, Distributions, Trends, read_distributions
 from pipeline.report.failures import FailureKind, failure_kinds
+from pipeline.report.faithfulness import Faithfulness, read_faithfulness
 from pipeline.report.maps import SLICE_COLUMNS, Audited, Change, Scale, SliceLine, common_scale, weight
 from transforms import store
 from transforms.core.record import Row
@@ -39,6 +40,7 @@ class Content:
         scale: of the table's maps.
         gallery: pictures worth a look.
         distributions: of every number.
+        faithfulness: whether the maps can be believed.
         failures: by kind.
         failures_left: how many kinds are not shown.
         trends: slices over the nights.
@@ -57,6 +59,7 @@ class Content:
     scale: Scale
     gallery: list[Section]
     distributions: Distributions
+    faithfulness: Faithfulness
     failures: list[FailureKind]
     failures_left: int
     trends: Trends
@@ -95,6 +98,7 @@ def gather(run_uri: str, audit: Audit | None) -> Content:
         scale=scale,
         gallery=make_sections(run_uri, manifest.parts, rows, audited, MOST_CARDS),
         distributions=distributions,
+        faithfulness=read_faithfulness(run_uri, manifest),
         failures=failures[:MOST_FAILURES],
         failures_left=_left(failures, MOST_FAILURES),
         trends=Trends.of(audit, MOST_TRENDS),

@@ -17,6 +17,9 @@ from transforms.store.tables import read_finished, scalar_names
 CONVERGENCE = ("error_estimate", "steps", "convergence_delta", "relative_delta")
 """The numbers that tell how well the integrals converged."""
 
+FAITHFULNESS = ("insertion_auc", "deletion_auc")
+"""The numbers that tell how far the model follows its maps; of chosen images only."""
+
 _TREND_METRICS = ("score", "border_share", "gini", "error_estimate")
 _LEAST_NIGHTS = 3
 
@@ -44,12 +47,17 @@ class Distributions:
     @property
     def maps(self) -> list[Distribution]:
         """Those of scores and maps."""
-        return [found for found in self.all if found.name not in CONVERGENCE]
+        return [found for found in self.all if found.name not in (*CONVERGENCE, *FAITHFULNESS)]
 
     @property
     def convergence(self) -> list[Distribution]:
         """Those of convergence."""
         return [found for found in self.all if found.name in CONVERGENCE]
+
+    @property
+    def faithfulness(self) -> list[Distribution]:
+        """Those of faithfulness."""
+        return [found for found in self.all if found.name in FAITHFULNESS]
 
     @property
     def compared(self) -> bool:

@@ -150,7 +150,7 @@ def read_picks(run_uri: str, picks: Iterable[Pick]) -> dict[tuple[str, int], Row
         wanted.setdefault(pick.part, set()).add(pick.position)
     rows: dict[tuple[str, int], Row] = {}
     for part, positions in sorted(wanted.items()):
-        with open_parquet(storage.join(run_uri, part)) as parquet:
+        with open_parquet(storage.join(run_uri, part), _SHOWN) as parquet:
             begin = 0
             for group in range(parquet.num_row_groups):
                 end = begin + parquet.metadata.row_group(group).num_rows
@@ -164,7 +164,7 @@ def read_picks(run_uri: str, picks: Iterable[Pick]) -> dict[tuple[str, int], Row
 
 
 def _scan(run_uri: str, name: str, rankings: Mapping[str, Ranking], count: int) -> dict[str, list[Pick]]:
-    with open_parquet(storage.join(run_uri, name)) as parquet:
+    with open_parquet(storage.join(run_uri, name), _COLUMNS) as parquet:
         rows = _numbers(parquet.read(columns=list(_COLUMNS), use_threads=False))
     return {ranking: _highest(name, rank(rows), count) for ranking, rank in rankings.items()}
 

@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipeline import names
 from pipeline.report import figures, words
 from pipeline.report.content import Content
 
@@ -32,6 +33,7 @@ def render(content: Content) -> str:
     template = _environment().get_template("report.html.j2")
     return template.render(
         content=content,
+        member_name=names.member_name,
         policy=policy,
         style=Markup(style),  # both are ours, and hold neither </style nor </script
         script=Markup(script),
@@ -51,8 +53,8 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "bdi": words.isolated,
         "compact": _compact,
-        "kind": words.kind_name,
-        "metric": words.metric_name,
+        "kind": names.kind_name,
+        "metric": names.metric_name,
         "moment": words.moment,
         "number": words.number,
         "percent": words.percent,

@@ -1,4 +1,4 @@
-"""Stored names → what people read: slices, metrics, places on a map, numbers, and text that can do no harm."""
+"""Stored values → what people read: places on a map, numbers, times, and text that can do no harm."""
 
 from __future__ import annotations
 
@@ -11,51 +11,11 @@ from markupsafe import Markup
 
 _LETTERS = 72
 
-METRICS = {
-    "score": "Score",
-    "mask_share": "Share inside the mask",
-    "pointing_hit": "Pointing game hits",
-    "convergence_delta": "Convergence delta",
-    "relative_delta": "Delta over change of score",
-    "error_estimate": "Estimated error of the map",
-    "steps": "Gradient steps",
-    "positive_share": "Speaks for the class",
-    "gini": "Concentration (Gini)",
-    "entropy": "Spread (entropy)",
-    "center_row": "Centre, from the top",
-    "center_col": "Centre, from the left",
-    "border_share": "Share near the border",
-    "grid": "Mean map",
-    "grid_rank": "Ranking of cells",
-    "cells": "Most changed cell",
-    "channel_share": "Colour channels",
-}
-
-KINDS = {
-    "all": "All images",
-    "predicted": "Predicted as",
-    "target": "Also explained as",
-    "label": "Labelled",
-    "wrong": "Wrong predictions",
-    "confusion": "Mistaken:",
-    "shard": "Shards",
-}
-
 _PLACES = (
     ("top left corner", "top edge", "top right corner"),
     ("left edge", "centre", "right edge"),
     ("bottom left corner", "bottom edge", "bottom right corner"),
 )
-
-
-def metric_name(name: str) -> str:
-    """Returns what a metric is called."""
-    return METRICS.get(name, name.replace("_", " ").capitalize())
-
-
-def kind_name(kind: str) -> str:
-    """Returns what a kind of slice is called."""
-    return KINDS.get(kind, kind.removeprefix("field:").replace("_", " ").capitalize())
 
 
 def number(value: float | None) -> str:

@@ -76,7 +76,7 @@ def test_a_stamp_is_an_alarm_that_names_the_class_and_the_corner(runs, capsys):
     code, audit = compare(runs, f"{runs}/stamped", f"{runs}/nights/2026-11-01")
     assert code == 3
     assert alarms(audit) == {"attention"}
-    assert f"label {CLASS} class {CLASS} looks elsewhere: cells row 1 column {SIDE}" in capsys.readouterr().out
+    assert f"Labelled class {CLASS}: the model looks elsewhere; cells row 1 column {SIDE}" in capsys.readouterr().out
     first = audit["slices"][0]
     assert (first["state"], first["value"]) == ("drift", str(CLASS))
     assert [(cell["row"], cell["col"]) for cell in first["grid"]["changed"]] == [(0, SIDE - 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -72,15 +72,25 @@ def write_parquet(
 
 
 @contextlib.contextmanager
-def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(uri: str, columns: Iterable[str] = ()) -> Iterator[pq.ParquetFile]:
     """Opens a Parquet file whose pages are checked against their checksums as they are read.
+
+    Args:
+        uri: the file.
+        columns: what is to be read; reading itself passes over columns that a file lacks.
 
     Raises:
         OSError: the file is missing or damaged.
-        ValueError: it isn't a Parquet file.
+        ValueError: it isn't a Parquet file, or lacks a column: an earlier version wrote it.
     """
     filesystem, path = storage.resolve(uri)
     with pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True) as parquet:
+        stored = parquet.schema_arrow.names
+        if missing := [name for name in columns if name.partition(".")[0] not in stored]:
+            raise ValueError(
+                f"{uri}: has no column {', '.join(missing)}; another version of ig-audit wrote this run: "
+                "make it again with this one"
+            )
         yield parquet
 
 

@@ -202,8 +202,9 @@ def read_rows(run_uri: str, part: PartSummary) -> Columns:
 
     Raises:
         OSError: the part is missing or damaged.
+        ValueError: it lacks a column.
     """
-    with open_parquet(storage.join(run_uri, part.attributions.name)) as parquet:
+    with open_parquet(storage.join(run_uri, part.attributions.name), schema.STATISTIC_COLUMNS) as parquet:
         return schema.statistic_columns(parquet.read(columns=list(schema.STATISTIC_COLUMNS)))
 
 
@@ -213,7 +214,7 @@ def first_rows(run_uri: str, parts: Sequence[PartSummary], columns: Sequence[str
     for part in parts:
         if len(rows) >= count:
             break
-        with open_parquet(storage.join(run_uri, part.attributions.name)) as parquet:
+        with open_parquet(storage.join(run_uri, part.attributions.name), columns) as parquet:
             for batch in parquet.iter_batches(count - len(rows), columns=list(columns)):
                 rows += batch.to_pylist()
                 break

@@ -94,6 +94,7 @@ def index_run(run_uri: str, manifest: Manifest, slices: Collection[Slice], most:
 
     Raises:
         OSError: a part is missing or damaged.
+        ValueError: a part lacks a column.
     """
     slicer = Slicer(tuple(manifest.provenance.config.get("slice_by", ())))
     chosen = {key: _Chosen() for key in slices}
@@ -127,6 +128,7 @@ def read_slices(index: RunIndex, slices: Collection[Slice], night: int = 0) -> S
 
     Raises:
         OSError: a part is missing or damaged.
+        ValueError: a part lacks a column.
     """
     wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(index.chosen[key] for key in slices)]))
     columns = [*VECTORS, *SCALARS, *PLACING_COLUMNS]
@@ -161,7 +163,7 @@ def _rows(table: pa.Table, night: int) -> Rows:
 
 def _tables(run_uri: str, parts: Collection[str], columns: list[str]) -> Iterator[pa.Table]:
     for name in parts:
-        with open_parquet(storage.join(run_uri, name)) as parquet:
+        with open_parquet(storage.join(run_uri, name), columns) as parquet:
             yield from iter_tables(parquet, columns)
 
 

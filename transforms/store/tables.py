@@ -70,8 +70,9 @@ def read_finished(run_uri: str, columns: Sequence[str], kind: str | None = None)
 
     Raises:
         OSError: the file is missing or damaged.
+        ValueError: it lacks a column.
     """
-    with open_parquet(storage.join(run_uri, STATISTICS)) as parquet:
+    with open_parquet(storage.join(run_uri, STATISTICS), columns) as parquet:
         table = parquet.read(columns=list(dict.fromkeys(["kind", *columns])))
     if kind is not None:
         table = table.filter(pc.equal(table.column("kind"), kind))

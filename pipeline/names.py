@@ -1,0 +1,62 @@
+"""Stored names → what people read: metrics and slices, the same in the verdict and in the report."""
+
+from __future__ import annotations
+
+METRICS = {
+    "score": "Score",
+    "mask_share": "Share inside the mask",
+    "pointing_hit": "Pointing game hits",
+    "insertion_auc": "Insertion AUC",
+    "deletion_auc": "Deletion AUC",
+    "convergence_delta": "Convergence delta",
+    "relative_delta": "Delta over change of score",
+    "error_estimate": "Estimated error of the map",
+    "steps": "Gradient steps",
+    "positive_share": "Speaks for the class",
+    "gini": "Concentration (Gini)",
+    "entropy": "Spread (entropy)",
+    "center_row": "Centre, from the top",
+    "center_col": "Centre, from the left",
+    "border_share": "Share near the border",
+    "grid": "Mean map",
+    "grid_rank": "Ranking of cells",
+    "cells": "Most changed cell",
+    "channel_share": "Colour channels",
+}
+
+KINDS = {
+    "all": "All images",
+    "predicted": "Predicted as",
+    "target": "Also explained as",
+    "label": "Labelled",
+    "wrong": "Wrong predictions",
+    "confusion": "Mistaken:",
+    "shard": "Shards",
+}
+
+_ALONE = ("all", "wrong")
+"""Kinds with one slice, which the kind names."""
+
+
+def metric_name(name: str) -> str:
+    """Returns what a metric is called."""
+    return METRICS.get(name, name.replace("_", " ").capitalize())
+
+
+def kind_name(kind: str) -> str:
+    """Returns what a kind of slice is called."""
+    return KINDS.get(kind, kind.removeprefix("field:").replace("_", " ").capitalize())
+
+
+def member_name(kind: str, value: str, name: str) -> str:
+    """Returns what a slice is called among those of its kind; nothing where it is the only one."""
+    return "" if kind in _ALONE else name or value
+
+
+def slice_name(kind: str, value: str, name: str) -> str:
+    """Returns what a slice is called.
+
+    >>> slice_name("label", "281", "tabby")
+    'Labelled tabby'
+    """
+    return f"{kind_name(kind)} {member_name(kind, value, name)}".strip()
