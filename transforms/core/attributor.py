@@ -284,7 +284,7 @@ class Attributor:
             steps=sum(integral.steps for integral in integrals),
             path=_mean_path([integral.nodes for integral in integrals]),
             gradient=next((found for integral in integrals if (found := integral.end_gradient) is not None), None),
-            faithfulness=self._faithfulness(job, target, values),
+            faithfulness=self._faithfulness(job, target, values.astype(np.float32)),
         )
 
     def _faithfulness(self, job: _Job, target: int, values: np.ndarray) -> Faithfulness:
