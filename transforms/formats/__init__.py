@@ -2,7 +2,7 @@
 
 In reading order: `shard` (options, shards, chunks, labels), `stream` (exact reads and skips), then a
 module for each format, all with the same two functions, `plan(shard, options)` and `read(chunk,
-options)`: `tfrecord` (with `example`), `webdataset` (with `tar`), `parquet`, `files`; `discover` tells
+options)`: `tfrecord` (with `example`), `webdataset` (with `tar`), `parquet` (with `pages`), `files`; `discover` tells
 which is which. Imports neither Beam nor TensorFlow.
 """
 

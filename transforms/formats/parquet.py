@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.core.record import Chunk, Failure, Image
+from transforms.formats.pages import check_pages
 from transforms.formats.shard import (
     ReadOptions,
     RecordError,
@@ -28,6 +29,7 @@ from transforms.formats.shard import (
 
 _BATCH_ROWS = 16
 _BUFFER_BYTES = 1 << 20
+_MAX_LIST = 4_000  # row groups, columns, levels: Arrow builds a schema by recursion, and ran out of stack at 20,000
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
@@ -48,8 +50,8 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
     if not chunk.count:
         return
     index = chunk.start
-    with _opened(chunk.shard) as file:
-        for row in _slice(file, chunk, _columns(file.schema_arrow, options)):
+    with _opened(chunk.shard) as (file, stream):
+        for row in _slice(file, stream, chunk, _columns(file.schema_arrow, options)):
             try:
                 image = _image(chunk, index, row, options)
             except RecordError as error:
@@ -62,7 +64,7 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
 
 
 def _rows(uri: str, options: ReadOptions) -> Iterator[int]:
-    with _opened(uri) as file:
+    with _opened(uri) as (file, _):
         _columns(file.schema_arrow, options)
         rows = file.metadata.num_rows
         groups = sum(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
@@ -72,11 +74,17 @@ def _rows(uri: str, options: ReadOptions) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _opened(uri: str) -> Iterator[pq.ParquetFile]:
-    """Opens a shard; inside, errors of its content are `ShardError`s and errors of the storage stay what they are."""
+def _opened(uri: str) -> Iterator[tuple[pq.ParquetFile, IO[bytes]]]:
+    """Opens a shard, as Parquet and as bytes.
+
+    Inside, errors of its content are `ShardError`s, and errors of the storage stay what they are.
+    """
     with storage.open_read(uri) as stream:
         try:
-            yield pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+            file = pq.ParquetFile(
+                stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, thrift_container_size_limit=_MAX_LIST
+            )
+            yield file, stream
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise ShardError(f"not readable as Parquet: {error}") from error
         except OSError as error:  # Arrow's word for damaged pages too: if the storage still answers, it is that
@@ -125,12 +133,13 @@ def _holds_labels(kind: pa.DataType) -> bool:
     return any(check(kind) for check in (*checks, pa.types.is_string_view))
 
 
-def _slice(file: pq.ParquetFile, chunk: Chunk, columns: list[str]) -> Iterator[dict[str, Any]]:
+def _slice(file: pq.ParquetFile, stream: IO[bytes], chunk: Chunk, columns: list[str]) -> Iterator[dict[str, Any]]:
     """Yields the chunk's rows; each row group by itself, so that damage to one spares those before it."""
     position, stop = 0, chunk.offset + chunk.count
     for group in range(file.metadata.num_row_groups):
         end = position + file.metadata.row_group(group).num_rows
         if end > chunk.offset:
+            _check_group(file.metadata.row_group(group), stream, columns)
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
                 first, last = max(chunk.offset - position, 0), min(stop - position, batch.num_rows)
                 if first < last:
@@ -139,6 +148,14 @@ def _slice(file: pq.ParquetFile, chunk: Chunk, columns: list[str]) -> Iterator[d
                 if position >= stop:
                     return
         position = end
+
+
+def _check_group(group: Any, stream: IO[bytes], columns: list[str]) -> None:
+    """Refuses a row group of which a page to be read claims more than it can hold."""
+    for index in range(group.num_columns):
+        column = group.column(index)
+        if any(column.path_in_schema == name or column.path_in_schema.startswith(f"{name}.") for name in columns):
+            check_pages(stream, column)
 
 
 def _image(chunk: Chunk, index: int, row: dict[str, Any], options: ReadOptions) -> Image:

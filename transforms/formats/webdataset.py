@@ -8,6 +8,7 @@ members and hidden files are ignored, but a sample with a label and no image is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -54,9 +55,11 @@ def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
     def offsets(stream: ShardStream) -> Iterator[int]:
         nonlocal keyed
         for sample in _samples(stream, lambda name, size: False):
-            keyed = keyed and sample.key not in seen and len(sample.key.encode()) <= _MAX_KEY_BYTES
+            key = sample.key.encode()
+            digest = hashlib.blake2b(key, digest_size=12).digest()  # a million long keys would take a gigabyte
+            keyed = keyed and digest not in seen and len(key) <= _MAX_KEY_BYTES
             if keyed:
-                seen.add(sample.key)
+                seen.add(digest)
             yield sample.offset
 
     with ShardStream(shard.uri) as stream:
