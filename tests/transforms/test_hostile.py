@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import itertools
 import struct
 import tarfile
 import tracemalloc
@@ -56,23 +55,27 @@ def parquet(tmp_path):
     ],
 )
 def test_honest_pages_are_passed_to_the_last_byte(tmp_path, monkeypatch, options):
-    ends, header = [], pages._header
+    ends, page = [], pages._page
 
     def noted(stream, position):
-        length, unpacked, stored = header(stream, position)
+        length, unpacked, stored = page(stream, position)
         ends.append(position + length + stored)
         return length, unpacked, stored
 
-    monkeypatch.setattr(pages, "_header", noted)
+    monkeypatch.setattr(pages, "_page", noted)
     table = pa.table({"image": [SMALL * (1 + row % 3) for row in range(50)], "name": ["long " * 900] * 50})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=30, **options)
-    file = pq.ParquetFile(tmp_path / "a.parquet")
+    metadata = pq.ParquetFile(tmp_path / "a.parquet").metadata
     with open(tmp_path / "a.parquet", "rb") as stream:
-        for group, index in itertools.product(range(2), range(2)):
-            column = file.metadata.row_group(group).column(index)
-            pages.check_pages(stream, column)
-            first = column.dictionary_page_offset or column.data_page_offset
-            assert ends[-1] == first + column.total_compressed_size
+        for group, columns in enumerate(pages.column_chunks(stream)):
+            for index, column in enumerate(columns):
+                arrows = metadata.row_group(group).column(index)
+                first = arrows.dictionary_page_offset or arrows.data_page_offset
+                assert column == pages.ColumnChunk(
+                    ("image", "name")[index], first, first + arrows.total_compressed_size
+                )
+                pages.check_pages(stream, column)
+                assert ends[-1] == column.end
     assert len(ends) >= 4
     assert len([item for item in read_all(tmp_path / "a.parquet") if isinstance(item, Image)]) == 50
 
@@ -99,6 +102,19 @@ def test_a_page_that_lies_is_refused_before_arrow_believes_it(parquet, header, w
     items = read_all(parquet)
     assert [isinstance(item, Failure) for item in items] == [False] * 20 + [True]
     assert why in items[-1].message
+
+
+def test_damaged_statistics_of_a_column_are_a_failure_and_not_the_end(parquet):
+    pq.write_table(pa.table({"image": [{"bytes": SMALL, "path": "a"}] * 3}), parquet)
+    none, three = (
+        b"\x19\x06",
+        b"\x19\x36\x00\x00\x06",
+    )  # histograms of levels: of repetition none, of definition 0, 0, 3
+    content = parquet.read_bytes()
+    assert none + three in content
+    parquet.write_bytes(content.replace(none + three, three + none))
+    (failed,) = read_all(parquet)
+    assert "histogram" in failed.message  # pyarrow's view of this column would have ended the process
 
 
 def test_a_page_that_unpacks_to_too_much_is_refused(parquet, monkeypatch):

@@ -1,13 +1,15 @@
-"""The headers of Parquet pages, looked at before Arrow acts on them.
+"""What a Parquet file claims of its pages, looked at before Arrow acts on it.
 
 Arrow allocates what a page's header claims, before it has read or unpacked a byte: a damaged or hostile file of a few
-kilobytes would cost gigabytes. A header is a Thrift struct in the compact protocol
-(parquet-format/src/main/thrift/parquet.thrift, `PageHeader`), of which only the two sizes matter here.
+kilobytes would cost gigabytes. Footer and headers are Thrift structs in the compact protocol
+(parquet-format/src/main/thrift/parquet.thrift: FileMetaData, PageHeader). They are read here, since pyarrow's own view
+of a column ends the process where its statistics are damaged (25.0).
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import IO, Any
 
 from transforms.formats.shard import ShardError
@@ -15,32 +17,59 @@ from transforms.formats.shard import ShardError
 MAX_PAGE_BYTES = 1 << 30
 """The most that a page may hold, unpacked; writers make pages of about a megabyte, or of a thousand rows."""
 
+_MAGIC_BYTES = 8
 _HEADER_BYTES = 1 << 10
-_MAX_HEADER_BYTES = 1 << 24
-_MAX_DEPTH = 8
-_UNPACKED, _STORED = 2, 3
-_STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
+_MAX_STRUCT_BYTES = 1 << 24
+_MAX_DEPTH = 16
+_STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _, _STRUCT = range(13)
+
+# Fields, by the numbers of their structs.
+_ROW_GROUPS, _COLUMNS, _COLUMN_METADATA = 4, 1, 3
+_PATH, _TOTAL_STORED, _FIRST_DATA, _FIRST_DICTIONARY = 3, 7, 9, 11
+_PAGE_UNPACKED, _PAGE_STORED = 2, 3
 
 
-def check_pages(stream: IO[bytes], column: Any) -> None:
+@dataclass(frozen=True)
+class ColumnChunk:
+    """Where a row group's pages of one column lie: from byte `start` to `end`; `name` is that of the top column."""
+
+    name: str
+    start: int
+    end: int
+
+
+def column_chunks(stream: IO[bytes]) -> list[list[ColumnChunk]]:
+    """Returns the columns of each row group, as the footer claims.
+
+    Raises:
+        ShardError: the footer is damaged.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - _MAGIC_BYTES))
+    tail = stream.read(_MAGIC_BYTES)
+    length = int.from_bytes(tail[:4], "little")
+    if not 0 < length <= min(size - _MAGIC_BYTES, _MAX_STRUCT_BYTES):
+        raise ShardError(f"a footer of {length} bytes; allowed are {_MAX_STRUCT_BYTES}")
+    stream.seek(size - _MAGIC_BYTES - length)
+    try:
+        footer = _Compact(stream.read(length)).struct()
+        return [[_column(column) for column in group[_COLUMNS]] for group in footer.get(_ROW_GROUPS, ())]
+    except (LookupError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise ShardError(f"the footer is damaged: {error!r}") from error
+
+
+def check_pages(stream: IO[bytes], column: ColumnChunk) -> None:
     """Refuses a column chunk in which a page claims more than the file or `MAX_PAGE_BYTES` can hold.
-
-    Args:
-        stream: the shard; its position is left anywhere.
-        column: pyarrow's `ColumnChunkMetaData`.
 
     Raises:
         ShardError: a page's header is damaged, or claims too much.
     """
     size = stream.seek(0, os.SEEK_END)
-    first = column.data_page_offset
-    if column.has_dictionary_page and 0 < (column.dictionary_page_offset or 0) < first:
-        first = column.dictionary_page_offset
-    position, end = first, first + column.total_compressed_size
-    if not 0 <= position <= end <= size:
-        raise ShardError(f"a column claims bytes {position} to {end} of a file of {size}")
-    while position < end:
-        length, unpacked, stored = _header(stream, position)
+    if not 0 <= column.start <= column.end <= size:
+        raise ShardError(f"a column claims bytes {column.start} to {column.end} of a file of {size}")
+    position = column.start
+    while position < column.end:
+        length, unpacked, stored = _page(stream, position)
         if not 0 <= stored <= size - position - length:
             raise ShardError(f"a page at byte {position} claims {stored} bytes, which the file doesn't hold")
         if not 0 <= unpacked <= MAX_PAGE_BYTES:
@@ -48,7 +77,14 @@ def check_pages(stream: IO[bytes], column: Any) -> None:
         position += length + stored
 
 
-def _header(stream: IO[bytes], position: int) -> tuple[int, int, int]:
+def _column(column: dict[int, Any]) -> ColumnChunk:
+    claims = column[_COLUMN_METADATA]
+    data, dictionary = claims[_FIRST_DATA], claims.get(_FIRST_DICTIONARY, 0)
+    start = dictionary if 0 < dictionary < data else data
+    return ColumnChunk(claims[_PATH][0].decode(), start, start + claims[_TOTAL_STORED])
+
+
+def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
     """Returns the length of the page header at `position`, and the page's size unpacked and as stored."""
     count = _HEADER_BYTES
     while True:
@@ -56,64 +92,69 @@ def _header(stream: IO[bytes], position: int) -> tuple[int, int, int]:
         data = stream.read(count)
         reader = _Compact(data)
         try:
-            sizes = reader.numbers()
-            return reader.position, sizes[_UNPACKED], sizes[_STORED]
+            header = reader.struct()
+            return reader.position, int(header[_PAGE_UNPACKED]), int(header[_PAGE_STORED])
         except IndexError:  # the header is longer than what was read: it may hold statistics
-            if len(data) < count or count >= _MAX_HEADER_BYTES:
+            if len(data) < count or count >= _MAX_STRUCT_BYTES:
                 raise ShardError(f"the header of the page at byte {position} is cut") from None
             count *= 16
-        except KeyError:
+        except (KeyError, TypeError):
             raise ShardError(f"the header of the page at byte {position} is damaged") from None
 
 
 class _Compact:
-    """Reads Thrift's compact protocol from `data`; an IndexError says that it goes on behind the end."""
+    """Reads Thrift's compact protocol from `data`.
+
+    An IndexError says that a value goes on behind the end, a KeyError that it can't be one.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.position = 0
 
-    def numbers(self) -> dict[int, int]:
-        """Returns the integer fields of the struct that begins here, and moves behind it.
-
-        Raises:
-            KeyError: what is there isn't a struct.
-        """
-        found, field = {}, 0
+    def struct(self, depth: int = _MAX_DEPTH) -> dict[int, Any]:
+        """Returns the fields by number of the struct that begins here, and moves behind it."""
+        found: dict[int, Any] = {}
+        field = 0
         while (head := self._byte()) & 15 != _STOP:
             field = field + (head >> 4) if head >> 4 else self._integer()
-            if head & 15 in (_I16, _I32, _I64):
-                found[field] = self._integer()
-            else:
-                self._skip(head & 15, _MAX_DEPTH)
+            if field in found:
+                raise KeyError(field)
+            found[field] = self._value(head & 15, depth - 1)
         return found
 
-    def _skip(self, kind: int, depth: int) -> None:
-        """Moves behind a value."""
-        if not depth:
+    def _value(self, kind: int, depth: int) -> Any:
+        if depth < 0:
             raise KeyError(kind)
         if kind in (_I16, _I32, _I64):
-            self._integer()
-        elif kind in (_BYTE, _DOUBLE):
-            self._move({_BYTE: 1, _DOUBLE: 8}[kind])
-        elif kind == _BINARY:
-            self._move(self._varint())
-        elif kind == _STRUCT:
-            while (head := self._byte()) & 15 != _STOP:
-                if not head >> 4:
-                    self._integer()
-                self._skip(head & 15, depth - 1)
-        elif kind not in (_TRUE, _FALSE):
-            raise KeyError(kind)  # a page header holds no lists and no maps
+            return self._integer()
+        if kind in (_TRUE, _FALSE):
+            return kind == _TRUE
+        if kind == _BINARY:
+            return self._bytes(self._varint())
+        if kind == _STRUCT:
+            return self.struct(depth)
+        if kind in (_LIST, _SET):
+            return self._list(depth)
+        return self._bytes({_BYTE: 1, _DOUBLE: 8}[kind])  # there are no maps in Parquet's structs
+
+    def _list(self, depth: int) -> list[Any]:
+        head = self._byte()
+        count = head >> 4 if head >> 4 < 15 else self._varint()
+        kind = _BYTE if head & 15 in (_TRUE, _FALSE) else head & 15  # which takes no room only as a field
+        if count > len(self._data) - self.position:
+            raise IndexError(count)
+        return [self._value(kind, depth - 1) for _ in range(count)]
 
     def _byte(self) -> int:
         self.position += 1
         return self._data[self.position - 1]
 
-    def _move(self, count: int) -> None:
+    def _bytes(self, count: int) -> bytes:
         self.position += count
         if self.position > len(self._data):
             raise IndexError(self.position)
+        return self._data[self.position - count : self.position]
 
     def _varint(self) -> int:
         value = shift = 0

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.core.record import Chunk, Failure, Image
-from transforms.formats.pages import check_pages
+from transforms.formats.pages import check_pages, column_chunks
 from transforms.formats.shard import (
     ReadOptions,
     RecordError,
@@ -136,10 +136,15 @@ def _holds_labels(kind: pa.DataType) -> bool:
 def _slice(file: pq.ParquetFile, stream: IO[bytes], chunk: Chunk, columns: list[str]) -> Iterator[dict[str, Any]]:
     """Yields the chunk's rows; each row group by itself, so that damage to one spares those before it."""
     position, stop = 0, chunk.offset + chunk.count
-    for group in range(file.metadata.num_row_groups):
+    groups = column_chunks(stream)
+    if len(groups) != file.metadata.num_row_groups:
+        raise ShardError("the footer is damaged: its row groups can be read in two ways")
+    for group, column_group in enumerate(groups):
         end = position + file.metadata.row_group(group).num_rows
         if end > chunk.offset:
-            _check_group(file.metadata.row_group(group), stream, columns)
+            for column in column_group:
+                if column.name in columns:
+                    check_pages(stream, column)
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
                 first, last = max(chunk.offset - position, 0), min(stop - position, batch.num_rows)
                 if first < last:
@@ -148,14 +153,6 @@ def _slice(file: pq.ParquetFile, stream: IO[bytes], chunk: Chunk, columns: list[
                 if position >= stop:
                     return
         position = end
-
-
-def _check_group(group: Any, stream: IO[bytes], columns: list[str]) -> None:
-    """Refuses a row group of which a page to be read claims more than it can hold."""
-    for index in range(group.num_columns):
-        column = group.column(index)
-        if any(column.path_in_schema == name or column.path_in_schema.startswith(f"{name}.") for name in columns):
-            check_pages(stream, column)
 
 
 def _image(chunk: Chunk, index: int, row: dict[str, Any], options: ReadOptions) -> Image:
