@@ -28,10 +28,12 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter) -> None:
     chunks = root | "Shards" >> beam.Create(job.shards) | "PlanChunks" >> PlanChunks(options, meter)
 
     # Each chunk becomes a part file, written where it was computed. Only summaries go on from here. The
-    # hints stand on this stage alone, so that a runner that fits machines to stages spends GPUs on no other.
+    # hints stand on what runs the model alone, so that a runner that fits machines to stages spends GPUs on no other.
+    hints = config.resource_hints()
     attribute = AttributeChunks(job.spec, options, config.output, job.provenance, Slicer(config.slice_by), meter)
-    results = chunks | "AttributeChunks" >> attribute.with_resource_hints(**config.resource_hints())
+    results = chunks | "AttributeChunks" >> attribute.with_resource_hints(**hints)
 
     # Statistics are exact in any order, so partial sums may be combined as they come. The model is checked
     # once, and the manifest written last, by whichever worker: the launcher may be long gone.
-    results | "FinishRun" >> FinishRun(config.output, job.provenance, job.started, config.max_slices, job.spec)
+    finish = FinishRun(config.output, job.provenance, job.started, config.max_slices, job.spec, hints)
+    results | "FinishRun" >> finish

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import apache_beam as beam
 
 from transforms import sanity, storage, store
 from transforms.attribute import ChunkResult
+from transforms.core.record import Randomisation
 from transforms.core.slices import Slice
 from transforms.core.statistics import ImportanceStatistics
 from transforms.store import lock
@@ -30,6 +32,7 @@ class FinishRun(beam.PTransform):
         started: when the run was launched, ISO 8601 in UTC.
         max_slices: slices of a kind that are kept.
         spec: what a worker loads, for the check of the model.
+        machine: Beam's resource hints for that check.
     """
 
     output: str
@@ -37,6 +40,7 @@ class FinishRun(beam.PTransform):
     started: str
     max_slices: int
     spec: AttributorSpec
+    machine: Mapping[str, str]
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
         """Takes the chunks' results; returns the URI of the manifest."""
@@ -48,12 +52,24 @@ class FinishRun(beam.PTransform):
         )
         chunks = results | "Chunks" >> beam.Map(lambda result: dataclasses.replace(result, statistics={}))
         once = results.pipeline | "Once" >> beam.Create([self.output])
-        return once | "Write" >> beam.Map(self._write, beam.pvalue.AsList(statistics), beam.pvalue.AsList(chunks))
+        check = once | "CheckModel" >> beam.Map(self._check, beam.pvalue.AsList(chunks)).with_resource_hints(
+            **self.machine
+        )
+        return once | "Write" >> beam.Map(
+            self._write, beam.pvalue.AsList(statistics), beam.pvalue.AsList(chunks), beam.pvalue.AsSingleton(check)
+        )
+
+    def _check(self, output: str, chunks: list[ChunkResult]) -> Randomisation:
+        return sanity.check_run(output, _parts(chunks), self.spec, self.provenance.config_digest)
 
     def _write(
-        self, output: str, statistics: list[tuple[Slice, ImportanceStatistics]], chunks: list[ChunkResult]
+        self,
+        output: str,
+        statistics: list[tuple[Slice, ImportanceStatistics]],
+        chunks: list[ChunkResult],
+        check: Randomisation,
     ) -> str:
-        parts = sorted((chunk.part for chunk in chunks), key=lambda part: (part.shard, part.start))
+        parts = _parts(chunks)
         self._delete_strays(parts)
         stored = store.write_statistics(output, dict(statistics), self.provenance)
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -63,7 +79,6 @@ class FinishRun(beam.PTransform):
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }
-        check = sanity.check_run(output, parts, self.spec, self.provenance.config_digest)
         store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts, check))
         lock.release_submitted(output)
         return storage.join(output, "manifest.json")
@@ -75,3 +90,8 @@ class FinishRun(beam.PTransform):
             for name in storage.names(storage.join(self.output, table)):
                 if name.startswith("part-") and name not in kept:
                     storage.delete(storage.join(self.output, table, name))
+
+
+def _parts(chunks: list[ChunkResult]) -> list[store.PartSummary]:
+    """Returns what the chunks wrote, in the order of shards and of chunks within."""
+    return sorted((chunk.part for chunk in chunks), key=lambda part: (part.shard, part.start))
