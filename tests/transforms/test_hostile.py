@@ -91,6 +91,7 @@ def test_honest_pages_are_passed_to_the_last_byte(tmp_path, monkeypatch, options
         (b"\x1c" * 40, "is damaged"),
         (b"\x28\xff\xff\xff\x7f", "is cut"),
         (b"\x00", "is damaged"),
+        (b"\x15\x00\x18\x0212\x15\x00\x00", "is damaged"),  # text, where a size should stand
     ],
 )
 def test_a_page_that_lies_is_refused_before_arrow_believes_it(parquet, header, why):

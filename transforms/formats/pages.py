@@ -79,9 +79,16 @@ def check_pages(stream: IO[bytes], column: ColumnChunk) -> None:
 
 def _column(column: dict[int, Any]) -> ColumnChunk:
     claims = column[_COLUMN_METADATA]
-    data, dictionary = claims[_FIRST_DATA], claims.get(_FIRST_DICTIONARY, 0)
+    data = _number(claims, _FIRST_DATA)
+    dictionary = _number(claims, _FIRST_DICTIONARY) if _FIRST_DICTIONARY in claims else 0
     start = dictionary if 0 < dictionary < data else data
-    return ColumnChunk(claims[_PATH][0].decode(), start, start + claims[_TOTAL_STORED])
+    return ColumnChunk(claims[_PATH][0].decode(), start, start + _number(claims, _TOTAL_STORED))
+
+
+def _number(fields: dict[int, Any], field: int) -> int:
+    if not isinstance(fields[field], int):
+        raise KeyError(field)
+    return fields[field]
 
 
 def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
@@ -93,12 +100,12 @@ def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
         reader = _Compact(data)
         try:
             header = reader.struct()
-            return reader.position, int(header[_PAGE_UNPACKED]), int(header[_PAGE_STORED])
+            return reader.position, _number(header, _PAGE_UNPACKED), _number(header, _PAGE_STORED)
         except IndexError:  # the header is longer than what was read: it may hold statistics
             if len(data) < count or count >= _MAX_STRUCT_BYTES:
                 raise ShardError(f"the header of the page at byte {position} is cut") from None
             count *= 16
-        except (KeyError, TypeError):
+        except KeyError:
             raise ShardError(f"the header of the page at byte {position} is damaged") from None
 
 
