@@ -162,6 +162,15 @@ def test_a_failed_submission_leaves_no_lock(folder):
     assert not storage.names(folder)
 
 
+def test_a_store_that_fails_at_the_end_fails_no_run(folder, monkeypatch):
+    def fail(_):
+        raise OSError("503")
+
+    with hold(folder, QUICK):
+        monkeypatch.setattr(storage, "delete", fail)
+    assert holder(folder).pid == os.getpid()
+
+
 def test_a_lock_of_another_version_is_watched_like_any(folder):
     storage.write_bytes(storage.join(folder, lock.LOCK), b"\xffnot JSON")
     with hold(folder, QUICK):

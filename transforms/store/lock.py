@@ -102,11 +102,12 @@ class Lock:
         self.submitted = True
 
     def release(self) -> None:
-        """Removes the lock, unless another run holds it now."""
+        """Removes the lock, unless another run holds it now; one that a failing store keeps will be taken over."""
         self._stop()
-        found = _read(self._uri)
-        if found and found.run == self._holder.run:
-            _remove(self._uri)
+        with contextlib.suppress(OSError):
+            found = _read(self._uri)
+            if found and found.run == self._holder.run:
+                _remove(self._uri)
 
     def _stop(self) -> None:
         self._done.set()
