@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import hashlib
 import os
 import platform
@@ -87,6 +88,7 @@ def _make(spec: AttributorSpec) -> Loaded:
     size = classifier.input_shape[:2]
     pictures = [decode(data, size, spec.settings.resize).array for data in spec.baseline_images]
     made = Attributor(classifier, spec.settings, spec.batch_size, pictures)
+    gc.collect()  # graphs of compilation are cyclic and hold the weights: free them before a batch needs the room
     made.warm_up()
     return Loaded(made, time.monotonic() - start)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from transforms import storage, store
 from transforms.core.record import Row
-from transforms.store.files import open_parquet
+from transforms.store.files import open_parquet, read_table
 from transforms.store.lookup import rows_of_table
 
 _COLUMNS = (
@@ -165,7 +165,7 @@ def read_picks(run_uri: str, picks: Iterable[Pick]) -> dict[tuple[str, int], Row
 
 def _scan(run_uri: str, name: str, rankings: Mapping[str, Ranking], count: int) -> dict[str, list[Pick]]:
     with open_parquet(storage.join(run_uri, name), _COLUMNS) as parquet:
-        rows = _numbers(parquet.read(columns=list(_COLUMNS), use_threads=False))
+        rows = _numbers(read_table(parquet, _COLUMNS))
     return {ranking: _highest(name, rank(rows), count) for ranking, rank in rankings.items()}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,7 @@ from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from transforms.core import classifier
 from transforms.core.attributor import Attributor
+from transforms.core.integrate import Integral
 from transforms.core.record import Explanation, Failure, Image
 from transforms.core.settings import Settings
 
@@ -47,6 +50,17 @@ def test_outcomes_come_in_order_whatever_fails(attributor):
 
 def test_nothing_in_nothing_out(attributor):
     assert list(attributor.attribute([])) == []
+
+
+def test_an_explained_image_is_freed_without_waiting_for_the_collector(attributor):
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in attributor.attribute(images(9)):
+            pass
+        assert not [found for found in gc.get_objects() if isinstance(found, Integral)]
+    finally:
+        gc.enable()
 
 
 def test_images_are_read_as_they_are_needed(attributor):

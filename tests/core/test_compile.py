@@ -66,9 +66,9 @@ def step(smooth_model: classifier.Classifier) -> CompiledStep:
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
-@pytest.mark.parametrize("score", ["probability", "log_odds"])
-def test_a_smooth_model_agrees_to_rounding(builder: str, score: str, tmp_path: Path) -> None:
-    model = classifier.load(BUILDERS[builder](tmp_path / "net", "softplus"), pixels="caffe", score=score)
+@pytest.mark.parametrize(("score", "pixels"), [("probability", "signed"), ("log_odds", "caffe")])
+def test_a_smooth_model_agrees_to_rounding(builder: str, score: str, pixels: str, tmp_path: Path) -> None:
+    model = classifier.load(BUILDERS[builder](tmp_path / "net", "softplus"), pixels=pixels, score=score)
     step = compile_step(model, BATCH)
     assert [entry.name for entry in step.report if entry.applied] == list(ALL)
     starts, ends = pictures(3, 1), pictures(3, 2)

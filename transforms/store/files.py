@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 
 _HASH_BYTES = 1 << 20
+_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,19 @@ def read_metadata(parquet: pq.ParquetFile) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in pairs.items()}
 
 
-def iter_tables(parquet: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """Yields the file's row groups, with only `columns`."""
-    for group in range(parquet.num_row_groups):
-        yield parquet.read_row_group(group, columns=columns)
+def iter_tables(parquet: pq.ParquetFile, columns: Sequence[str] | None = None, rows: int = _ROWS) -> Iterator[pa.Table]:
+    """Yields the file's rows, `rows` at a time, with only `columns`.
+
+    In batches and in one thread, since reading row groups whole costs megabytes for each column of each of them.
+    """
+    for batch in parquet.iter_batches(rows, columns=columns, use_threads=False):
+        yield pa.Table.from_batches([batch])
+
+
+def read_table(parquet: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
+    """Returns `columns` of all rows of the file, read by `iter_tables`."""
+    tables = list(iter_tables(parquet, columns))
+    return pa.concat_tables(tables) if tables else parquet.read(columns=list(columns))
 
 
 def describe_file(run_uri: str, name: str) -> StoredFile:

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from transforms import storage
 
 LOCK = ".lock"
+_LOSS = signal.SIGUSR1  # not SIGINT: a shell starts its background jobs deaf to that
 SUBMITTED_HOURS = 24
 
 
@@ -43,6 +44,10 @@ class Pace:
 
 class InUseError(ValueError):
     """Another run writes into the directory."""
+
+
+class _LostError(BaseException):
+    """Another run has taken the lock over; raised in the main thread, wherever it is."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ class Lock:
                 found = _read(self._uri)
                 if found and found.run != self._holder.run:
                     self.lost = True
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    if signal.getsignal(_LOSS) is _raise_lost:
+                        signal.pthread_kill(threading.main_thread().ident or 0, _LOSS)
                     return
                 self._holder = dataclasses.replace(self._holder, beats=self._holder.beats + 1)
                 _write(self._uri, self._holder)
@@ -134,16 +140,38 @@ def hold(run_uri: str, pace: Pace | None = None) -> Iterator[Lock]:
         RuntimeError: another run took it over, because this one could not renew its lock for too long.
     """
     uri, pace = storage.join(run_uri, LOCK), pace or Pace()
-    lock = Lock(uri, _acquire(uri, pace), pace)
+    lost = RuntimeError(f"output: another run has taken over {run_uri}: {uri} was not renewed")
     try:
-        yield lock
-    except BaseException as error:
-        lock.release()
-        if lock.lost and isinstance(error, KeyboardInterrupt):
-            raise RuntimeError(f"output: another run has taken over {run_uri}: {uri} was not renewed") from None
-        raise
-    if not lock.submitted:
-        lock.release()
+        with _loss_interrupts():
+            lock = Lock(uri, _acquire(uri, pace), pace)
+            try:
+                yield lock
+            except BaseException:
+                lock.release()
+                raise
+            if not lock.submitted:
+                lock.release()
+    except _LostError:
+        raise lost from None
+    if lock.lost:  # by a block in another thread than the main one, which can't be interrupted
+        raise lost
+
+
+@contextlib.contextmanager
+def _loss_interrupts() -> Iterator[None]:
+    """Lets the loss of a lock interrupt the block, where it runs in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(_LOSS, _raise_lost)
+    try:
+        yield
+    finally:
+        signal.signal(_LOSS, before)
+
+
+def _raise_lost(number: int, frame: object) -> None:
+    raise _LostError
 
 
 def release_submitted(run_uri: str) -> None:

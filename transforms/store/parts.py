@@ -28,6 +28,7 @@ from transforms.store.files import (
     iter_tables,
     open_parquet,
     read_metadata,
+    read_table,
     write_parquet,
 )
 from transforms.store.schema import KEY, Provenance
@@ -35,7 +36,8 @@ from transforms.store.schema import KEY, Provenance
 ATTRIBUTIONS = "attributions"
 ERRORS = "errors"
 
-_ROW_GROUP_BYTES = 16 << 20
+_ROW_GROUP_BYTES = 4 << 20
+_CHECKED_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def write_part(
 ) -> Iterator[PartWriter]:
     """Opens the writer of a chunk's part; on an error in the block, no part appears.
 
-    Rows leave memory in row groups of about 16 MiB of maps.
+    Rows leave memory in row groups of about 4 MiB of maps.
 
     Args:
         run_uri: the run directory.
@@ -205,7 +207,7 @@ def read_rows(run_uri: str, part: PartSummary) -> Columns:
         ValueError: it lacks a column.
     """
     with open_parquet(storage.join(run_uri, part.attributions.name), schema.STATISTIC_COLUMNS) as parquet:
-        return schema.statistic_columns(parquet.read(columns=list(schema.STATISTIC_COLUMNS)))
+        return schema.statistic_columns(read_table(parquet, schema.STATISTIC_COLUMNS))
 
 
 def first_rows(run_uri: str, parts: Sequence[PartSummary], columns: Sequence[str], count: int) -> list[Row]:
@@ -259,7 +261,7 @@ def _check_rows(run_uri: str, name: str, rows: int) -> StoredFile:
         ValueError: it hasn't `rows` rows.
     """
     with open_parquet(storage.join(run_uri, name)) as parquet:
-        found = sum(len(table) for table in iter_tables(parquet))
+        found = sum(len(table) for table in iter_tables(parquet, rows=_CHECKED_ROWS))
     if found != rows:
         raise ValueError(f"{name}: {found} rows, where {rows} were written")
     return describe_file(run_uri, name)

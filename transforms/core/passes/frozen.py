@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+_LARGE = 1 << 16
+"""Elements of a constant from which on it is kept out of the graph: each such tensor costs a call some time."""
 
 
 class NotApplicableError(Exception):
@@ -38,8 +44,22 @@ class FrozenGraph:
         inputs = {
             f"{name}:0": value for name, value in {**(others or {}), self.input: values}.items() if name in present
         }
-        (output,) = tf.graph_util.import_graph_def(self.graph, inputs, return_elements=[self.output], name="model")
+        graph, weights = self._without_weights
+        inputs |= {f"{name}:0": tf.identity(weight) for name, weight in weights.items()}
+        (output,) = tf.graph_util.import_graph_def(graph, inputs, return_elements=[self.output], name="model")
         return output
+
+    @functools.cached_property
+    def _without_weights(self) -> tuple[GraphDef, dict[str, tf.Tensor]]:
+        """The graph without its large constants, and these as tensors by name, for all functions to share.
+
+        TensorFlow copies a function's constants several times over, whenever it traces, optimises or runs one first.
+        """
+        weights = [node for node in self.graph.node if _is_weight(node)]
+        names = {node.name for node in weights}
+        rest = GraphDef(node=(node for node in self.graph.node if node.name not in names), versions=self.graph.versions)
+        with tf.init_scope():
+            return rest, {node.name: tf.constant(tf.make_ndarray(node.attr["value"].tensor)) for node in weights}
 
     def shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the nodes' first outputs for a batch of that size, where fully known."""
@@ -51,3 +71,10 @@ class FrozenGraph:
             outputs = {op.name: op.outputs[0].shape for op in graph.get_operations() if op.outputs}
         known = {name: tuple(shape) for name, shape in outputs.items() if shape.is_fully_defined()}
         return {**known, self.input: tuple(sizes)}
+
+
+def _is_weight(node: NodeDef) -> bool:
+    """Returns whether a node is a constant that is worth keeping out of the graph."""
+    if node.op != "Const" or node.attr["dtype"].type != tf.float32.as_datatype_enum:
+        return False
+    return math.prod(dim.size for dim in node.attr["value"].tensor.tensor_shape.dim) >= _LARGE
