@@ -41,11 +41,13 @@ if [[ ${1:-} == test ]]; then
   if (($# > 1)); then
     exec "$venv/bin/python" -m pytest "${@:2}"
   fi
-  status=0 # a process for each file: TensorFlow never frees a function once traced, and one process ran out of memory
-  while IFS= read -r file; do
-    "$venv/bin/python" -m pytest --quiet "$file" || status=1
-  done < <(find tests -name 'test_*.py' | sort)
-  exit "$status"
+  # A process for each file, two at a time: TensorFlow never frees a function once traced, and one process for all
+  # ran out of memory.
+  # shellcheck disable=SC2016
+  find tests -name 'test_*.py' | sort | xargs -P 2 -n 1 bash -c \
+    'output=$("$0" -m pytest --quiet "$1" 2>&1); status=$?; printf "%s\n" "$output"; exit "$status"' "$venv/bin/python" ||
+    exit 1
+  exit
 fi
 
 install samples
