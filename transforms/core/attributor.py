@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from transforms.core.accelerate import accelerate
 from transforms.core.baseline import Baseline, parse_baselines
 from transforms.core.calibrate import compile_calibrated
 from transforms.core.classifier import Classifier
@@ -92,7 +93,7 @@ class Attributor:
         )
         self._threads = min(os.cpu_count() or 1, _MOST_IN_FLIGHT)
         step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
-        self._ladder = StepLadder(step)
+        self._ladder = StepLadder(accelerate(step, settings.accelerations, self._threads))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._integrator = Integrator(self._ladder, settings.path_rule(), in_flight=self._threads)
 

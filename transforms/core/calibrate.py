@@ -55,7 +55,7 @@ def compile_calibrated(classifier: Classifier, in_flight: int) -> CompiledStep:
     return best
 
 
-def steps_a_second(step: CompiledStep, in_flight: int) -> float:
+def steps_a_second(step: CompiledStep, in_flight: int, calls: int = _CALLS) -> float:
     """Returns the best rate of full batches of `step`, `in_flight` of them at once: other work can only slow it."""
     generator = np.random.default_rng(0)
     ends = generator.random((1, *step.path_shape), np.float32)
@@ -68,7 +68,7 @@ def steps_a_second(step: CompiledStep, in_flight: int) -> float:
     with ThreadPoolExecutor(in_flight) as threads:
         list(threads.map(call, range(in_flight)))
         seconds = []
-        for _ in range(_CALLS):
+        for _ in range(calls):
             start = time.perf_counter()
             list(threads.map(call, range(in_flight)))
             seconds.append(time.perf_counter() - start)

@@ -13,6 +13,7 @@ the transpose of the same layers, both once per image instead of once per step.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import platform
 import threading
@@ -26,9 +27,10 @@ import tensorflow as tf
 from transforms.core.classifier import Classifier
 from transforms.core.passes.batch_norm import fold_batch_norm
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.passes.half import halve
 from transforms.core.passes.pointwise import mark_pointwise
 from transforms.core.passes.simplify import simplify
-from transforms.core.passes.stem import cut_stem
+from transforms.core.passes.stem import Stem, cut_stem
 
 _REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
     "simplify": simplify,
@@ -38,6 +40,8 @@ _REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
 
 ALL = ("freeze", *_REWRITES, "cut_stem")
 """The passes, in the order in which they run."""
+
+_LOSS_SCALE = 1024.0
 
 _SUMS_OF_TWO = tf.AggregationMethod.EXPERIMENTAL_TREE  # two threads can't share a longer one: see `freeze`
 
@@ -75,12 +79,16 @@ class Route:
         outputs: points `[n, ...point_shape]` → float32 `[n, classes]`.
         enter: images `[n, height, width, 3]` → points; None where path space is that of images.
         leave: gradients at points → gradients of raw pixels; None likewise.
+        halved: makes the same way in half precision; None where there is no graph to do it on.
+        loss_scale: factor on the score while it is differentiated, so that float16 holds small gradients.
     """
 
     point_shape: tuple[int, ...]
     outputs: Callable[[tf.Tensor], tf.Tensor]
     enter: Callable[[tf.Tensor], tf.Tensor] | None = None
     leave: Callable[[tf.Tensor], tf.Tensor] | None = None
+    halved: Callable[[], Route] | None = None
+    loss_scale: float = 1.0
 
 
 class CompiledStep:
@@ -91,17 +99,25 @@ class CompiledStep:
         report: one entry per pass.
     """
 
-    def __init__(self, classifier: Classifier, batch: int, route: Route, report: tuple[PassReport, ...]) -> None:
+    def __init__(
+        self, classifier: Classifier, batch: int, route: Route, report: tuple[PassReport, ...], xla: bool = False
+    ) -> None:
         self.batch = batch
         self.report = report
         self._classifier = classifier
         self._route = route
+        self._xla = xla
         self._enter = _traced(route.enter, classifier.input_shape)
         self._leave = _traced(route.leave, route.point_shape)
         self._outputs = _trace_outputs(classifier, route, batch)
-        self._step = _trace_step(classifier, route, batch)
+        self._step = _trace_step(classifier, route, batch, xla)
         frozen = any(entry.applied for entry in report)
         self._turn = contextlib.nullcontext() if frozen else threading.Lock()  # a model's own gradients have long sums
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one image, (height, width, 3)."""
+        return self._classifier.input_shape
 
     @property
     def path_shape(self) -> tuple[int, ...]:
@@ -110,7 +126,22 @@ class CompiledStep:
 
     def with_batch(self, batch: int) -> CompiledStep:
         """Returns the same step at another batch size, without running the passes again."""
-        return CompiledStep(self._classifier, batch, self._route, self.report)
+        return CompiledStep(self._classifier, batch, self._route, self.report, self._xla)
+
+    def accelerated(self, name: str) -> CompiledStep:
+        """Returns the same step with one of the accelerations that `accelerate` tries.
+
+        Raises:
+            NotApplicableError: this step can't have it.
+            ValueError: there is no such acceleration.
+        """
+        if name == "xla":
+            return CompiledStep(self._classifier, self.batch, self._route, self.report, xla=True)
+        if name != "half_precision":
+            raise ValueError(f"acceleration={name}: allowed are half_precision, xla")
+        if self._route.halved is None:
+            raise NotApplicableError("the model could not be frozen")
+        return CompiledStep(self._classifier, self.batch, self._route.halved(), self.report, self._xla)
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """Returns the model's raw outputs, float32 `[n, classes]`.
@@ -162,6 +193,10 @@ class CompiledStep:
         Raises:
             MemoryError: a batch doesn't fit into the device's memory.
         """
+        segment_count = int(segments.max()) + 1
+        if self._xla:  # shapes can't depend on values
+            padding = [(0, self.batch - len(starts))] + [(0, 0)] * len(self.path_shape)
+            starts, ends = np.pad(starts, padding), np.pad(ends, padding)
         with self._turn, _memory_errors():
             sums, scores, slopes = self._step(
                 tf.constant(starts, tf.float32),
@@ -172,7 +207,7 @@ class CompiledStep:
                 tf.constant(targets, tf.int32),
                 tf.constant(segments, tf.int32),
             )
-            return StepResult(sums.numpy(), scores.numpy(), slopes.numpy())
+            return StepResult(sums.numpy()[:segment_count], scores.numpy(), slopes.numpy())
 
 
 def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL) -> CompiledStep:
@@ -226,11 +261,25 @@ def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict
                 reasons[name] = str(refusal)
     if "cut_stem" not in reasons:
         try:
-            stem = cut_stem(graph, classifier.input_shape)
-            return Route(stem.point_shape, stem.outputs, stem.enter, stem.leave), reasons
+            return _route_of_stem(cut_stem(graph, classifier.input_shape)), reasons
         except NotApplicableError as refusal:
             reasons["cut_stem"] = str(refusal)
-    return Route(classifier.input_shape, graph), reasons
+    return _route_of_graph(graph, classifier.input_shape), reasons
+
+
+def _route_of_stem(stem: Stem) -> Route:
+    def halved() -> Route:
+        route = _route_of_stem(dataclasses.replace(stem, tail=halve(stem.tail)))
+        return dataclasses.replace(route, loss_scale=_LOSS_SCALE)
+
+    return Route(stem.point_shape, stem.outputs, stem.enter, stem.leave, halved)
+
+
+def _route_of_graph(graph: FrozenGraph, shape: tuple[int, ...]) -> Route:
+    def halved() -> Route:
+        return dataclasses.replace(_route_of_graph(halve(graph), shape), loss_scale=_LOSS_SCALE)
+
+    return Route(shape, graph, halved=halved)
 
 
 def _traced(function: Callable[[tf.Tensor], tf.Tensor] | None, shape: tuple[int, ...]) -> Callable[..., Any] | None:
@@ -248,7 +297,7 @@ def _trace_outputs(classifier: Classifier, route: Route, batch: int) -> Callable
     return tf.function(outputs, autograph=False).get_concrete_function(images)
 
 
-def _trace_step(classifier: Classifier, route: Route, batch: int) -> Callable[..., Any]:
+def _trace_step(classifier: Classifier, route: Route, batch: int, xla: bool) -> Callable[..., Any]:
     def step(
         starts: tf.Tensor,
         ends: tf.Tensor,
@@ -261,14 +310,17 @@ def _trace_step(classifier: Classifier, route: Route, batch: int) -> Callable[..
         start, direction = tf.gather(starts, slots), tf.gather(ends - starts, slots)
         points = start + _per_point(alphas, start) * direction
         scores = classifier.score(route.outputs(points), targets)
-        (gradients,) = tf.gradients(scores, points, aggregation_method=_SUMS_OF_TWO)
+        scaled = scores if route.loss_scale == 1 else scores * route.loss_scale
+        (gradients,) = tf.gradients(scaled, points, aggregation_method=_SUMS_OF_TWO)
+        gradients = gradients if route.loss_scale == 1 else gradients / route.loss_scale
         slopes = tf.reduce_sum(gradients * direction, axis=list(range(1, gradients.shape.rank)))
         weighted = gradients * _per_point(weights, gradients)
-        return tf.math.unsorted_segment_sum(weighted, segments, tf.reduce_max(segments) + 1), scores, slopes
+        count = batch if xla else tf.reduce_max(segments) + 1
+        return tf.math.unsorted_segment_sum(weighted, segments, count), scores, slopes
 
-    paths = tf.TensorSpec([None, *route.point_shape], tf.float32)
+    paths = tf.TensorSpec([batch if xla else None, *route.point_shape], tf.float32)
     floats, integers = (tf.TensorSpec([batch], kind) for kind in (tf.float32, tf.int32))
-    return tf.function(step, autograph=False).get_concrete_function(
+    return tf.function(step, autograph=False, jit_compile=xla or None).get_concrete_function(
         paths, paths, integers, floats, floats, integers, integers
     )
 

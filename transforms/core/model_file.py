@@ -44,7 +44,7 @@ def open_model(uri: str, signature: str | None = None) -> ModelFile:
     Raises:
         ValueError: the model can't be found, read or called with one batch of images.
     """
-    _grow_gpu_memory()
+    _set_up_gpus()
     path = Path(resolve(uri))
     if path.is_dir():
         return _open_saved_model(path, signature)
@@ -69,7 +69,9 @@ def resolve(uri: str) -> str:
         raise ValueError(f"model={uri!r}: TensorFlow Hub could not resolve it: {error}") from error
 
 
-def _grow_gpu_memory() -> None:
+def _set_up_gpus() -> None:
+    """Lets memory grow as needed, and float32 be float32: TF32's ten bits of fraction flip ReLU masks."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     for gpu in tf.config.list_physical_devices("GPU"):
         if not tf.config.experimental.get_memory_growth(gpu):
             tf.config.experimental.set_memory_growth(gpu, True)

@@ -17,6 +17,7 @@ RULES = ("adaptive", "midpoint", "trapezoid", "left", "right", "simpson", "gauss
 CHANNELS = ("all", "sum", "abs_sum", "mean", "max")
 DTYPES = ("float16", "float32", "int8")
 GRIDS = (8, 16, 32)
+PRECISIONS = ("float32", "mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,14 @@ class Settings:
         low=0,
         high=1,
     )
+    precision: str = option(
+        "float32",
+        "mixed: convolutions and matrix products in float16, where that is faster and changes maps by less than 0.5 %",
+        PRECISIONS,
+    )
+    xla: bool = option(
+        False, "compile the gradient step with XLA, where that is faster and changes maps by less than 0.5 %"
+    )
     max_pixels: int = option(64_000_000, "an image with more pixels is an error row", low=1)
 
     def problems(self) -> list[str]:
@@ -73,6 +82,11 @@ class Settings:
         if self.rule != "adaptive" and self.max_steps is not None:
             found.append(f"max_steps: {self.max_steps} is for rule adaptive; rule {self.rule} takes steps")
         return list(dict.fromkeys(found))
+
+    @property
+    def accelerations(self) -> tuple[str, ...]:
+        """What the compiled step is asked to try; names that `accelerate` takes."""
+        return ("half_precision",) * (self.precision == "mixed") + ("xla",) * self.xla
 
     def size(self) -> tuple[int, int] | None:
         """Returns (height, width) of `input_size`, or None where the model is to say.

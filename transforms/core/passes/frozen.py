@@ -40,26 +40,28 @@ class FrozenGraph:
             values: the input.
             others: values of further placeholders by node name; names that the graph lacks are left out.
         """
-        present = {node.name for node in self.graph.node}
-        inputs = {
-            f"{name}:0": value for name, value in {**(others or {}), self.input: values}.items() if name in present
-        }
-        graph, weights = self._without_weights
-        inputs |= {f"{name}:0": tf.identity(weight) for name, weight in weights.items()}
-        (output,) = tf.graph_util.import_graph_def(graph, inputs, return_elements=[self.output], name="model")
+        body, weights = self._body_and_weights
+        given = {**(others or {}), **{name: tf.identity(weight) for name, weight in weights.items()}}
+        given[self.input] = values
+        read = {tensor.partition(":")[0] for node in body.node for tensor in node.input}
+        inputs = {f"{name}:0": value for name, value in given.items() if name in read}
+        if self.output == f"{self.input}:0":
+            return values
+        (output,) = tf.graph_util.import_graph_def(body, inputs, return_elements=[self.output], name="model")
         return output
 
     @functools.cached_property
-    def _without_weights(self) -> tuple[GraphDef, dict[str, tf.Tensor]]:
-        """The graph without its large constants, and these as tensors by name, for all functions to share.
+    def _body_and_weights(self) -> tuple[GraphDef, dict[str, tf.Tensor]]:
+        """The graph without placeholders and large constants, and the latter as tensors by name, shared by functions.
 
-        TensorFlow copies a function's constants several times over, whenever it traces, optimises or runs one first.
+        TensorFlow copies a function's constants several times over, whenever it traces, optimises or runs one first;
+        and XLA takes no placeholders, in use or not.
         """
         weights = [node for node in self.graph.node if _is_weight(node)]
-        names = {node.name for node in weights}
-        rest = GraphDef(node=(node for node in self.graph.node if node.name not in names), versions=self.graph.versions)
+        rest = (node for node in self.graph.node if node.op != "Placeholder" and not _is_weight(node))
+        body = GraphDef(node=rest, versions=self.graph.versions)
         with tf.init_scope():
-            return rest, {node.name: tf.constant(tf.make_ndarray(node.attr["value"].tensor)) for node in weights}
+            return body, {node.name: tf.constant(tf.make_ndarray(node.attr["value"].tensor)) for node in weights}
 
     def shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
         """Returns the shapes of the nodes' first outputs for a batch of that size, where fully known."""

@@ -66,6 +66,12 @@ class Nodes:
         node.attr["T"].type = tf.float32.as_datatype_enum
         return self._insert(node).name
 
+    def add_cast(self, tensor: str, source: int, target: int, near: NodeDef) -> str:
+        """Adds a cast of `tensor` between two types by their enums, named after the node `near`; returns its name."""
+        node = NodeDef(name=self._unused(f"{near.name}/Cast"), op="Cast", input=[tensor])
+        node.attr["SrcT"].type, node.attr["DstT"].type = source, target
+        return self._insert(node).name
+
     def set_input(self, node: NodeDef, position: int, tensor: str) -> None:
         """Makes `node` read `tensor` at an input position."""
         self._forget(node, node.input[position])

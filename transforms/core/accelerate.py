@@ -1,0 +1,89 @@
+"""Accelerations of a compiled step that are not exact to rounding: tried, held against the step as it is, kept or not.
+
+They are for devices with units of their own for them. What maps they give of two pictures, and how fast, is measured
+when the worker starts, and the run's manifest says what was kept, and why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from transforms.core.calibrate import steps_a_second
+from transforms.core.compile import CompiledStep, PassReport
+from transforms.core.passes.frozen import NotApplicableError
+
+MOST_DIFFERENT = 0.005
+"""L1 distance of two maps over the L1 norm of one: a tenth of the default tolerance."""
+
+_PICTURES = 2
+_WAVES = 12
+
+
+def accelerate(step: CompiledStep, names: Sequence[str], in_flight: int = 1) -> CompiledStep:
+    """Returns the step with those of the accelerations that are faster and hardly change its maps; see its report.
+
+    Args:
+        step: the step as it is.
+        names: out of `half_precision` (convolutions and matrix products in float16) and `xla`.
+        in_flight: how many batches run at once.
+    """
+    if not names:
+        return step
+    wanted = _maps(step)
+    for name in names:
+        try:
+            candidate = step.accelerated(name)
+            difference = _difference(_maps(candidate), wanted)
+            reason = f"changes maps by {difference:.1%}" if not difference <= MOST_DIFFERENT else ""
+            reason = reason or _slower(candidate, step, in_flight)
+        except NotApplicableError as refusal:
+            reason = str(refusal)
+        except (tf.errors.OpError, MemoryError, NotImplementedError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+        report = (*step.report, PassReport(name, not reason, reason))
+        if not reason:
+            step = candidate
+        step.report = report
+    return step
+
+
+def _slower(candidate: CompiledStep, step: CompiledStep, in_flight: int) -> str:
+    """Returns the rates of two steps in words where the candidate is not the faster one."""
+    found, now = (steps_a_second(either, in_flight, calls=2) for either in (candidate, step))
+    return "" if found > now else f"{found:.3g} steps a second, against {now:.3g} without"
+
+
+def _maps(step: CompiledStep) -> np.ndarray:
+    """Returns maps of the pictures' highest classes, `[pictures, height, width, 3]`, by as many midpoints as fit."""
+    pictures = _pictures(step.image_shape)
+    ends, starts = step.enter(pictures), step.enter(np.zeros_like(pictures))
+    alphas = ((np.arange(step.batch) + 0.5) / step.batch).astype(np.float32)
+    weights, zeros = np.full(step.batch, 1 / step.batch, np.float32), np.zeros(step.batch, np.int32)
+    maps = []
+    for start, end, picture in zip(starts, ends, pictures, strict=True):
+        target = np.full(step.batch, np.argmax(step.outputs(picture[None])[0]), np.int32)
+        sums = step.run(start[None], end[None], zeros, alphas, weights, target, zeros).sums
+        maps.append(step.leave(sums)[0] * picture)
+    return np.stack(maps)
+
+
+def _pictures(shape: Sequence[int]) -> np.ndarray:
+    """Returns pictures in [0, 1] whose spectrum falls off as that of photographs does."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]] / max(shape[:2])
+    generator = np.random.default_rng(0)
+    pictures = np.zeros((_PICTURES, *shape))
+    for wave in range(1, _WAVES + 1):
+        angle, phase = generator.uniform(0, 2 * np.pi, (2, _PICTURES, 1, 1, shape[2]))
+        along = np.cos(angle) * rows[..., None] + np.sin(angle) * columns[..., None]
+        pictures += np.sin(2 * np.pi * wave * along + phase) / wave
+    low, high = (bound(pictures, axis=(1, 2, 3), keepdims=True) for bound in (np.min, np.max))
+    return ((pictures - low) / (high - low)).astype(np.float32)
+
+
+def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Returns the largest L1 distance of a map from the wanted one, over that one's norm."""
+    distances, norms = (np.abs(values).sum((1, 2, 3), dtype=np.float64) for values in (found - wanted, wanted))
+    return float(np.max(np.where(distances == 0, 0, distances / np.maximum(norms, np.finfo(np.float64).tiny))))
