@@ -3,7 +3,7 @@
 The one attributor behind three doors: `AttributeChunks` (the job), `AttributeImages` (someone's own
 Beam pipeline) and `explain` (arrays in a notebook).
 
-    images ─→ decode (threads) ─→ predict a batch ─→ targets × baselines = paths ─→ integrate ─→ in input order
+    images ─→ decode (guard processes) ─→ predict a batch ─→ targets × baselines = paths ─→ integrate ─→ in input order
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from transforms.core.baseline import Baseline, parse_baselines
 from transforms.core.calibrate import compile_calibrated
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step
-from transforms.core.decode import DecodeError, decode, decode_mask
+from transforms.core.decode import DecodeError
 from transforms.core.faithfulness import is_chosen, measure
+from transforms.core.guard import Guards
 from transforms.core.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.ladder import StepLadder
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
@@ -92,6 +93,7 @@ class Attributor:
             for baseline in parse_baselines(settings.baseline)
         )
         self._threads = min(os.cpu_count() or 1, _MOST_IN_FLIGHT)
+        self._guards = Guards(self._threads, settings.max_pixels)
         step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
         self._ladder = StepLadder(accelerate(step, settings.accelerations, self._threads))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
@@ -140,12 +142,11 @@ class Attributor:
 
     def _decode(self, image: Image) -> Pixels:
         """Returns an image as the model sees it, with its mask where there is one."""
-        settings, size = self.settings, (self.classifier.input_shape[0], self.classifier.input_shape[1])
-        pixels = decode(image.data, size, settings.resize, settings.max_pixels)
+        resize, size = self.settings.resize, (self.classifier.input_shape[0], self.classifier.input_shape[1])
+        pixels = self._guards.decode(image.data, size, resize)
         if image.mask is None:
             return pixels
-        extent = (pixels.height, pixels.width)
-        mask = decode_mask(image.mask, extent, size, settings.resize, settings.max_pixels)
+        mask = self._guards.decode_mask(image.mask, (pixels.height, pixels.width), size, resize)
         return dataclasses.replace(pixels, mask=mask)
 
     def explain(self, images: Any, targets: Any = None) -> list[Explanation]:

@@ -1,0 +1,257 @@
+"""An image that ruins its decoder costs itself: a DecodeError, no process left, and the next image is fine."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from tests.pipeline.job import pictures, png
+from tests.saved_models import smooth
+from transforms.core import attributor, classifier
+from transforms.core.decode import RESIZES, DecodeError, decode, decode_mask
+from transforms.core.guard import Guards
+from transforms.core.record import Explanation, Failure, Image
+from transforms.core.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SIZE = (24, 40)
+MEMORY = 256 << 20
+HOSTILE = functools.partial(Guards, decoder="tests.hostile_decoder", memory=MEMORY, seconds=1.0)
+
+
+@pytest.fixture
+def guards() -> Iterator[Guards]:
+    made = HOSTILE(2)
+    yield made
+    made.close()
+
+
+def children() -> set[int]:
+    """Returns the child processes of this one, zombies too."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= {int(child) for child in (task / "children").read_text().split()}
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until(condition, seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_pixels_are_those_of_decode(guards, format, resize):
+    for picture in pictures(3, size=60):
+        stream = io.BytesIO()
+        PIL.Image.fromarray(picture).save(stream, format)
+        found, expected = guards.decode(stream.getvalue(), SIZE, resize), decode(stream.getvalue(), SIZE, resize)
+        np.testing.assert_array_equal(found.array, expected.array)
+        assert (found.height, found.width, found.mask) == (expected.height, expected.width, None)
+        assert expected.array.any()
+
+
+def test_a_mask_is_that_of_decode_mask(guards):
+    inside = np.zeros([30, 50], np.uint8)
+    inside[5:20, 10:45] = 255
+    stream = io.BytesIO()
+    PIL.Image.fromarray(inside).save(stream, "PNG")
+    found = guards.decode_mask(stream.getvalue(), (60, 100), SIZE)
+    np.testing.assert_array_equal(found, decode_mask(stream.getvalue(), (60, 100), SIZE))
+    assert found.dtype == bool and 0 < found.sum() < found.size
+
+
+def test_what_decode_refuses_is_refused_in_the_same_words(guards):
+    for data in (b"", b"no image", png(pictures(1)[0])[:60]):
+        with pytest.raises(DecodeError) as expected:
+            decode(data, SIZE)
+        with pytest.raises(DecodeError) as found:
+            guards.decode(data, SIZE)
+        assert str(found.value) == str(expected.value)
+    with pytest.raises(DecodeError, match="more than the 50 pixels allowed"):
+        HOSTILE(1, max_pixels=50).decode(png(pictures(1)[0]), SIZE)
+    with pytest.raises(DecodeError, match=r"^mask: empty"):
+        guards.decode_mask(b"", SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"loop", r"took more than 1 s"),
+        (b"sleep", r"took more than 1 s"),
+        (b"segv", r"crashed \(SIGSEGV\)"),
+        (b"abort", r"crashed \(SIGABRT\)"),
+        (b"exit", r"crashed \(exit code 3\)"),
+        (b"raise", r"crashed \(exit code 1\)"),
+        (b"small", r"crashed"),
+        (b"grow", r"takes more memory"),
+    ],
+)
+def test_a_hostile_image_costs_itself(guards, data, message):
+    good = png(pictures(1)[0])
+    before = children()
+    for _ in range(2):
+        with pytest.raises(DecodeError, match=message):
+            guards.decode(data, SIZE)
+        np.testing.assert_array_equal(guards.decode(good, SIZE).array, decode(good, SIZE).array)
+    assert len(children() - before) == 1, "one guard, and none that is dead"
+    guards.close()
+    assert children() <= before
+
+
+def test_one_that_ignores_its_alarm_is_killed(guards, monkeypatch):
+    monkeypatch.setattr("transforms.core.guard._GRACE", 0.2)
+    with pytest.raises(DecodeError, match="took more than 1 s"):
+        guards.decode(b"deaf", SIZE)
+    assert guards.decode(png(pictures(1)[0]), SIZE).array.any()
+
+
+def test_a_hostile_mask_is_called_one(guards):
+    with pytest.raises(DecodeError, match=r"^mask: .*SIGSEGV"):
+        guards.decode_mask(b"segv", SIZE, SIZE)
+
+
+def test_a_guard_that_something_else_kills_costs_no_image(guards, tmp_path):
+    assert guards.decode(b"once " + os.fsencode(tmp_path / "seen"), SIZE).array.mean() == 0.5
+    pid = guards.decode(b"pid", SIZE).height
+    os.kill(pid, signal.SIGKILL)
+    assert guards.decode(b"pid", SIZE).height not in (pid, os.getpid())
+
+
+def test_what_a_decoder_prints_goes_nowhere(guards, capfd):
+    good = png(pictures(1)[0])
+    np.testing.assert_array_equal(guards.decode(b"print " + good, SIZE).array, decode(good, SIZE).array)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_threads_get_their_own_answers(guards):
+    data = [png(picture) for picture in pictures(40)]
+    data[7], data[23] = b"segv", b"exit"
+
+    def outcome(item: bytes) -> np.ndarray | None:
+        try:
+            return guards.decode(item, SIZE).array
+        except DecodeError:
+            return None
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(outcome, data))
+    for index, (item, array) in enumerate(zip(data, found, strict=True)):
+        if index in (7, 23):
+            assert array is None
+        else:
+            np.testing.assert_array_equal(array, decode(item, SIZE).array)
+
+
+def test_guards_end_with_their_owner():
+    made = HOSTILE(1)
+    pid = made.decode(b"pid", SIZE).height
+    assert alive(pid)
+    del made
+    gc.collect()
+    assert wait_until(lambda: not alive(pid))
+    assert pid not in children()
+
+
+PARENT = """
+import os, sys, threading, time
+from transforms.core.guard import Guards
+guards = Guards(2, decoder="tests.hostile_decoder", seconds=2.0)
+print(guards.decode(b"pid", (8, 8)).height, flush=True)
+if sys.argv[1] == "forked":
+    child = os.fork()  # holds the pipes open
+    if child:
+        print(child, flush=True)
+    else:
+        time.sleep(60)
+        os._exit(0)
+if sys.argv[1] == "hung":
+    threading.Thread(target=guards.decode, args=(b"loop", (8, 8)), daemon=True).start()
+if sys.argv[1] == "ends":
+    sys.exit()
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["ends", "idle", "hung", "forked"])
+def test_a_guard_doesnt_outlive_its_parent(how):
+    with subprocess.Popen([sys.executable, "-c", PARENT, how], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        child = int(parent.stdout.readline()) if how == "forked" else None
+        if how != "ends":
+            assert parent.stdout.readline() == "ready\n" and alive(pid)
+            time.sleep(0.5)
+            parent.kill()
+        try:
+            assert wait_until(lambda: not alive(pid))
+        finally:
+            if child:
+                os.kill(child, signal.SIGKILL)
+
+
+FORK = """
+import os
+from transforms.core.guard import Guards
+guards = Guards(1, decoder="tests.hostile_decoder")
+mine = guards.decode(b"pid", (8, 8)).height
+child = os.fork()
+if not child:
+    os._exit(guards.decode(b"pid", (8, 8)).height == mine)
+assert os.waitpid(child, 0)[1] == 0, "the child asked its parent's guard"
+assert guards.decode(b"pid", (8, 8)).height == mine
+"""
+
+
+def test_a_forked_process_has_guards_of_its_own():
+    subprocess.run([sys.executable, "-W", "error", "-c", FORK], cwd=ROOT, check=True, timeout=60)
+
+
+def test_a_guard_that_cant_start_is_no_fault_of_the_image():
+    with pytest.raises(RuntimeError, match="can't be started"):
+        Guards(1, decoder="no.such.module").decode(png(pictures(1)[0]), SIZE)
+
+
+def test_images_that_ruin_the_decoder_are_error_rows_among_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(attributor, "Guards", HOSTILE)
+    model = classifier.load(smooth(tmp_path / "smooth"))
+    made = attributor.Attributor(model, Settings(rule="midpoint", steps=4), batch_size=8)
+    words = {3: b"segv", 4: b"loop", 9: b"grow", 12: b"abort"}
+    images = [Image(f"i{n}", "s", n, words.get(n) or png(picture)) for n, picture in enumerate(pictures(16))]
+    outcomes = list(made.attribute(images))
+    failed = {outcome.index: outcome for outcome in outcomes if isinstance(outcome, Failure)}
+    assert {(n, failure.stage, failure.error) for n, failure in failed.items()} == {
+        (n, "decode", "DecodeError") for n in words
+    }
+    monkeypatch.undo()
+    direct = attributor.Attributor(model, Settings(rule="midpoint", steps=4), batch_size=8)
+    expected = list(direct.attribute([image for image in images if image.index not in words]))
+    found = [outcome for outcome in outcomes if isinstance(outcome, Explanation)]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.pixels.array, other.pixels.array)

@@ -1,0 +1,257 @@
+"""Decoding that costs no more than the image: `decode` and `decode_mask`, each call in a guard process.
+
+An image that crashes its decoder, takes too long or too much memory becomes a DecodeError, and the next image has
+a fresh process. Pixels are those of `decode`, bit for bit. `guard_process` is what runs on the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+
+import numpy as np
+
+from transforms.core import guard_process
+from transforms.core.decode import MAX_PIXELS, RESIZES, DecodeError
+from transforms.core.record import Pixels
+
+SECONDS = 60.0
+"""An image may take this long: 10 to 20 times what one of 64 million pixels takes on a slow core."""
+
+MEMORY = 512 << 20
+PIXEL_MEMORY = 32
+"""A guard may grow by MEMORY, and by this many bytes for each pixel allowed: WebP takes 23, the most of all formats."""
+
+_GRACE = 5.0
+_START_SECONDS = 120.0
+_PIPE_BYTES = 1 << 20
+_START = "import sys; sys.path[:] = sys.argv[5:]; from transforms.core.guard_process import main; main(sys.argv[1:5])"
+
+
+class Guards:
+    """Decodes in guard processes, started as they are needed, and kept for the next image.
+
+    May be called from several threads. A process forked from this one starts guards of its own.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        max_pixels: int = MAX_PIXELS,
+        seconds: float = SECONDS,
+        memory: int | None = None,
+        decoder: str = "transforms.core.decode",
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            most: guards at once.
+            max_pixels: the most pixels that may be decoded.
+            seconds: that an image may take.
+            memory: bytes that a guard may grow by; None takes what `max_pixels` may need.
+            decoder: module whose `decode` and `decode_mask` the guards call.
+        """
+        self._max_pixels = max_pixels
+        self._seconds = seconds
+        limit = MEMORY + PIXEL_MEMORY * max_pixels if memory is None else memory
+        self._arguments = [decoder, str(seconds), str(limit)]
+        self._turns = threading.BoundedSemaphore(most)
+        self._idle: list[_Guard] = []
+        weakref.finalize(self, _close, self._idle)  # at the interpreter's end too
+
+    def decode(self, data: bytes, size: tuple[int, int], resize: str = "pad") -> Pixels:
+        """Returns what `decode.decode` returns.
+
+        Raises:
+            DecodeError: as there; or decoding crashed, or took too long or too much memory.
+            RuntimeError: no guard can be started.
+        """
+        head = guard_process.REQUEST.pack(False, *size, 0, 0, RESIZES.index(resize), self._max_pixels, len(data))
+        array = np.empty((*size, 3), np.float32)
+        height, width = self._ask(head, data, array)
+        return Pixels(array, height, width)
+
+    def decode_mask(
+        self, data: bytes, extent: tuple[int, int], size: tuple[int, int], resize: str = "pad"
+    ) -> np.ndarray:
+        """Returns what `decode.decode_mask` returns.
+
+        Raises:
+            DecodeError: as there; or decoding crashed, or took too long or too much memory.
+            RuntimeError: no guard can be started.
+        """
+        head = guard_process.REQUEST.pack(True, *size, *extent, RESIZES.index(resize), self._max_pixels, len(data))
+        array = np.empty(size, np.uint8)
+        try:
+            self._ask(head, data, array)
+        except DecodeError as error:
+            text = str(error)
+            raise DecodeError(text if text.startswith("mask: ") else f"mask: {text}") from error
+        return array != 0
+
+    def close(self) -> None:
+        """Ends the guards; a later call starts new ones."""
+        _close(self._idle)
+
+    def _ask(self, head: bytes, data: bytes, array: np.ndarray) -> tuple[int, int]:
+        """Fills `array`; returns height and width of the original.
+
+        A crash is tried once more: something else, short of memory, may have killed the process.
+        """
+        with self._turns:
+            for last in (False, True):
+                guard = self._take()
+                try:
+                    answer = guard.ask(head, data, array, self._seconds + _GRACE)
+                except _EndedError as error:
+                    hung = error.signal == signal.SIGALRM
+                    if hung or last:
+                        why = f"took more than {self._seconds:g} s" if hung else f"crashed ({error})"
+                        raise DecodeError(f"decoding it {why}") from error
+                else:
+                    self._idle.append(guard)
+                    break
+        if isinstance(answer, str):
+            raise DecodeError(answer)
+        return answer
+
+    def _take(self) -> _Guard:
+        """Returns a guard that nobody else has."""
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                guard = self._idle.pop()
+                if guard.ours and guard.alive:
+                    return guard
+                guard.end()
+        return _Guard(self._arguments)
+
+
+def _close(guards: list[_Guard]) -> None:
+    while guards:
+        with contextlib.suppress(IndexError):
+            guards.pop().end()
+
+
+class _EndedError(Exception):
+    """A guard is no more; `signal` is what ended it, 0 where nothing did."""
+
+    def __init__(self, code: int) -> None:
+        self.signal = max(0, -code)
+        super().__init__(signal.Signals(self.signal).name if self.signal else f"exit code {code}")
+
+
+class _Guard:
+    """One guard process, and the pipes to it."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        paths = [path for path in (*sys.path, str(Path(__file__).resolve().parents[2])) if path]
+        self._owner = os.getpid()
+        # -I: only sys.path as this process has it; no threads, as the guard has one image at a time.
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _START, *arguments, str(self._owner), *paths],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        )
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("a guard process without pipes")
+        self._requests, self._replies = self._process.stdin, self._process.stdout
+        for pipe in (self._requests, self._replies):
+            os.set_blocking(pipe.fileno(), False)
+            with contextlib.suppress(AttributeError, OSError):  # Linux only; more than a user's share isn't given
+                fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        try:
+            self._receive(memoryview(bytearray(len(guard_process.READY))), time.monotonic() + _START_SECONDS)
+        except (EOFError, OSError) as error:
+            raise RuntimeError(f"a guard process for decoding can't be started: {self.end()}") from error
+
+    @property
+    def ours(self) -> bool:
+        """Whether this process has started it, and not one that this was forked from."""
+        return self._owner == os.getpid()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def ask(self, head: bytes, data: bytes, array: np.ndarray, seconds: float) -> tuple[int, int] | str:
+        """Fills `array` and returns height and width of the original, or returns why there is no array.
+
+        Raises:
+            _EndedError: it has ended instead, or was ended because its answer made no sense or didn't come.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            self._send(head, deadline)
+            self._send(data, deadline)
+            reply = bytearray(guard_process.REPLY.size)
+            self._receive(memoryview(reply), deadline)
+            done, height, width, length = guard_process.REPLY.unpack(reply)
+            if not done:
+                text = bytearray(min(length, 1 << 16))
+                self._receive(memoryview(text), deadline)
+                return text.decode("utf-8", "replace")
+            if length != array.nbytes:
+                raise EOFError
+            self._receive(array.data.cast("B"), deadline)
+            return height, width
+        except TimeoutError as error:  # its own alarm didn't come
+            self.end(kill=True)
+            raise _EndedError(-signal.SIGALRM) from error
+        except (EOFError, OSError) as error:
+            raise _EndedError(self.end(kill=False)) from error
+        except BaseException:  # what it is about to say would be taken for the answer to the next question
+            self.end(kill=True)
+            raise
+
+    def end(self, kill: bool = False) -> int:
+        """Ends the process, leaves no zombie, and returns its exit code; a process of someone else is left alone."""
+        self._requests.close()
+        self._replies.close()
+        if not self.ours:
+            self._process.returncode = 0  # or Popen would warn of it
+            return 0
+        if kill:
+            self._process.kill()
+        try:
+            return self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        left = memoryview(data)
+        while left:
+            _await(self._requests.fileno(), select.POLLOUT, deadline)
+            left = left[os.write(self._requests.fileno(), left) :]
+
+    def _receive(self, left: memoryview, deadline: float) -> None:
+        while left:
+            _await(self._replies.fileno(), select.POLLIN, deadline)
+            count = os.readv(self._replies.fileno(), [left])
+            if not count:
+                raise EOFError
+            left = left[count:]
+
+
+def _await(pipe: int, event: int, deadline: float) -> None:
+    """Returns when `pipe` can be read or written, or its other end is gone.
+
+    Raises:
+        TimeoutError: not before `deadline`.
+    """
+    poll = select.poll()
+    poll.register(pipe, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1e3):
+        raise TimeoutError

@@ -1,0 +1,126 @@
+"""The guard process: decodes one image after the other, and is all that a hostile one can take down.
+
+A decoder that crashes, hangs or allocates without end does it here. The process imports NumPy, Pillow and the
+decoder, neither TensorFlow nor Beam, so that it starts in a fraction of a second. It is started and asked by
+`guard`, over pipes, in frames of fixed heads and counted bytes: nothing is unpickled on either side. It ends
+with its parent, however that ends: at the end of its input, when another process has become its parent, and,
+while it decodes, by an alarm that the system delivers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+from types import ModuleType
+
+import numpy as np
+
+REQUEST = struct.Struct("<?4IBQQ")
+"""Is it a mask; height and width wanted; height and width of a mask's image; index in RESIZES; most pixels; bytes."""
+
+REPLY = struct.Struct("<?2IQ")
+"""Was it decoded; height and width of the original; bytes of the pixels (float32, or bool for a mask) or the text."""
+
+READY = b"+"
+TOO_LARGE = "takes more memory to decode than is allowed"
+
+_LOOK_SECONDS = 5.0
+_TEXT_BYTES = 2000
+
+
+def main(arguments: list[str]) -> None:
+    """Answers requests until there are no more.
+
+    Args:
+        arguments: name of the module with `decode` and `decode_mask`; most seconds an image; most bytes that the
+            process may grow by; process id of the parent.
+    """
+    name, seconds, memory, parent = arguments
+    decoder = importlib.import_module(name)
+    pipes = os.dup(0), os.dup(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process even from within a loop in C
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    _limit(int(memory))
+    os.write(pipes[1], READY)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):  # decoders print to the last of them
+        os.dup2(nowhere, descriptor)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            _wait(pipes[0], int(parent))
+            _answer(decoder, *pipes, float(seconds))
+
+
+def _limit(memory: int) -> None:
+    """Keeps this process from growing by more than `memory` bytes, and from leaving a core file."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, ValueError):  # where there is no /proc, or a lower limit already
+        with open("/proc/self/statm", "rb") as stream:
+            now = int(stream.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + memory, resource.RLIM_INFINITY))
+
+
+def _wait(pipe: int, parent: int) -> None:
+    """Returns when there is a request.
+
+    A child of the parent may hold the pipe open for longer than the parent lives.
+    """
+    while not select.select([pipe], [], [], _LOOK_SECONDS)[0]:
+        if os.getppid() != parent:
+            raise EOFError
+
+
+def _answer(decoder: ModuleType, requests: int, replies: int, seconds: float) -> None:
+    mask, height, width, *extent, resize, max_pixels, length = REQUEST.unpack(_read(requests, REQUEST.size))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    data = _read(requests, length)
+    original = (0, 0)
+    try:
+        how = decoder.RESIZES[resize]
+        if mask:
+            array = decoder.decode_mask(data, tuple(extent), (height, width), how, max_pixels)
+        else:
+            pixels = decoder.decode(data, (height, width), how, max_pixels)
+            array, original = pixels.array, (pixels.height, pixels.width)
+        done, content = True, np.ascontiguousarray(array).data.cast("B")
+    except MemoryError:
+        done, content = False, memoryview(TOO_LARGE.encode())
+    except decoder.DecodeError as error:
+        done, content = False, memoryview(str(error).encode("utf-8", "backslashreplace")[:_TEXT_BYTES])
+    _write(replies, REPLY.pack(done, *original, len(content)))
+    _write(replies, content)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _read(pipe: int, length: int) -> bytes:
+    """Returns exactly `length` bytes.
+
+    Raises:
+        EOFError: there are fewer.
+    """
+    data = bytearray(length)
+    left = memoryview(data)
+    while left:
+        count = os.readv(pipe, [left])
+        if not count:
+            raise EOFError
+        left = left[count:]
+    return bytes(data)
+
+
+def _write(pipe: int, data: bytes | memoryview) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(pipe, left) :]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
