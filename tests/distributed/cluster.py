@@ -1,0 +1,298 @@
+"""A real Flink cluster on loopback: one JobManager, TaskManagers, and Beam's worker pool; no Docker.
+
+`python -m tests.distributed.cluster start` prints the flags that run a job on it, `stop` ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.distributed import engines
+
+OPENS = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "net", "nio", "util")]
+_RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
+_SECONDS = 180.0  # a few, on a machine that does nothing else
+_LOG = """rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = console
+appender.console.name = console
+appender.console.type = CONSOLE
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss,SSS} %-5p %c{1} %m%n
+"""
+
+
+@dataclass
+class Services:
+    """Processes that belong together: each leads a group of its own, which ends as a whole.
+
+    Attributes:
+        folder: where each writes its log.
+        tied: end with this process, even if it is killed.
+        groups: of those that run, by name.
+    """
+
+    folder: Path
+    tied: bool = True
+    groups: dict[str, int] = field(default_factory=dict)
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, command: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
+        """Starts a command in the background."""
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(variables or {})}
+        with open(self.folder / f"{name}.log", "wb") as log:
+            self._processes[name] = subprocess.Popen(
+                [*self._tie(), *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.groups[name] = self._processes[name].pid
+
+    def wait_for(self, what: str, ready: Any, seconds: float = _SECONDS) -> None:
+        """Waits until `ready()` is true; an OSError is a no.
+
+        Raises:
+            RuntimeError: it did not come true in time, or a process ended; tells the ends of the logs.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and all(process.poll() is None for process in self._processes.values()):
+            with contextlib.suppress(OSError):
+                if ready():
+                    return
+            time.sleep(0.1)
+        logs = [f"== {name}\n{self.log(name)[-2000:]}" for name in self.groups]
+        raise RuntimeError("\n".join([f"no {what}", *logs]))
+
+    def log(self, name: str) -> str:
+        """Returns what a process has written so far."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def kill(self, name: str) -> None:
+        """Kills a process and its children at once, as a crash would."""
+        self._signal(name, signal.SIGKILL)
+        self._processes.pop(name).wait()
+        del self.groups[name]
+
+    def stop(self) -> None:
+        """Ends every process; those that don't within ten seconds are killed."""
+        for name in self.groups:
+            self._signal(name, signal.SIGTERM)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and any(map(self._lives, self.groups)):
+            time.sleep(0.05)
+        for name in self.groups:
+            self._signal(name, signal.SIGKILL)
+        for process in self._processes.values():
+            process.wait()
+
+    def _tie(self) -> list[str]:
+        """Returns what lets a command end with this process; not a `preexec_fn`, which gRPC's hooks on fork upset."""
+        return ["setpriv", "--pdeathsig", "KILL"] if self.tied and shutil.which("setpriv") else []
+
+    def _lives(self, name: str) -> bool:
+        if name in self._processes:
+            self._processes[name].poll()  # or it would stay as a zombie, and its group with it
+        return self._signal(name, 0)
+
+    def _signal(self, name: str, number: int) -> bool:
+        try:
+            os.killpg(self.groups[name], number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster.
+
+    Attributes:
+        services: its processes: `jobmanager`, `taskmanager-1` …, `workers`.
+        rest: address of the JobManager's REST interface.
+        workers: address of the worker pool.
+        slots: of all TaskManagers.
+    """
+
+    services: Services
+    rest: str
+    workers: str
+    slots: int
+
+    def get(self, path: str) -> Any:
+        """Returns what the JobManager answers, as it is after JSON."""
+        with urllib.request.urlopen(f"http://{self.rest}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def flags(self) -> list[str]:
+        """Returns what makes `ig-audit run` use this cluster, but for the job server's jar."""
+        return [
+            "--runner=FlinkRunner",
+            f"--flink_version={engines.FLINK_LINE}",
+            f"--flink_master={self.rest}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config={self.workers}",
+            f"--parallelism={self.slots}",
+        ]
+
+    def records(self) -> dict[str, dict[str, int]]:
+        """Returns the records that each TaskManager has read, by name of the vertex, of all jobs."""
+        found: dict[str, dict[str, int]] = {}
+        for job in self.get("/jobs")["jobs"]:
+            for vertex in self.get(f"/jobs/{job['id']}")["vertices"]:
+                counts = found.setdefault(vertex["name"], {})
+                for each in self.get(f"/jobs/{job['id']}/vertices/{vertex['id']}/taskmanagers")["taskmanagers"]:
+                    name = each["taskmanager-id"]
+                    counts[name] = counts.get(name, 0) + each["metrics"]["read-records"]
+        return found
+
+
+@contextlib.contextmanager
+def running(
+    task_managers: int = 2, slots: int = 1, variables: Mapping[str, str] | None = None, tied: bool = True
+) -> Iterator[Cluster]:
+    """Yields a cluster whose TaskManagers have registered, and ends it whatever happens.
+
+    Args:
+        task_managers: how many.
+        slots: of each.
+        variables: set for Beam's workers, such as how many threads TensorFlow may use.
+        tied: end it even if this process is killed.
+
+    Raises:
+        UnavailableError: Flink can't be had here.
+        RuntimeError: the cluster did not come up.
+    """
+    engines.flink()
+    folder = Path(tempfile.mkdtemp(prefix="ig-audit-flink-"))
+    services = Services(folder, tied)
+    try:
+        yield _start(services, task_managers, slots, variables or {})
+    finally:
+        services.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Returns a port of loopback that nothing uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_workers(services: Services, variables: Mapping[str, str] | None = None) -> str:
+    """Starts Beam's worker pool, which starts a process for each worker that a runner asks for; returns its address."""
+    port = free_port()
+    module = "apache_beam.runners.worker.worker_pool_main"
+    services.start("workers", [sys.executable, "-m", module, f"--service_port={port}"], variables)
+    wait_for_port(services, "workers", port)
+    return f"localhost:{port}"
+
+
+def wait_for_port(services: Services, name: str, port: int) -> None:
+    """Waits until a service listens."""
+
+    def listens() -> bool:
+        with socket.create_connection(("localhost", port), timeout=1):
+            return True
+
+    services.wait_for(f"{name} on port {port}", listens)
+
+
+def _start(services: Services, task_managers: int, slots: int, variables: Mapping[str, str]) -> Cluster:
+    home, rest = engines.flink(), free_port()
+    _configure(services.folder, rest, slots)
+    jvm = [engines.java(), *OPENS, f"-Dlog4j.configurationFile={services.folder}/log4j.properties"]
+    classes = ["-cp", f"{home}/lib/*"]
+    session = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+    services.start("jobmanager", [*jvm, "-Xmx512m", *classes, session, "--configDir", str(services.folder)])
+    workers = start_workers(services, variables)
+    memory, resources = _task_manager_figures(home, services.folder)
+    runner = ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", str(services.folder)]
+    for number in range(1, task_managers + 1):
+        name = f"taskmanager-{number}"
+        services.start(name, [*jvm, *memory, *classes, *runner, *resources, "-D", f"taskmanager.resource-id={name}"])
+    cluster = Cluster(services, f"localhost:{rest}", workers, task_managers * slots)
+    wanted = {"taskmanagers": task_managers, "slots-total": cluster.slots}
+    services.wait_for("cluster", lambda: wanted.items() <= cluster.get("/overview").items())
+    return cluster
+
+
+def _configure(folder: Path, rest: int, slots: int) -> None:
+    """Writes what JobManager and TaskManagers read."""
+    values: dict[str, object] = {
+        "blob.server.port": 0,
+        "io.tmp.dirs": folder / "tmp",
+        "jobmanager.bind-host": "localhost",
+        "jobmanager.rpc.address": "localhost",
+        "jobmanager.rpc.port": free_port(),
+        "rest.address": "localhost",
+        "rest.bind-address": "localhost",
+        "rest.port": rest,
+        "taskmanager.bind-host": "localhost",
+        "taskmanager.host": "localhost",
+        "taskmanager.memory.process.size": "1024m",
+        "taskmanager.numberOfTaskSlots": slots,
+    }
+    (folder / "tmp").mkdir()
+    (folder / "config.yaml").write_text("".join(f"{name}: {value}\n" for name, value in values.items()))
+    (folder / "log4j.properties").write_text(_LOG)
+
+
+def _task_manager_figures(home: Path, folder: Path) -> tuple[list[str], list[str]]:
+    """Returns the options of a TaskManager's JVM and its own, which Flink's scripts would compute so too."""
+    classes = f"{home}/bin/bash-java-utils.jar:{home}/lib/*"
+    utility = ["org.apache.flink.runtime.util.bash.BashJavaUtils", "GET_TM_RESOURCE_PARAMS"]
+    places = ["--configDir", str(folder), "--bin", f"{home}/bin", "--lib", f"{home}/lib"]
+    command = [engines.java(), "-cp", classes, *utility, *places]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    memory, resources = (line.partition(_RESULT)[2] for line in output.splitlines() if _RESULT in line)
+    return memory.split(), resources.split()
+
+
+def main() -> None:
+    """Starts or stops a cluster that outlives this command."""
+    parser = argparse.ArgumentParser("python -m tests.distributed.cluster", description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["start", "stop"])
+    parser.add_argument("--task_managers", type=int, default=2)
+    parser.add_argument("--slots", type=int, default=1, help="of each TaskManager")
+    options = parser.parse_args()
+    state = Path(tempfile.gettempdir(), f"ig-audit-cluster-{os.getuid()}")
+    if options.command == "stop":
+        known = json.loads((state / "cluster.json").read_text())
+        Services(state, groups=known).stop()
+        shutil.rmtree(state)
+        return
+    try:
+        state.mkdir()
+    except FileExistsError:
+        sys.exit(f"{state} is there: a cluster runs already, or `stop` was not called")
+    services = Services(state, tied=False)
+    try:
+        cluster = _start(services, options.task_managers, options.slots, {})
+        (state / "cluster.json").write_text(json.dumps(services.groups))
+    except BaseException:
+        services.stop()
+        shutil.rmtree(state)
+        raise
+    print(" ".join(cluster.flags()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What the engines are made of, fetched once, by the ordinary clients, into a folder outside the repository.
+
+`IG_AUDIT_ENGINES` names that folder; by default it is `~/.cache/ig-audit/engines` (0.5 GB).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apache_beam
+
+BEAM = apache_beam.__version__
+AIRFLOW = "3.3.2"
+FLINK = "2.2.1"
+FLINK_LINE = FLINK.rpartition(".")[0]
+JOB_SERVER = f"org.apache.beam:beam-runners-flink-{FLINK_LINE}-job-server:{BEAM}"
+
+_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+_SECONDS = 900
+
+
+class UnavailableError(Exception):
+    """An engine can't be had here; says which client said what."""
+
+
+def flink() -> Path:
+    """Returns the folder of Flink's published distribution, with `bin` and `lib`.
+
+    Raises:
+        UnavailableError: there is no Java, or the distribution can't be had.
+    """
+    java()
+
+    def install(folder: Path) -> None:
+        package = f"apache-flink-libraries=={FLINK}"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-cache-dir"]
+        _fetch(package, [*pip, f"--target={folder}", package])
+
+    return _once(f"flink-{FLINK}", install) / "pyflink"
+
+
+def job_server() -> Path:
+    """Returns Beam's job server for Flink, a jar from Maven Central.
+
+    Raises:
+        UnavailableError: there is no Java or Maven, or no such jar in reach.
+    """
+    java()
+
+    def copy(folder: Path) -> None:
+        options = [f"-Dartifact={JOB_SERVER}", f"-DoutputDirectory={folder}", "-Dmdep.stripVersion=true"]
+        _fetch(JOB_SERVER, ["mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", _COPY, *options])
+
+    (jar,) = _once(JOB_SERVER.replace(":", "-"), copy).glob("*.jar")
+    return jar
+
+
+def prism() -> Path:
+    """Returns Beam's Prism, built from the Go module of this Beam's version.
+
+    Raises:
+        UnavailableError: there is no Go, or the module can't be had.
+    """
+    module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as modules:
+            places = {"GOBIN": str(folder), "GOPATH": modules, "GOFLAGS": "-modcacherw"}
+            _fetch(module, ["go", "install", module], places)
+
+    return _once(f"prism-{BEAM}", build) / "prism"
+
+
+def airflow() -> Path:
+    """Returns the Python of an environment with Airflow, whose dependencies don't agree with ours.
+
+    Raises:
+        UnavailableError: it can't be had.
+    """
+    package = f"apache-airflow=={AIRFLOW}"
+
+    def install(folder: Path) -> None:
+        venv.create(folder, with_pip=True)
+        _fetch(package, [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", package])
+
+    return _once(f"airflow-{AIRFLOW}-{sys.version_info[0]}.{sys.version_info[1]}", install) / "bin/python"
+
+
+def java() -> str:
+    """Returns the path of Java.
+
+    Raises:
+        UnavailableError: there is none.
+    """
+    if found := shutil.which("java"):
+        return found
+    raise UnavailableError("no java on PATH")
+
+
+def _once(name: str, make: Callable[[Path], None]) -> Path:
+    """Returns the folder `name` of the cache; `make` fills it where it is missing, in one process at a time."""
+    cache = Path(os.environ.get("IG_AUDIT_ENGINES") or Path.home() / ".cache/ig-audit/engines")
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (cache / name).exists():
+            with tempfile.TemporaryDirectory(dir=cache) as folder:
+                make(Path(folder, "made"))
+                os.rename(Path(folder, "made"), cache / name)
+    return cache / name
+
+
+def _fetch(what: str, command: Sequence[str], variables: dict[str, str] | None = None) -> None:
+    """Runs a package client.
+
+    Raises:
+        UnavailableError: it is not there, or it failed.
+    """
+    if shutil.which(command[0]) is None:
+        raise UnavailableError(f"no {command[0]} on PATH to fetch {what}")
+    environment = {**os.environ, **(variables or {})}
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    try:
+        done = subprocess.run(command, env=environment, text=True, timeout=_SECONDS, check=False, **pipes)
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"{command[0]} did not fetch {what} within {_SECONDS} s") from None
+    if done.returncode:
+        words = [line for line in done.stdout.splitlines() if "ERROR" in line or "error" in line] or [done.stdout]
+        raise UnavailableError(f"{command[0]} can't fetch {what}: {words[0].strip()[:600]}")
