@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import ast
 import configparser
-import importlib.util
 import json
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -190,13 +188,3 @@ def test_the_dag_compiles_and_calls_us():
     audit = run_flags(words[1:])
     assert audit.resume and audit.reference == ("x",)
     assert f'{cli.DRIFT}: "drift"' in path.read_text()
-
-
-@pytest.mark.skipif(importlib.util.find_spec("airflow") is None, reason="needs Airflow 3, in an environment of its own")
-def test_airflow_imports_the_dag(monkeypatch, tmp_path):
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    dag = runpy.run_path(str(TEMPLATES / "schedule/airflow_dag.py"))["ig_audit"]()
-    tasks = {task.task_id: task for task in dag.tasks}
-    assert sorted(tasks) == ["forget", "run"]
-    assert tasks["run"].downstream_task_ids == {"forget"} and tasks["run"].retries == 3
-    assert dag.max_active_runs == 1 and not dag.catchup
