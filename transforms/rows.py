@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from transforms.core.decode import encode_thumbnail
 from transforms.core.importance import summarize_map, summarize_mask
 from transforms.core.quantize import quantize, reduce_channels
@@ -26,7 +24,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
         "index": image.index,
         "label": label,
         "label_name": names[label] if label is not None else None if image.label is None else str(image.label),
-        "predictions": [dataclasses.asdict(prediction) for prediction in explanation.predictions],
+        "predictions": [dict(vars(prediction)) for prediction in explanation.predictions],
         "height": pixels.height,
         "width": pixels.width,
         "thumbnail": encode_thumbnail(pixels.array),
@@ -53,9 +51,9 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
                 "path": attribution.path,
             }
             | _gradient_columns(attribution)
-            | dataclasses.asdict(importance)
-            | dataclasses.asdict(summarize_mask(attribution.values, pixels.mask))
-            | dataclasses.asdict(attribution.faithfulness)
+            | vars(importance)
+            | vars(summarize_mask(attribution.values, pixels.mask))
+            | vars(attribution.faithfulness)
         )
     return rows
 

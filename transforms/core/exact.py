@@ -148,7 +148,11 @@ class Distribution:
 
     def merge(self, other: Distribution) -> Distribution:
         """Returns the distribution of both."""
-        small, large = sorted((self.histogram, other.histogram), key=len)
+        if not self.count or not other.count:
+            return self if self.count else other
+        small, large = self.histogram, other.histogram
+        if len(small) > len(large):
+            small, large = large, small
         counts = dict(large)
         for bucket, count in small.items():
             counts[bucket] = counts.get(bucket, 0) + count

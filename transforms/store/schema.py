@@ -202,7 +202,7 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
     if pa.types.is_fixed_size_list(field.type):
         return _fixed_size(values, field.type, None)
     if field.name == "path":
-        values = [_steps(path) for path in values]
+        return _steps(values, field.type)
     elif pa.types.is_map(field.type):
         values = [[(_text(key), _text(value)) for key, value in dict(pairs).items()] for pairs in values]
     elif pa.types.is_string(field.type):
@@ -224,6 +224,10 @@ def _fixed_size(values: list[Any], kind: pa.DataType, shape: tuple[int, ...] | N
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)
 
 
-def _steps(path: Any) -> list[dict[str, float]]:
-    steps = np.asarray(path, np.float32).reshape(-1, 3).tolist()
-    return [{"alpha": alpha, "score": score, "slope": slope} for alpha, score, slope in steps]
+def _steps(paths: list[Any], kind: pa.ListType) -> pa.Array:
+    step = kind.value_type
+    steps = [np.asarray(path, np.float32).reshape(-1, 3) for path in paths]
+    ends = np.cumsum([0, *map(len, steps)], dtype=np.int32)
+    values = np.ascontiguousarray(np.concatenate([np.zeros((0, 3), np.float32), *steps]).T)
+    columns = pa.StructArray.from_arrays(list(map(pa.array, values)), fields=list(step))
+    return pa.ListArray.from_arrays(pa.array(ends), columns, kind)
