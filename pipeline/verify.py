@@ -119,8 +119,11 @@ class _Totals:
 
     def doubled_images(self) -> list[Finding]:
         """Returns the parts with images that another part has too."""
-        hashes, counts = np.unique(np.concatenate([_hashes(()), *self.images.values()]), return_counts=True)
-        doubled = hashes[counts > 1]
+        hashes = np.concatenate([_hashes(()), *self.images.values()])
+        hashes.sort()  # in place: of a hundred million images each copy takes 0.8 GB
+        doubled = hashes[1:][hashes[1:] == hashes[:-1]]
+        if not len(doubled):
+            return []
         shared = {name: int(np.isin(found, doubled).sum()) for name, found in self.images.items()}
         return [
             Finding(name, f"has {count} images that another part has too") for name, count in shared.items() if count
