@@ -3,8 +3,8 @@
 The stub model takes 8 × 8 pixels and knows 1,000 classes; its maps and scores come from a pool made before. Nothing is
 decoded and nothing integrated. All else is the job as it is: TFRecord shards are planned and read, rows made, stored
 and summarised by two worker processes, statistics merged, manifest and report written; then the run is verified. Each
-phase is a process of its own. Peaks are resident sets as the kernel counts them, times are the processors', of all processes: a
-shared machine makes the wall's clock meaningless.
+phase is a process of its own. Peaks are resident sets as the kernel counts them, times are the processors', of all
+processes: a shared machine makes the wall's clock meaningless.
 """
 
 from __future__ import annotations
