@@ -120,9 +120,14 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
     from pipeline.launch import prepare
 
     job = prepare(audit)
+    import grpc
+
     from pipeline.run import run
 
-    return run(job, rest)
+    try:
+        return run(job, rest)
+    except grpc.FutureTimeoutError:  # has no message of its own
+        raise RuntimeError("no job server answered: is it up, and --job_endpoint its address?") from None
 
 
 def _compare(options: argparse.Namespace, _: list[str]) -> int:

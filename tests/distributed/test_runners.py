@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributed.cluster import free_port
 from tests.distributed.engines import UnavailableError
 from tests.distributed.runners import RUNNERS, services, start_portable
 from tests.pipeline.job import pictures, png, run
@@ -83,3 +84,10 @@ def test_a_submitted_job_goes_on_alone_on_its_workers(tmp_path, options, referen
         assert "Starting worker" in own.log("workers")
     assert stored(tmp_path / "run") == reference
     assert not (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_job_server_that_does_not_answer_is_named_and_leaves_nothing(tmp_path, options, capsys):
+    nobody = f"--job_endpoint=localhost:{free_port()}"
+    assert run(tmp_path / "run", "--runner=PortableRunner", nobody, "--job_server_timeout=1", **options) == 1
+    assert "--job_endpoint" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
