@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import sys
 import tempfile
 import threading
@@ -26,6 +28,12 @@ from transforms.store import lock
 _LOCAL = "FnApiRunner"
 _LINE_SECONDS = 10.0
 _TABLE_ROWS = 12
+_DEAD_WORKER = "Channel closed prematurely"
+_WATCHERS = (
+    "apache_beam.runners.common",
+    "apache_beam.runners.worker.data_plane",
+    "apache_beam.runners.portability.fn_api_runner.worker_handlers",
+)
 
 
 def run(job: Job, beam_arguments: list[str]) -> int:
@@ -57,11 +65,12 @@ def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> int:
         submits = not local and options.view_as(StandardOptions).no_wait_until_finish
         if submits:
             held.submit()  # first: the job may end, and unlock, before this process goes on
-        result = pipeline.run()
-        if submits:
-            print(f"submitted; results will be in {job.config.output}")
-            return 0
-        result.wait_until_finish()
+        with _plainly(local):
+            result = pipeline.run()
+            if submits:
+                print(f"submitted; results will be in {job.config.output}")
+                return 0
+            result.wait_until_finish()
     manifest = store.read_manifest(job.config.output)
     print(_table(job.config.output, manifest))
     try:
@@ -113,6 +122,32 @@ def _meter(local: bool) -> Iterator[Meter]:
         finally:
             done.set()
             shower.join()
+
+
+@contextlib.contextmanager
+def _plainly(local: bool) -> Iterator[None]:
+    """Lets a local worker process that dies end the job with one line: Beam's threads would each tell a trace."""
+    if not local or os.environ.get("IG_AUDIT_DEBUG"):
+        yield
+        return
+    loggers, hook = [logging.getLogger(name) for name in _WATCHERS], threading.excepthook
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    threading.excepthook = lambda _: None
+    try:
+        yield
+    except RuntimeError as error:
+        if _DEAD_WORKER in str(error):
+            raise RuntimeError(
+                "a worker process ended in the middle of its work: killed, or out of memory; "
+                "the same command with --resume goes on"
+            ) from error
+        raise
+    finally:
+        threading.excepthook = hook
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _show(meter: Meter, done: threading.Event) -> None:

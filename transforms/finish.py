@@ -84,12 +84,16 @@ class FinishRun(beam.PTransform):
         return storage.join(output, "manifest.json")
 
     def _delete_strays(self, parts: list[store.PartSummary]) -> None:
-        """Deletes parts of chunks that are no longer planned, as when a resumed run has fewer shards."""
-        for table in ("attributions", "errors"):
-            kept = {f"part-{part.chunk}.parquet" for part in parts}
-            for name in storage.names(storage.join(self.output, table)):
-                if name.startswith("part-") and name not in kept:
-                    storage.delete(storage.join(self.output, table, name))
+        """Deletes parts of chunks that are no longer planned, and what killed processes left half-written.
+
+        Every chunk is done by now: a worker that the runner has given up, but that still writes, writes in vain.
+        """
+        kept = {f"part-{part.chunk}.parquet" for part in parts}
+        below = (storage.join(self.output, name) for name in ("attributions", "errors", "statistics"))
+        for folder in (self.output, *below):
+            for name in storage.names(folder):
+                if storage.is_temporary(name) or (name.startswith("part-") and name not in kept):
+                    storage.delete(storage.join(folder, name))
 
 
 def _parts(chunks: list[ChunkResult]) -> list[store.PartSummary]:

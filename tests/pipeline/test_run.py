@@ -135,8 +135,12 @@ def test_resuming_with_fewer_shards_leaves_no_stray_parts(tmp_path, model, image
     (tmp_path / "second" / "a.tfrecord").unlink()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.tfrecord").write_bytes((tmp_path / "first" / "a.tfrecord").read_bytes())
+    killed = [tmp_path / "run" / folder / ".ig-audit-0123.tmp" for folder in (".", "attributions", "statistics")]
+    for path in killed:
+        path.write_bytes(b"half")
     assert run(tmp_path / "run", "--resume", input=common, **options) == 0
     assert {row["shard"] for row in rows_of(tmp_path / "run")} == {inputs[0], str(tmp_path / "other" / "a.tfrecord")}
+    assert not any(path.exists() for path in killed)
 
 
 def test_labels_by_name_and_their_slices(tmp_path, model, images):
