@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from transforms.core.statistics import ImportanceStatistics, fold_slices, merge_
 from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
 from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary
 from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
-from transforms.store.tables import statistics_table
+from transforms.store.tables import BLOCK_SLICES, statistics_blocks, statistics_table
 
 Progress = Callable[[int, int], None]
 """Is told how many of how many rows have been read."""
@@ -198,11 +199,10 @@ def _check_statistics(run_uri: str, file: StoredFile, statistics: dict[Slice, Im
     findings = _check_file(run_uri, file)
     try:
         with open_parquet(storage.join(run_uri, file.name)) as parquet:
-            stored = parquet.read()
-        expected = statistics_table(statistics)
-        if stored.equals(expected):
-            return findings
-        different = _different_slices(stored, expected)
+            blocks = itertools.zip_longest(iter_tables(parquet, rows=BLOCK_SLICES), statistics_blocks(statistics))
+            if all(stored is not None and stored.equals(expected) for stored, expected in blocks):
+                return findings
+            different = _different_slices(parquet.read(), statistics_table(statistics))
     except FileNotFoundError:
         return findings
     except _UNREADABLE as error:

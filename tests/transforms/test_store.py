@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests import random_rows
 from tests.stored_run import (
     CHUNKS,
     PROVENANCE,
@@ -30,7 +31,7 @@ from transforms.core.record import Chunk
 from transforms.core.settings import Settings
 from transforms.core.slices import Slice
 from transforms.core.statistics import merge_slices, summarize_rows
-from transforms.store import parts
+from transforms.store import parts, tables
 
 CHUNK, LAST = CHUNKS[0], CHUNKS[-1]
 
@@ -254,6 +255,21 @@ def test_first_rows_stop_when_there_are_enough(run):
     assert [row["image_id"] for row in rows] == [f"a.tfrecord#{index}" for index in range(6)]
     assert rows[5] == {"image_id": "a.tfrecord#5", "steps": 41}
     assert len(store.first_rows(run, manifest.parts, ("image_id",), 99)) == 10
+
+
+def test_many_slices_are_written_in_blocks_and_found_changed_in_any(tmp_path):
+    of_rows = [
+        summarize_rows(random_rows.make_rows(3, seed=seed), lambda *_: (Slice("all"),))[Slice("all")]
+        for seed in range(4)
+    ]
+    statistics = {Slice("label", str(number)): of_rows[number % 4] for number in range(3 * tables.BLOCK_SLICES + 5)}
+    file = store.write_statistics(str(tmp_path), statistics, PROVENANCE)
+    with pq.ParquetFile(tmp_path / file.name) as parquet:
+        assert parquet.metadata.num_row_groups == 4
+        assert parquet.read().equals(tables.statistics_table(statistics))
+    assert store.read_statistics(str(tmp_path)) == statistics
+    again = store.write_statistics(str(tmp_path), dict(reversed(statistics.items())), PROVENANCE)
+    assert again == file
 
 
 def test_pandas_reads_attributions_and_statistics(run):
