@@ -177,7 +177,38 @@ def open_read(uri: str) -> Any:
     """
     filesystem, path = resolve(uri)
     stream = filesystem.open_input_file(path)
-    return io.BufferedReader(stream, _READ_AHEAD) if is_remote(uri) else stream
+    return io.BufferedReader(_UpToEnd(stream), _READ_AHEAD) if is_remote(uri) else stream
+
+
+class _UpToEnd(io.RawIOBase):
+    """Asks for nothing at or beyond a file's end, which Google's store answers with an error, even to a seek."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._size, self._position = stream, stream.size(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        most = min(len(buffer), self._size - self._position)
+        data = self._stream.read_at(most, self._position) if most > 0 else b""
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 def read_bytes(uri: str, limit: int | None = None) -> bytes:

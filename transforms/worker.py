@@ -177,6 +177,8 @@ def local_model(uri: str) -> str:
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             copy = os.path.join(folder, "copy", os.path.basename(target))
             os.makedirs(os.path.dirname(copy))
+            for name in storage.walk(uri) if storage.is_folder(uri) else ():  # a store may list files without folders
+                os.makedirs(os.path.dirname(os.path.join(copy, name)), exist_ok=True)
             pafs.copy_files(path, copy, source_filesystem=filesystem, destination_filesystem=pafs.LocalFileSystem())
             try:
                 os.rename(os.path.dirname(copy), os.path.dirname(target))

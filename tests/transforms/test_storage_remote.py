@@ -27,6 +27,9 @@ def test_a_file_is_there_once_it_is_written(store):
         stream.write(b"12345")
         assert storage.size(uri) is None and store.names("new") == []
     assert (storage.size(uri), storage.read_bytes(uri), storage.read_bytes(uri, limit=2)) == (5, b"12345", b"12")
+    with storage.open_read(uri) as stream:
+        assert [stream.read(5), stream.read(1), stream.seek(-2, 2), stream.read()] == [b"12345", b"", 3, b"45"]
+        assert [stream.seek(9), stream.read(1)] == [9, b""]
     storage.write_bytes(uri, b"123")
     assert store.get("new/x y+?.bin") == b"123"
     storage.delete(uri)

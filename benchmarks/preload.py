@@ -1,0 +1,17 @@
+"""What a process that is about to run the job imports; see `benchmarks.trial`."""
+
+import logging
+import os
+
+os.environ["MPLBACKEND"] = "Agg"
+logging.getLogger().setLevel(logging.ERROR)
+
+from transforms import worker  # noqa: E402
+
+worker.import_tensorflow()
+
+import pipeline.launch  # noqa: E402
+import pipeline.report  # noqa: E402
+import pipeline.run  # noqa: E402, F401
+import transforms.core.attributor  # noqa: E402
+import transforms.core.classifier  # noqa: E402, F401
