@@ -61,8 +61,8 @@ def test_our_job_spreads_over_both_and_stores_what_one_process_does(flink, tmp_p
     for name in names:
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     assert flink.services.log("workers").count("Starting worker") >= len(BOTH)
-    (read,) = [counts for vertex, counts in flink.records().items() if "AttributeChunks" in vertex]
-    assert set(read) == BOTH and all(read.values())
+    read = [counts for vertex, counts in flink.records().items() if "AttributeChunks" in vertex]
+    assert any(set(counts) == BOTH and all(counts.values()) for counts in read), read
 
 
 def test_services_end_with_the_block_children_and_all(tmp_path):
