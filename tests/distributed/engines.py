@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def job_server() -> Path:
 
     def copy(folder: Path) -> None:
         options = [f"-Dartifact={JOB_SERVER}", f"-DoutputDirectory={folder}", "-Dmdep.stripVersion=true"]
-        _fetch(JOB_SERVER, ["mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", _COPY, *options])
+        options.append("--update-snapshots")  # or Maven would remember for a day that the jar was missing
+        _fetch(JOB_SERVER, ["mvn", "--batch-mode", "--quiet", _COPY, *options])
 
     (jar,) = _once(JOB_SERVER.replace(":", "-"), copy).glob("*.jar")
     return jar
@@ -133,5 +135,6 @@ def _fetch(what: str, command: Sequence[str], variables: dict[str, str] | None =
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"{command[0]} did not fetch {what} within {_SECONDS} s") from None
     if done.returncode:
-        words = [line for line in done.stdout.splitlines() if "ERROR" in line or "error" in line] or [done.stdout]
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+        words = [line for line in plain.splitlines() if "ERROR" in line or "error" in line] or [plain]
         raise UnavailableError(f"{command[0]} can't fetch {what}: {words[0].strip()[:600]}")
