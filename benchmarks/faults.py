@@ -116,7 +116,9 @@ def _at_a_worker(scene: Scene, disturb: Callable[[int], None]) -> Ended:
                 disturb(found[which])
             break
         time.sleep(0.02)
-    return running.wait()
+    ended = running.wait()
+    words = [line for line in ended.errors.splitlines(keepends=True) if line.startswith("ig-audit: ")]
+    return Ended(ended.code, "".join(words))  # the other worker's log tells how Beam ended it
 
 
 def disk_full(scene: Scene) -> Ended:

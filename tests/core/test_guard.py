@@ -255,3 +255,15 @@ def test_images_that_ruin_the_decoder_are_error_rows_among_the_others(tmp_path, 
     found = [outcome for outcome in outcomes if isinstance(outcome, Explanation)]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one.pixels.array, other.pixels.array)
+
+
+def test_a_guard_whose_parent_is_gone_ends_without_a_word():
+    read, write = os.pipe()
+    os.close(read)
+    start = "import sys; from transforms.core.guard_process import main; main(sys.argv[1:])"
+    arguments = ["transforms.core.decode", "60", str(1 << 30), str(os.getpid())]
+    done = subprocess.run(
+        [sys.executable, "-c", start, *arguments], stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -48,11 +48,11 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process even from within a loop in C
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     _limit(int(memory))
-    os.write(pipes[1], READY)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):  # decoders print to the last of them
-        os.dup2(nowhere, descriptor)
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone
+        os.write(pipes[1], READY)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):  # decoders print to the last of them
+            os.dup2(nowhere, descriptor)
         while True:
             _wait(pipes[0], int(parent))
             _answer(decoder, *pipes, float(seconds))
