@@ -18,6 +18,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import cli, config, template
+from tests.distributed.cluster import OPENS
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "templates"
@@ -152,6 +153,8 @@ def test_the_flink_cluster_has_workers_beside_each_task_manager():
     containers = cluster["spec"]["taskManager"]["podTemplate"]["spec"]["containers"]
     sidecar = {each["name"]: each for each in containers}["beam-workers"]
     assert sidecar["args"] == ["--worker_pool"]
+    opened = cluster["spec"]["flinkConfiguration"]["env.java.opts.all"].split()
+    assert opened == OPENS, "other packages are open than on the cluster that the tests start"
     (submission,) = documents("flink/run.yaml")
     flags = submission["spec"]["template"]["spec"]["containers"][0]["args"]
     port = sidecar["ports"][0]["containerPort"]
