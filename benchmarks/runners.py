@@ -1,24 +1,28 @@
 """One job on every runner, and two workers against one: `python -m benchmarks.runners`.
 
 Every run is the command `ig-audit run` in a fresh process, on the same pictures with the same model. Images a
-second are taken from the times at which parts appeared, from the second part to the last: start-up, which
-differs between runners and is paid once a night, does not count, and neither do the first parts of two workers.
+second are taken from the times at which parts appeared, over the half of them that came fastest: neither start-up,
+which differs between runners and is paid once a night, nor one worker's wait for another counts.
 In the second table each worker is a process with one thread for TensorFlow (`TF_NUM_INTRAOP_THREADS=1`,
-`TF_NUM_INTEROP_THREADS=1`), so that another one is another core; one and two take turns. Beam's own job server
-has a single worker however many are asked for, and Prism's are threads of the launching process: neither is there.
+`TF_NUM_INTEROP_THREADS=1`), so that another one is another core; one and two take turns. Where others use the
+cores meanwhile, the clock says little, so what an image cost in processors' seconds stands beside it: twice the
+cost with one worker over that with two is the ratio where each has a core to itself. Beam's own job server has a
+single worker however many are asked for, and Prism's are threads of the launching process: neither is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +34,7 @@ from transforms import store
 
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 FIRST = 2
-"""Parts that start the clock: one of each of two workers."""
+"""Parts after which processors' seconds are counted: one of each of two workers."""
 
 Workers = Callable[[int], AbstractContextManager[list[str]]]
 
@@ -53,13 +57,15 @@ class Outcome:
     """What a run did.
 
     Attributes:
-        images_per_second: once both workers had stored a part.
+        images_per_second: while half of the parts appeared.
+        processor_seconds: an image took meanwhile, of the job and all its workers.
         rows: stored.
         rows_digest: of the parts' bytes and names.
         statistics_digest: of the bytes of the statistics.
     """
 
     images_per_second: float
+    processor_seconds: float
     rows: int
     rows_digest: str
     statistics_digest: str
@@ -120,17 +126,35 @@ class Job:
         """
         self._runs += 1
         output = self._folder / f"run-{self._runs}"
-        _ig_audit(["run", f"--config={self._config}", f"--output={output}", *self._shape, *flags], variables)
+        processor_seconds = self._launch(output, [f"--output={output}", *self._shape, *flags], variables)
         parts = sorted(output.glob("attributions/*.parquet"))
         manifest = store.read_manifest(str(output))
         if manifest.images != self._images or manifest.failures:
             raise RuntimeError(f"{manifest.images} images and {manifest.failures} errors of {self._images} images")
         return Outcome(
             images_per_second=_rate(parts, manifest.images / len(parts)),
+            processor_seconds=processor_seconds / (manifest.images - FIRST * manifest.images / len(parts)),
             rows=manifest.rows,
             rows_digest=_digest(parts),
             statistics_digest=_digest([output / "statistics" / "statistics.parquet"]),
         )
+
+    def _launch(self, output: Path, arguments: Sequence[str], variables: Mapping[str, str]) -> float:
+        """Runs the command; returns what all processes under this one used between the second part and the last."""
+        command = [sys.executable, "-m", "pipeline", "run", f"--config={self._config}", *arguments]
+        log = output.with_suffix(".log")
+        found, seconds = 0, [0.0]
+        with open(log, "wb") as stream:
+            process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=stream, stderr=stream)
+            while process.poll() is None:
+                if (now := len(list(output.glob("attributions/part-*.parquet")))) > found:
+                    found = now
+                    if found >= FIRST:
+                        seconds.append(_processor_seconds(os.getpid()))
+                time.sleep(0.1)
+        if process.returncode:
+            raise RuntimeError(f"ig-audit run {' '.join(arguments)} failed:\n{log.read_text()[-2000:]}")
+        return seconds[-1] - seconds[1] if len(seconds) > 1 else 0.0
 
 
 def in_turns(
@@ -168,7 +192,7 @@ def one_thread(workers: Workers, count: int, job: Job) -> Callable[[], Outcome]:
     return measure
 
 
-@contextmanager
+@contextlib.contextmanager
 def _processes(count: int) -> Iterator[list[str]]:
     yield ["--runner=FnApiRunner", f"--direct_num_workers={count}", "--direct_running_mode=multi_processing"]
 
@@ -204,14 +228,34 @@ def workers_table(pairs: Mapping[str, Sequence[Outcome]]) -> str:
         rates = [[each.images_per_second for each in pairs[f"{name}|{count}"]] for count in (1, 2)]
         ratios = [two / one for one, two in zip(*rates, strict=True)]
         medians = {head: statistics.median(values) for head, values in zip(("one", "two"), rates, strict=True)}
-        rows.append({"images/s with one thread each": name, **medians, "ratio": statistics.median(ratios)})
+        costs = [statistics.median(each.processor_seconds for each in pairs[f"{name}|{count}"]) for count in (1, 2)]
+        spent = {
+            "CPU s/image, one": costs[0],
+            "CPU s/image, two": costs[1],
+            "ratio on free cores": 2 * costs[0] / costs[1],
+        }
+        rows.append({"images/s with one thread each": name, **medians, "ratio": statistics.median(ratios), **spent})
     return table(rows)
 
 
 def _rate(parts: Sequence[Path], images: float) -> float:
-    """Returns images a second between the appearances of the second part and of the last."""
+    """Returns images a second while that half of the parts appeared that came fastest."""
     times = sorted(part.stat().st_mtime for part in parts)
-    return images * (len(times) - FIRST) / (times[-1] - times[FIRST - 1])
+    half = max(1, len(times) // 2)
+    return images * half / min(after - before for before, after in zip(times, times[half:], strict=False))
+
+
+def _processor_seconds(root: int) -> float:
+    """Returns what a process and its descendants have used so far; 0 where there is no /proc."""
+    ticks, parents = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended
+            fields = path.read_text().rpartition(")")[2].split()
+            parents[int(path.parent.name)], ticks[int(path.parent.name)] = int(fields[1]), sum(map(int, fields[11:13]))
+    family = {root}
+    while grown := {process for process, parent in parents.items() if parent in family} - family:
+        family |= grown
+    return sum(ticks.get(process, 0) for process in family) / os.sysconf("SC_CLK_TCK")
 
 
 def _digest(paths: Sequence[Path]) -> str:
