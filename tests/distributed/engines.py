@@ -1,6 +1,6 @@
 """What the engines are made of, fetched once, by the ordinary clients, into a folder outside the repository.
 
-`IG_AUDIT_ENGINES` names that folder; by default it is `~/.cache/ig-audit/engines` (0.5 GB).
+`IG_AUDIT_ENGINES` names that folder; by default it is `~/.cache/ig-audit/engines` (0.7 GB).
 """
 
 from __future__ import annotations
