@@ -56,6 +56,22 @@ def test_the_fastest_size_is_found_and_kept(model, monkeypatch, cache, by_size, 
     assert json.loads(file.read_text())["batch"] == best
 
 
+def test_of_workers_that_measure_at_once_the_first_decides(model, monkeypatch, cache):
+    rates(monkeypatch, {4: 2, 8: 1})
+    compile_calibrated(model, 2)
+    (file,) = cache.iterdir()
+    file.unlink()
+
+    def meanwhile(step, _):
+        file.write_text('{"batch": 16}')
+        return 1.0
+
+    monkeypatch.setattr(calibrate, "steps_a_second", meanwhile)
+    assert compile_calibrated(model, 2).batch == 16
+    assert json.loads(file.read_text()) == {"batch": 16}
+    assert list(cache.iterdir()) == [file]
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"batch": "16"}', '{"batch": 0}', '{"batch": 100000000}'])
 def test_a_damaged_memory_is_measured_again(model, monkeypatch, cache, text):
     rates(monkeypatch, {4: 2, 8: 1})

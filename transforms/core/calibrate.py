@@ -51,8 +51,8 @@ def compile_calibrated(classifier: Classifier, in_flight: int) -> CompiledStep:
         if found < _GAIN * rate:
             break
         best, rate = candidate, found
-    _remember(path, {"batch": best.batch, "steps_a_second": round(rate, 2), "device": name})
-    return best
+    chosen = _remember(path, {"batch": best.batch, "steps_a_second": round(rate, 2), "device": name}) or best.batch
+    return best if chosen == best.batch else best.with_batch(chosen)
 
 
 def steps_a_second(step: CompiledStep, in_flight: int, calls: int = _CALLS) -> float:
@@ -84,12 +84,21 @@ def _remembered(path: Path) -> int:
     return size if isinstance(size, int) and 1 <= size <= max(map(max, SIZES.values())) else 0
 
 
-def _remember(path: Path, choice: dict[str, object]) -> None:
-    with contextlib.suppress(OSError):  # where the cache can't be written, the next start measures again
+def _remember(path: Path, choice: dict[str, object]) -> int:
+    """Keeps a choice and returns the size that stands: the first that can be used of workers that measured at once.
+
+    Returns 0 where the cache can't be written; the next start measures again.
+    """
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(choice))
-        os.replace(temporary, path)
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+        if not _remembered(path):
+            os.replace(temporary, path)
+        temporary.unlink(missing_ok=True)
+    return _remembered(path)
 
 
 def _folder() -> Path:
