@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+from tensorflow.python.eager import context
 
 from tests.networks import BUILDERS, CLASSES, SIZE, fused_module, keras3_file
 from tests.saved_models import save
@@ -156,15 +159,19 @@ def test_threads_share_a_step_and_get_the_same_bits(step: CompiledStep) -> None:
             assert (together.slopes == alone.slopes).all()
 
 
-def test_no_sum_is_accumulated_where_threads_would_meet(tmp_path: Path) -> None:
-    def outputs(images: Any) -> Any:
-        x = tf.nn.relu(images)
-        return tf.reduce_mean(tf.add_n([tf.sin(x), tf.cos(x), tf.exp(-x), x * x]), [1, 2])
+def test_calls_leave_the_memory_optimizer_out_and_the_thread_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, step: Any
+) -> None:
+    def optimizer() -> int:
+        config = ConfigProto.FromString(context.context().function_call_options.config_proto_serialized)
+        return config.graph_options.rewrite_options.memory_optimization
 
-    step = compile_step(classifier.load(save(tmp_path / "net", outputs, SIZE, SIZE)), BATCH)
-    sums = [op for op in step._step.graph.get_operations() if op.type == "AddN"]
-    assert sums  # of the four gradients of x
-    assert all(len(op.inputs) == 2 for op in sums)
+    seen = []
+    monkeypatch.setattr(step, "_step", lambda *_: seen.append(optimizer()) or 3 * (tf.zeros([3]),))
+    before = optimizer()
+    step.run(step.enter(pictures(3, 1)), step.enter(pictures(3, 2)), **STEPS)
+    assert seen == [RewriterConfig.NO_MEM_OPT]
+    assert optimizer() == before != RewriterConfig.NO_MEM_OPT
 
 
 def test_a_path_that_is_not_finite_spoils_no_other_sum(step: CompiledStep) -> None:

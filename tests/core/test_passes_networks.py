@@ -6,8 +6,10 @@ alone moves an attribution by up to 2 %, as `python -m benchmarks.equality` show
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.equality import BATCH, attributions, distance
@@ -26,3 +28,19 @@ def test_attributions_agree_with_the_model_as_it_was_loaded(name: str, tmp_path:
     assert {entry.name for entry in step.report if not entry.applied} == LEFT_OUT.get(name, set())
     images = photographs(96)[:2]
     assert distance(attributions(step, images), attributions(plain, images)) < 1e-5
+
+
+@pytest.mark.slow
+def test_threads_share_a_step_whose_gradients_have_long_sums(tmp_path: Path) -> None:
+    """At this size TensorFlow's memory optimizer would let the threads' sums collide (see `call_options`)."""
+    batch = 16
+    step = compile_step(classifier.load(save_network("inception_v1", str(tmp_path))), batch)
+    ends, alphas = step.enter(photographs(224)[:1]), np.linspace(0, 1, batch, dtype=np.float32)
+    zeros = np.zeros(batch, np.int32)
+    with ThreadPoolExecutor(4) as threads:
+        runs = [
+            threads.submit(step.run, 0 * ends, ends, zeros, alphas, np.ones(batch, np.float32), zeros, zeros)
+            for _ in range(8)
+        ]
+    first, *rest = [run.result() for run in runs]
+    assert all((one.sums == first.sums).all() for one in rest)

@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import os
 import platform
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from transforms.core.call_options import without_shared_sums
 from transforms.core.classifier import Classifier
 from transforms.core.passes.batch_norm import fold_batch_norm
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
@@ -42,8 +42,6 @@ ALL = ("freeze", *_REWRITES, "cut_stem")
 """The passes, in the order in which they run."""
 
 _LOSS_SCALE = 1024.0
-
-_SUMS_OF_TWO = tf.AggregationMethod.EXPERIMENTAL_TREE  # two threads can't share a longer one: see `freeze`
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,6 @@ class CompiledStep:
         self._leave = _traced(route.leave, route.point_shape)
         self._outputs = _trace_outputs(classifier, route, batch)
         self._step = _trace_step(classifier, route, batch, xla)
-        frozen = any(entry.applied for entry in report)
-        self._turn = contextlib.nullcontext() if frozen else threading.Lock()  # a model's own gradients have long sums
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -154,7 +150,7 @@ class CompiledStep:
         """
         count = len(images)
         padding = [(0, self.batch - count), (0, 0), (0, 0), (0, 0)]
-        with _memory_errors():
+        with _calls():
             return self._outputs(tf.constant(np.pad(images, padding), tf.float32)).numpy()[:count]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -162,12 +158,26 @@ class CompiledStep:
         return np.asarray(self._classifier.to_probabilities(self.outputs(images)))
 
     def enter(self, images: np.ndarray) -> np.ndarray:
-        """Returns where images `[n, height, width, 3]` lie in path space, `[n, ...path space]`."""
-        return self._enter(tf.constant(images, tf.float32)).numpy() if self._enter else images
+        """Returns where images `[n, height, width, 3]` lie in path space, `[n, ...path space]`.
+
+        Raises:
+            MemoryError: they don't fit into the device's memory.
+        """
+        if self._enter is None:
+            return images
+        with _calls():
+            return self._enter(tf.constant(images, tf.float32)).numpy()
 
     def leave(self, gradients: np.ndarray) -> np.ndarray:
-        """Returns gradients in path space `[n, ...path space]` as gradients of raw pixels."""
-        return self._leave(tf.constant(gradients, tf.float32)).numpy() if self._leave else gradients
+        """Returns gradients in path space `[n, ...path space]` as gradients of raw pixels.
+
+        Raises:
+            MemoryError: they don't fit into the device's memory.
+        """
+        if self._leave is None:
+            return gradients
+        with _calls():
+            return self._leave(tf.constant(gradients, tf.float32)).numpy()
 
     def run(
         self,
@@ -197,7 +207,7 @@ class CompiledStep:
         if self._xla:  # shapes can't depend on values
             padding = [(0, self.batch - len(starts))] + [(0, 0)] * len(self.path_shape)
             starts, ends = np.pad(starts, padding), np.pad(ends, padding)
-        with self._turn, _memory_errors():
+        with _calls():
             sums, scores, slopes = self._step(
                 tf.constant(starts, tf.float32),
                 tf.constant(ends, tf.float32),
@@ -238,10 +248,11 @@ def device_name() -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Turns TensorFlow's out-of-memory error into Python's."""
+def _calls() -> Iterator[None]:
+    """Lets threads share functions, and turns TensorFlow's out-of-memory error into Python's."""
     try:
-        yield
+        with without_shared_sums():
+            yield
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError(str(error)) from error
 
@@ -311,7 +322,7 @@ def _trace_step(classifier: Classifier, route: Route, batch: int, xla: bool) -> 
         points = start + _per_point(alphas, start) * direction
         scores = classifier.score(route.outputs(points), targets)
         scaled = scores if route.loss_scale == 1 else scores * route.loss_scale
-        (gradients,) = tf.gradients(scaled, points, aggregation_method=_SUMS_OF_TWO)
+        (gradients,) = tf.gradients(scaled, points)
         gradients = gradients if route.loss_scale == 1 else gradients / route.loss_scale
         slopes = tf.reduce_sum(gradients * direction, axis=list(range(1, gradients.shape.rank)))
         weighted = gradients * _per_point(weights, gradients)

@@ -42,7 +42,7 @@ def flatten(frozen: FrozenGraph) -> FrozenGraph:
     """
     if branching := sorted({node.op for node in frozen.graph.node} & _CONTROL_FLOW):
         raise NotApplicableError(f"the model has control flow: {', '.join(branching)}")
-    flat = _with_sums_of_two(_without_silu_gradient(write_out_depthwise(frozen)))
+    flat = _without_silu_gradient(write_out_depthwise(frozen))
     nodes = flat.graph.node
     if captured := [node.name for node in nodes if node.op == "Placeholder" and node.name != flat.input]:
         raise NotApplicableError(f"the model reads what is neither its input nor a variable: {', '.join(captured)}")
@@ -64,22 +64,6 @@ def _without_silu_gradient(frozen: FrozenGraph) -> FrozenGraph:
         if _has_own_gradient(node) and _is_silu(nodes, nodes.producer(node.input[0])):
             for output, tensor in enumerate(node.input):
                 nodes.redirect(node, tensor, output)
-    return nodes.frozen()
-
-
-def _with_sums_of_two(frozen: FrozenGraph) -> FrozenGraph:
-    """Returns the graph with longer sums in pairs.
-
-    Where memory is short, TensorFlow's optimizer lets a longer AddN accumulate in a variable that all
-    calls of a function share: two threads in one function then fail with `AlreadyExistsError`.
-    """
-    nodes = Nodes(frozen)
-    for node in nodes:
-        if node.op == "AddN" and len(node.input) > 2:
-            total, *rest = node.input
-            for tensor in rest:
-                total = nodes.add("AddV2", [total, tensor], node)
-            nodes.bypass(node, total)
     return nodes.frozen()
 
 

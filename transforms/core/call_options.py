@@ -1,0 +1,36 @@
+"""Call options: how TensorFlow may rewrite a function that is called here for the first time.
+
+Its memory optimizer lets a sum of three or more tensors that come late accumulate in a variable, which all calls of a
+function share: of two threads in one function, one then fails with `AlreadyExistsError`. Sums in pairs don't help, as
+another optimizer joins them first. So the memory optimizer is left out, for our calls alone: a process has one setting
+for all of its functions, and it is not ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+from tensorflow.python.eager import context
+
+
+@contextlib.contextmanager
+def without_shared_sums() -> Iterator[None]:
+    """Lets threads share the functions that are called inside; holds for the calling thread."""
+    eager = context.context()
+    before = eager.function_call_options
+    eager.function_call_options = _without_memory_optimizer(before.executor_type, before.config_proto_serialized)
+    try:
+        yield
+    finally:
+        eager.function_call_options = before
+
+
+@functools.lru_cache(maxsize=16)
+def _without_memory_optimizer(executor: str | None, serialized: bytes) -> context.FunctionCallOptions:
+    config = ConfigProto.FromString(serialized)
+    config.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
+    return context.FunctionCallOptions(executor, config)
