@@ -1,8 +1,7 @@
 """Memory of a slice's statistics by its rows, as a merging worker has them: `python -m benchmarks.slice_memory`.
 
 Rows are noise, so that histograms fill as fast as they can. Counted are the bytes that Python and NumPy allocate for
-statistics that come out of a pickle; beside them, what the histograms alone would take as one array of buckets and one
-of counts.
+statistics that come out of a pickle.
 """
 
 from __future__ import annotations
@@ -12,11 +11,10 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from benchmarks.common import table
 from tests.random_rows import make_rows
-from transforms.core.statistics import ImportanceStatistics
+from transforms.core.slices import Slice
+from transforms.core.statistics import summarize_rows
 
 _SLICES = 10
 
@@ -28,23 +26,16 @@ def main() -> None:
 
 def measure(rows: int) -> dict[str, float]:
     """Returns kilobytes a slice of `rows` rows."""
-    stored = pickle.dumps(ImportanceStatistics.of(make_rows(rows, seed=0, grid=8)))
+    key = Slice("label", "0")
+    stored = pickle.dumps(summarize_rows(make_rows(rows, seed=0, grid=8), lambda *_: (key,))[key])
     one = pickle.loads(stored)
     histograms = pickle.dumps({name: value.histogram for name, value in one.scalars.items()})
     return {
         "rows": rows,
-        "buckets": sum(len(value.histogram) for value in one.scalars.values()),
+        "buckets": sum(len(value.histogram.buckets) for value in one.scalars.values()),
         "kB a slice": _kilobytes(lambda: pickle.loads(stored)),
         "of it histograms": _kilobytes(lambda: pickle.loads(histograms)),
-        "histograms packed": _kilobytes(lambda: _packed(one)),
     }
-
-
-def _packed(statistics: ImportanceStatistics) -> tuple[np.ndarray, ...]:
-    pairs = [pair for value in statistics.scalars.values() for pair in sorted(value.histogram.items())]
-    sizes = np.cumsum([len(value.histogram) for value in statistics.scalars.values()], dtype=np.int32)
-    buckets, counts = np.array(pairs, np.int64).reshape(-1, 2).T
-    return sizes, buckets.astype(np.int32), counts.astype(np.uint32)
 
 
 def _kilobytes(make: Callable[[], Any]) -> float:

@@ -1,31 +1,26 @@
-"""Exact accumulators: sums and histograms that come out the same, bit for bit, in any order.
+"""Exact accumulators: sums that come out the same, bit for bit, in any order; histograms are in `histogram`.
 
 Float sums depend on the order of their terms. Here every value is first rounded to a whole number of
 units of 2**-44, and only integers are added: sums, sums of squares and counts. Merging two accumulators
 equals accumulating all values at once, and a variance can't turn out negative.
-
-A histogram's buckets are cut by the bits of a float32 (sign, exponent, top 6 bits of the mantissa): they
-need no range in advance, are at most 1.6 % wide, and every run cuts them alike.
 """
 
 from __future__ import annotations
 
-import bisect
-import functools
 import itertools
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from transforms.core.histogram import COARSE, Histogram, buckets_of
+
 _FRACTION_BITS = 44
 _HALF_BITS = 22
-_BUCKET_SHIFT = 17
 _BLOCK = 1 << 14
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ class Distribution:
         square: the sum of their squares, in units of 2**-88.
         low: the least value; infinite when nothing was counted.
         high: the greatest value.
-        histogram: counts by bucket, see `bucket_edge`.
+        histogram: counts by bucket.
     """
 
     count: int = 0
@@ -132,37 +127,38 @@ class Distribution:
     square: int = 0
     low: float = math.inf
     high: float = -math.inf
-    histogram: Mapping[int, int] = field(default_factory=dict)
+    histogram: Histogram = field(default_factory=Histogram)
 
     @classmethod
-    def grouped(cls, values: np.ndarray, groups: Groups) -> list[Distribution]:
-        """Returns the distribution of `values` (float32 `[rows]`) over each group's rows."""
+    def grouped(cls, values: np.ndarray, groups: Groups, most: Sequence[int] = ()) -> list[Distribution]:
+        """Returns the distribution of `values` over each group's rows.
+
+        Args:
+            values: float32 `[rows]`.
+            groups: of rows.
+            most: buckets that each group's histogram holds; by default COARSE.
+        """
+        most = most or [COARSE] * len(groups.starts)
         finite = np.isfinite(values)
         counts = groups.add(finite.astype(np.int64)).tolist()
         sums, squares = _integer_moments(np.where(finite, values, 0)[:, None], groups)
         lows = np.minimum.reduceat(np.where(finite, values, np.inf)[groups.members], groups.starts).tolist()
         highs = np.maximum.reduceat(np.where(finite, values, -np.inf)[groups.members], groups.starts).tolist()
         totals, second = (list(itertools.chain.from_iterable(column)) for column in (sums, squares))
-        columns = (counts, totals, second, lows, highs, _histograms(values, finite, groups))
+        columns = (counts, totals, second, lows, highs, _histograms(values, finite, groups, most))
         return [cls(*parts) for parts in zip(*columns, strict=True)]
 
     def merge(self, other: Distribution) -> Distribution:
         """Returns the distribution of both."""
         if not self.count or not other.count:
             return self if self.count else other
-        small, large = self.histogram, other.histogram
-        if len(small) > len(large):
-            small, large = large, small
-        counts = dict(large)
-        for bucket, count in small.items():
-            counts[bucket] = counts.get(bucket, 0) + count
         return Distribution(
             self.count + other.count,
             self.total + other.total,
             self.square + other.square,
             min(self.low, other.low),
             max(self.high, other.high),
-            counts,
+            self.histogram.merge(other.histogram),
         )
 
     @property
@@ -186,24 +182,7 @@ class Distribution:
         """
         if not self.count:
             return [None] * len(shares)
-        buckets, counts = zip(*sorted(self.histogram.items()), strict=True)
-        ends = list(itertools.accumulate(counts))
-        values: list[float | None] = []
-        for share in shares:
-            rank = share * (self.count - 1)
-            position = bisect.bisect_right(ends, rank)
-            low, high = bucket_edge(buckets[position]), bucket_edge(buckets[position] + 1)
-            before = ends[position] - counts[position]
-            value = low + (high - low) * (rank - before + 0.5) / counts[position]
-            values.append(min(max(value, self.low), self.high))
-        return values
-
-
-@functools.lru_cache(maxsize=1 << 15)
-def bucket_edge(bucket: int) -> float:
-    """Returns the lower edge of a histogram's bucket, which is the upper edge of the one before."""
-    edge = float(np.uint32(abs(bucket) << _BUCKET_SHIFT).view(np.float32))
-    return math.copysign(min(edge, _FLOAT32_MAX), bucket)
+        return [min(max(value, self.low), self.high) for value in self.histogram.quantiles(shares)]
 
 
 def blocks(rows: int) -> list[slice]:
@@ -219,21 +198,18 @@ def _std(count: int, total: int, square: int) -> float:
     return math.sqrt((count * square - total * total) / (count * count << 2 * _FRACTION_BITS))
 
 
-def _buckets(values: np.ndarray) -> np.ndarray:
-    bits = (values.astype(np.float32) + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
-    magnitude = (bits & 0x7FFFFFFF) >> _BUCKET_SHIFT
-    return np.where(bits < 0, ~magnitude, magnitude)
-
-
-def _histograms(values: np.ndarray, finite: np.ndarray, groups: Groups) -> list[dict[int, int]]:
+def _histograms(values: np.ndarray, finite: np.ndarray, groups: Groups, most: Sequence[int]) -> list[Histogram]:
     owner = np.repeat(np.arange(len(groups.starts)), groups.sizes)
     kept = finite[groups.members]
-    keys = (owner << 32) + _buckets(values)[groups.members]
+    keys = (owner << 32) + buckets_of(values)[groups.members]
     found, counts = np.unique(keys[kept], return_counts=True)
     found_owner = (found + (1 << 31)) >> 32
     buckets, sizes = (found - (found_owner << 32)).tolist(), counts.tolist()
     ends = np.searchsorted(found_owner, np.arange(len(groups.starts) + 1)).tolist()
-    return [dict(zip(buckets[start:end], sizes[start:end], strict=True)) for start, end in itertools.pairwise(ends)]
+    return [
+        Histogram.of(held, 0, buckets[start:end], sizes[start:end])
+        for held, (start, end) in zip(most, itertools.pairwise(ends), strict=True)
+    ]
 
 
 def _integer_moments(values: np.ndarray, groups: Groups) -> tuple[list[list[int]], list[list[int]]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from transforms.core import exact
 from transforms.core.exact import Distribution, Groups, Moments
+from transforms.core.histogram import COARSE, FINE, Histogram
 from transforms.core.record import Row
 from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow, overflow
 
@@ -42,7 +43,10 @@ SCALARS = (*STORED_SCALARS, "relative_delta")
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
-STATE_VERSION = 3
+FINE_KINDS = frozenset({"all", "wrong"})
+"""Kinds of which a run has one slice, whose histograms are fine; all other slices have coarse ones."""
+
+STATE_VERSION = 4
 _SLICER = Slicer()
 
 Columns = Mapping[str, Any]
@@ -94,7 +98,7 @@ class ImportanceStatistics:
         )
 
     def finish(self) -> Row:
-        """Returns one flat row: counts, `mean_…` and `std_…`, and of scalars range, quantiles and histogram.
+        """Returns one flat row: counts, `mean_…` and `std_…`, and of scalars range, quantiles and `Histogram`.
 
         Means and standard deviations are correctly rounded float64; those of nothing are None. The
         column `state` holds the statistics themselves, for `from_state`.
@@ -134,7 +138,7 @@ class ImportanceStatistics:
                 {name: _moments_of(content["vectors"][name]) for name in VECTORS},
                 {name: _distribution_of(content["scalars"][name]) for name in SCALARS},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not the state of importance statistics: {error!r}") from error
 
 
@@ -179,7 +183,8 @@ def _summarize_block(rows: Columns, slices_of: SliceRow) -> dict[Slice, Importan
     groups = Groups.of(list(members.values()))
     converged = groups.add(np.asarray(rows["converged"], np.int64)).tolist()
     vectors = {name: Moments.grouped(rows[name], groups) for name in VECTORS}
-    scalars = {name: Distribution.grouped(_scalar(rows, name), groups) for name in SCALARS}
+    most = [FINE if key.kind in FINE_KINDS else COARSE for key in members]
+    scalars = {name: Distribution.grouped(_scalar(rows, name), groups, most) for name in SCALARS}
     return {
         key: ImportanceStatistics(
             len(positions),
@@ -211,10 +216,7 @@ def _finish_scalar(name: str, distribution: Distribution) -> Row:
     }
     quantiles = distribution.quantiles(list(QUANTILES.values()))
     row |= {f"{label}_{name}": value for label, value in zip(QUANTILES, quantiles, strict=True)}
-    row[f"histogram_{name}"] = [
-        {"low": exact.bucket_edge(bucket), "high": exact.bucket_edge(bucket + 1), "count": count}
-        for bucket, count in sorted(distribution.histogram.items())
-    ]
+    row[f"histogram_{name}"] = distribution.histogram
     return row
 
 
@@ -223,13 +225,16 @@ def _moments_of(state: Mapping[str, Any]) -> Moments:
 
 
 def _distribution_state(distribution: Distribution) -> Mapping[str, Any]:
-    state = vars(distribution) | {"histogram": sorted(distribution.histogram.items())}
-    return state if distribution.count else {"count": 0}
+    if not distribution.count:
+        return {"count": 0}
+    histogram = distribution.histogram
+    columns = {"buckets": histogram.buckets.tolist(), "counts": histogram.counts.tolist()}
+    return vars(distribution) | {"histogram": vars(histogram) | columns}
 
 
 def _distribution_of(state: Mapping[str, Any]) -> Distribution:
     if not state["count"]:
         return Distribution()
     count, total, square = (int(state[name]) for name in ("count", "total", "square"))
-    histogram = {int(bucket): int(number) for bucket, number in state["histogram"]}
+    histogram = Histogram.of(*(state["histogram"][name] for name in ("most", "level", "buckets", "counts")))
     return Distribution(count, total, square, float(state["low"]), float(state["high"]), histogram)

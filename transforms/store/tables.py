@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import storage
+from transforms.core.histogram import Histogram
 from transforms.core.record import Row
 from transforms.core.slices import Slice
 from transforms.core.statistics import QUANTILES, SCALARS, VECTORS, ImportanceStatistics
@@ -17,7 +21,7 @@ from transforms.store.schema import Provenance
 STATISTICS = "statistics/statistics.parquet"
 
 BLOCK_SLICES = 64
-"""In memory at once as they are stored: a slice of a thousand rows takes 1 MB of Python values, and 0.2 MB in Arrow."""
+"""In memory at once as they are stored."""
 
 
 def statistics_schema() -> pa.Schema:
@@ -43,7 +47,24 @@ def statistics_blocks(statistics: Mapping[Slice, ImportanceStatistics]) -> Itera
     schema, slices = statistics_schema(), sorted(statistics.items(), key=lambda item: item[0])
     for start in range(0, len(slices), BLOCK_SLICES):
         rows = [vars(key) | value.finish() for key, value in slices[start : start + BLOCK_SLICES]]
-        yield pa.Table.from_pylist(rows, schema=schema)
+        yield pa.Table.from_arrays(
+            [_column([row[field.name] for row in rows], field) for field in schema], schema=schema
+        )
+
+
+def _column(values: list[Any], field: pa.Field) -> pa.Array:
+    return _histograms(values, field.type) if field.name.startswith("histogram_") else pa.array(values, field.type)
+
+
+def _histograms(values: Sequence[Histogram], kind: pa.ListType) -> pa.Array:
+    """Returns histograms as lists of buckets; straight from their numbers, as a dict a bucket takes 20 times more."""
+    ends = np.cumsum([0, *(len(histogram.buckets) for histogram in values)], dtype=np.int32)
+    bars = itertools.chain.from_iterable(histogram.bars() for histogram in values)
+    table = np.fromiter(bars, np.dtype("f8,f8,i8"), ends[-1])
+    columns = [pa.array(np.ascontiguousarray(table[name])) for name in table.dtype.names or ()]
+    return pa.ListArray.from_arrays(
+        pa.array(ends), pa.StructArray.from_arrays(columns, fields=list(kind.value_type)), kind
+    )
 
 
 def write_statistics(
