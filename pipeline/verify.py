@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from transforms import storage, store
 from transforms.core.slices import Slice, SliceOptions, Slicer, kept_slices
-from transforms.core.statistics import ImportanceStatistics, fold_slices, merge_slices, summarize_rows
+from transforms.core.statistics import ImportanceStatistics, add_slices, fold_slices, summarize_rows
 from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
 from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary
 from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
@@ -114,7 +114,7 @@ class _Totals:
             columns = statistic_columns(pa.concat_tables(self.pending))
             found = summarize_rows(columns, self.slicer)
             self.counts.update({key: value.count for key, value in found.items()})
-            self.statistics = merge_slices([self.statistics, fold_slices(found, self.kept)])
+            add_slices(self.statistics, fold_slices(found, self.kept))
             self.pending = []
         return self.statistics
 

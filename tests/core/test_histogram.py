@@ -70,6 +70,13 @@ def test_resolution_is_halved_only_where_buckets_do_not_fit():
     assert of(np.repeat(values, 100), 64).counts.tolist() == [100] * 64
 
 
+def test_counts_beyond_32_bits_are_held():
+    many = Histogram.of(4, 0, [1, 2], [2**32 - 1, 5])
+    assert many.merge(many).counts.tolist() == [2**33 - 2, 10]
+    with pytest.raises(OverflowError):
+        Histogram.of(4, 0, [1 << 15], [1])
+
+
 def test_quantiles_of_a_coarse_histogram_are_within_its_buckets():
     values = np.random.default_rng(0).lognormal(0, 1, 5000).astype(np.float32)
     coarse, shares = of(values, 64), [0.05, 0.25, 0.5, 0.75, 0.95]

@@ -41,21 +41,22 @@ class Histogram:
 
     most: int = COARSE
     level: int = 0
-    buckets: array[int] = field(default_factory=lambda: array("i"))
-    counts: array[int] = field(default_factory=lambda: array("q"))
+    buckets: array[int] = field(default_factory=lambda: array("h"))
+    counts: array[int] = field(default_factory=lambda: array("I"))
 
     @classmethod
     def of(cls, most: int, level: int, buckets: Iterable[int], counts: Iterable[int]) -> Histogram:
         """Returns the histogram of so many values in each of some buckets (ascending), at `level` or coarser.
 
         Raises:
-            OverflowError: a bucket or a count doesn't fit its integer.
+            OverflowError: there is no such bucket, or a count of 2**64 and more.
         """
-        numbers, held = array("i", buckets), array("q", counts)
+        numbers, held = list(buckets), list(counts)
         while len(numbers) > most:
             numbers, held = _halve(numbers, held)
             level += 1
-        return cls(most, level, numbers, held)
+        small = max(held, default=0) < 1 << 8 * array("I").itemsize
+        return cls(most, level, array("h", numbers), array("I" if small else "Q", held))
 
     def merge(self, other: Histogram) -> Histogram:
         """Returns the histogram of the values of both; it holds as many buckets as the one that holds fewer."""
@@ -90,7 +91,8 @@ class Histogram:
 
     def _at(self, level: int) -> Iterable[tuple[int, int]]:
         """Returns buckets and counts at a level that is no finer."""
-        buckets, counts = self.buckets, self.counts
+        buckets: Sequence[int] = self.buckets
+        counts: Sequence[int] = self.counts
         for _ in range(level - self.level):
             buckets, counts = _halve(buckets, counts)
         return zip(buckets, counts, strict=True)
@@ -110,8 +112,8 @@ def buckets_of(values: np.ndarray) -> np.ndarray:
     return np.where(bits < 0, ~magnitude, magnitude)
 
 
-def _halve(buckets: array[int], counts: array[int]) -> tuple[array[int], array[int]]:
+def _halve(buckets: Sequence[int], counts: Sequence[int]) -> tuple[list[int], list[int]]:
     merged: dict[int, int] = {}
     for bucket, count in zip(buckets, counts, strict=True):
         merged[bucket >> 1] = merged.get(bucket >> 1, 0) + count
-    return array("i", merged), array("q", merged.values())
+    return list(merged), list(merged.values())

@@ -162,9 +162,14 @@ def merge_slices(parts: Iterable[Mapping[Slice, ImportanceStatistics]]) -> dict[
     """Returns the statistics of the rows of all `parts`, slice by slice, sorted by slice."""
     merged: dict[Slice, ImportanceStatistics] = {}
     for part in parts:
-        for key, statistics in part.items():
-            merged[key] = merged[key].merge(statistics) if key in merged else statistics
+        add_slices(merged, part)
     return dict(sorted(merged.items()))
+
+
+def add_slices(total: dict[Slice, ImportanceStatistics], part: Mapping[Slice, ImportanceStatistics]) -> None:
+    """Adds statistics to `total` in place, slice by slice: thousands of slices are too large to be held twice."""
+    for key, statistics in part.items():
+        total[key] = total[key].merge(statistics) if key in total else statistics
 
 
 def fold_slices(
