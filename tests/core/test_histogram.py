@@ -77,6 +77,12 @@ def test_counts_beyond_32_bits_are_held():
         Histogram.of(4, 0, [1 << 15], [1])
 
 
+@pytest.mark.parametrize(("most", "level"), [(1, 0), (4, -1)])
+def test_what_could_never_be_halved_enough_is_refused(most, level):
+    with pytest.raises(ValueError, match=f"at most {most} buckets at level {level}"):
+        Histogram.of(most, level, [-1, 0], [1, 1])
+
+
 def test_quantiles_of_a_coarse_histogram_are_within_its_buckets():
     values = np.random.default_rng(0).lognormal(0, 1, 5000).astype(np.float32)
     coarse, shares = of(values, 64), [0.05, 0.25, 0.5, 0.75, 0.95]

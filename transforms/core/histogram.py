@@ -50,7 +50,10 @@ class Histogram:
 
         Raises:
             OverflowError: there is no such bucket, or a count of 2**64 and more.
+            ValueError: no histogram is so small, or so fine.
         """
+        if most < 2 or level < 0:
+            raise ValueError(f"a histogram of at most {most} buckets at level {level}")
         numbers, held = list(buckets), list(counts)
         while len(numbers) > most:
             numbers, held = _halve(numbers, held)
