@@ -26,7 +26,7 @@ from transforms.store.tables import BLOCK_SLICES, statistics_blocks, statistics_
 Progress = Callable[[int, int], None]
 """Is told how many of how many rows have been read."""
 
-_BLOCK_ROWS = 1 << 12  # more at once are little faster, and a million rows should take no more memory than these
+_BLOCK_ROWS = 1 << 13  # fewer cost a merge of all slices more often, more cost memory
 _NAMED = 3
 _UNREADABLE = (OSError, ValueError, KeyError, AttributeError, pa.ArrowException)
 
