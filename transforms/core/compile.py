@@ -163,10 +163,7 @@ class CompiledStep:
         Raises:
             MemoryError: they don't fit into the device's memory.
         """
-        if self._enter is None:
-            return images
-        with _calls():
-            return self._enter(tf.constant(images, tf.float32)).numpy()
+        return _apply(self._enter, images)
 
     def leave(self, gradients: np.ndarray) -> np.ndarray:
         """Returns gradients in path space `[n, ...path space]` as gradients of raw pixels.
@@ -174,10 +171,7 @@ class CompiledStep:
         Raises:
             MemoryError: they don't fit into the device's memory.
         """
-        if self._leave is None:
-            return gradients
-        with _calls():
-            return self._leave(tf.constant(gradients, tf.float32)).numpy()
+        return _apply(self._leave, gradients)
 
     def run(
         self,
@@ -255,6 +249,14 @@ def _calls() -> Iterator[None]:
             yield
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError(str(error)) from error
+
+
+def _apply(function: Callable[..., Any] | None, values: np.ndarray) -> np.ndarray:
+    """Returns what a traced function makes of `values`; these themselves where there is none."""
+    if function is None:
+        return values
+    with _calls():
+        return function(tf.constant(values, tf.float32)).numpy()
 
 
 def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict[str, str]]:
