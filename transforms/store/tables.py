@@ -57,7 +57,7 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
 
 
 def _histograms(values: Sequence[Histogram], kind: pa.ListType) -> pa.Array:
-    """Returns histograms as lists of buckets; straight from their numbers, as Python values would take far more memory."""
+    """Returns histograms as lists of buckets, without a Python value for each: these would take far more memory."""
     ends = np.cumsum([0, *(len(histogram.buckets) for histogram in values)], dtype=np.int32)
     bars = itertools.chain.from_iterable(histogram.bars() for histogram in values)
     table = np.fromiter(bars, np.dtype("f8,f8,i8"), ends[-1])
