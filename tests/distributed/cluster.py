@@ -1,4 +1,4 @@
-"""A real Flink cluster on loopback: one JobManager, TaskManagers, and Beam's worker pool; no Docker.
+"""A real Flink cluster on loopback: one JobManager, TaskManagers, each with a pool of Beam's workers; no Docker.
 
 `python -m tests.distributed.cluster start` prints the flags that run a job on it, `stop` ends it.
 """
@@ -26,6 +26,8 @@ from tests.distributed import engines
 
 OPENS = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "net", "nio", "util")]
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
+_POOL = "pool-of-this-machine"
+_POOL_SERVER = Path(__file__).with_name("pool.py")
 _SECONDS = 180.0  # a few, on a machine that does nothing else
 _LOG = """rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = console
@@ -124,9 +126,9 @@ class Cluster:
     """A running cluster.
 
     Attributes:
-        services: its processes: `jobmanager`, `taskmanager-1` …, `workers`.
+        services: its processes: `jobmanager`, `taskmanager-1` …, and beside each of these its pool, `workers-1` ….
         rest: address of the JobManager's REST interface.
-        workers: address of the worker pool.
+        workers: address of the worker pool, of which each TaskManager has its own.
         slots: of all TaskManagers.
     """
 
@@ -205,14 +207,14 @@ def start_workers(services: Services, variables: Mapping[str, str] | None = None
     return f"localhost:{port}"
 
 
-def wait_for_port(services: Services, name: str, port: int) -> None:
+def wait_for_port(services: Services, name: str, port: int, host: str = "localhost") -> None:
     """Waits until a service listens."""
 
     def listens() -> bool:
-        with socket.create_connection(("localhost", port), timeout=1):
+        with socket.create_connection((host, port), timeout=1):
             return True
 
-    services.wait_for(f"{name} on port {port}", listens)
+    services.wait_for(f"{name} at {host}:{port}", listens)
 
 
 def _start(services: Services, task_managers: int, slots: int, variables: Mapping[str, str]) -> Cluster:
@@ -222,16 +224,36 @@ def _start(services: Services, task_managers: int, slots: int, variables: Mappin
     classes = ["-cp", f"{home}/lib/*"]
     session = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
     services.start("jobmanager", [*jvm, "-Xmx512m", *classes, session, "--configDir", str(services.folder)])
-    workers = start_workers(services, variables)
     memory, resources = _task_manager_figures(home, services.folder)
     runner = ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", str(services.folder)]
+    pool = free_port()
     for number in range(1, task_managers + 1):
-        name = f"taskmanager-{number}"
-        services.start(name, [*jvm, *memory, *classes, *runner, *resources, "-D", f"taskmanager.resource-id={name}"])
-    cluster = Cluster(services, f"localhost:{rest}", workers, task_managers * slots)
+        _start_pool(services, number, pool, variables)
+        name, hosts = f"taskmanager-{number}", f"-Djdk.net.hosts.file={_hosts(services.folder, number)}"
+        own = ["-D", f"taskmanager.resource-id={name}"]
+        services.start(name, [*jvm, hosts, *memory, *classes, *runner, *resources, *own])
+    cluster = Cluster(services, f"localhost:{rest}", f"{_POOL}:{pool}", task_managers * slots)
     wanted = {"taskmanagers": task_managers, "slots-total": cluster.slots}
     services.wait_for("cluster", lambda: wanted.items() <= cluster.get("/overview").items())
     return cluster
+
+
+def _start_pool(services: Services, number: int, port: int, variables: Mapping[str, str]) -> None:
+    """Starts the pool of one TaskManager, at an address of loopback that no other has."""
+    name, address = f"workers-{number}", _address(number)
+    services.start(name, [sys.executable, str(_POOL_SERVER), f"{address}:{port}"], variables)
+    wait_for_port(services, name, port, address)
+
+
+def _hosts(folder: Path, number: int) -> Path:
+    """Returns a file that makes one name mean another pool to each TaskManager: a job has one name for all."""
+    path = folder / f"hosts-{number}"
+    path.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{_address(number)} {_POOL}\n")
+    return path
+
+
+def _address(number: int) -> str:
+    return f"127.0.0.{1 + number}"
 
 
 def _configure(folder: Path, rest: int, slots: int) -> None:
@@ -247,7 +269,9 @@ def _configure(folder: Path, rest: int, slots: int) -> None:
         "rest.port": rest,
         "taskmanager.bind-host": "localhost",
         "taskmanager.host": "localhost",
-        "taskmanager.memory.process.size": "1024m",
+        "taskmanager.memory.network.max": "192m",
+        "taskmanager.memory.network.min": "192m",  # 6,144 buffers: of a shuffle between two slots, 512 are asked for at once
+        "taskmanager.memory.process.size": "1280m",
         "taskmanager.numberOfTaskSlots": slots,
     }
     (folder / "tmp").mkdir()

@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import venv
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,11 +22,21 @@ import apache_beam
 
 BEAM = apache_beam.__version__
 AIRFLOW = "3.3.2"
-FLINK = "2.2.1"
+FLINK = "1.19.3"
 FLINK_LINE = FLINK.rpartition(".")[0]
 JOB_SERVER = f"org.apache.beam:beam-runners-flink-{FLINK_LINE}-job-server:{BEAM}"
+RUNNER = f"org.apache.beam:beam-runners-flink-{FLINK_LINE}:2.62.0"  # the last that the mirrors we saw hold whole
 
-_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
+_MAVEN = ["mvn", "--batch-mode", "--quiet", "--update-snapshots"]  # or it would remember for a day what was missing
+_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion><groupId>local</groupId><artifactId>job-server</artifactId><version>1</version>
+  <dependencies><dependency>
+    <groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>
+  </dependency></dependencies>
+</project>
+"""
+_DRIVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 _SECONDS = 900
 
 
@@ -49,20 +61,45 @@ def flink() -> Path:
 
 
 def job_server() -> Path:
-    """Returns Beam's job server for Flink, a jar from Maven Central.
+    """Returns Beam's job server for Flink, a jar: the published one or, where that is not in reach, one of the runner's.
 
     Raises:
-        UnavailableError: there is no Java or Maven, or no such jar in reach.
+        UnavailableError: there is no Java or Maven, or neither is in reach.
     """
     java()
+    try:
+        return _published_job_server()
+    except UnavailableError as published:
+        try:
+            return _assembled_job_server()
+        except UnavailableError as assembled:
+            raise UnavailableError(f"{published}; {assembled}") from None
 
+
+def _published_job_server() -> Path:
     def copy(folder: Path) -> None:
         options = [f"-Dartifact={JOB_SERVER}", f"-DoutputDirectory={folder}", "-Dmdep.stripVersion=true"]
-        options.append("--update-snapshots")  # or Maven would remember for a day that the jar was missing
-        _fetch(JOB_SERVER, ["mvn", "--batch-mode", "--quiet", _COPY, *options])
+        _fetch(JOB_SERVER, [*_MAVEN, f"{_PLUGIN}:copy", *options])
 
     (jar,) = _once(JOB_SERVER.replace(":", "-"), copy).glob("*.jar")
     return jar
+
+
+def _assembled_job_server() -> Path:
+    """Returns a jar that starts the runner's own server out of the jars beside it: the runner and what it needs."""
+
+    def assemble(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "pom.xml").write_text(_POM.format(*RUNNER.split(":")))
+        options = [f"--file={folder}/pom.xml", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
+        _fetch(RUNNER, [*_MAVEN, f"{_PLUGIN}:copy-dependencies", *options])
+        classes = "Class-Path: " + " ".join(sorted(jar.name for jar in folder.glob("*.jar")))
+        lines = textwrap.wrap(classes, 70, subsequent_indent=" ", break_on_hyphens=False, drop_whitespace=False)
+        with zipfile.ZipFile(folder / "job-server.jar", "w") as jar:
+            manifest = ["Manifest-Version: 1.0", f"Main-Class: {_DRIVER}", *lines, ""]
+            jar.writestr("META-INF/MANIFEST.MF", "\n".join(manifest))
+
+    return _once(f"job-server-of-{RUNNER.replace(':', '-')}", assemble) / "job-server.jar"
 
 
 def prism() -> Path:

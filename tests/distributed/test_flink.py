@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,12 @@ pytestmark = pytest.mark.distributed
 
 ROOT = Path(__file__).parents[2]
 SPREAD = Path(__file__).with_name("Spread.java")
+READS = """class Reads {
+    public static void main(String[] names) throws java.io.IOException {
+        for (String name : names)
+            System.out.println(new String(ClassLoader.getSystemResourceAsStream(name).readAllBytes()));
+    }
+}"""
 BOTH = {"taskmanager-1", "taskmanager-2"}
 
 
@@ -60,7 +67,8 @@ def test_our_job_spreads_over_both_and_stores_what_one_process_does(flink, tmp_p
     assert len(names) == 17
     for name in names:
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
-    assert flink.services.log("workers").count("Starting worker") >= len(BOTH)
+    for number in (1, 2):
+        assert "Starting worker" in flink.services.log(f"workers-{number}")
     read = [counts for vertex, counts in flink.records().items() if "AttributeChunks" in vertex]
     assert any(set(counts) == BOTH and all(counts.values()) for counts in read), read
 
@@ -103,7 +111,8 @@ def test_a_client_that_fails_is_quoted(tmp_path, monkeypatch):
     (tmp_path / "mvn").write_text("#!/bin/sh\necho '[ERROR] no such artifact'\nexit 1\n")
     (tmp_path / "mvn").chmod(0o755)
     (tmp_path / "java").symlink_to("/bin/true")
-    with pytest.raises(engines.UnavailableError, match=r"mvn can't fetch .*job-server.*no such artifact"):
+    both = r"mvn can't fetch .*job-server.*no such artifact; mvn can't fetch .*runners-flink.*no such artifact"
+    with pytest.raises(engines.UnavailableError, match=both):
         engines.job_server()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(engines.UnavailableError, match="no java on PATH"):
@@ -123,6 +132,26 @@ def test_what_is_fetched_is_kept(tmp_path, monkeypatch):
     assert jar.name == "a.jar" and tmp_path in jar.parents
     (tmp_path / "mvn").write_text("#!/bin/sh\nexit 1\n")
     assert engines.job_server() == jar
+
+
+def test_a_job_server_is_put_together_where_the_published_one_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("IG_AUDIT_ENGINES", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "mvn").write_text(
+        "#!/bin/bash\ncase \"$*\" in *-job-server*) exit 1;; esac\n"
+        'for word; do\ncase "$word" in -DoutputDirectory=*) cp "$(dirname "$0")"/*.jar "${word#*=}";; esac\ndone\n'
+    )
+    (tmp_path / "mvn").chmod(0o755)
+    names = [f"{'long-' * 12}{number}.jar" for number in range(3)]
+    for name in names:
+        with zipfile.ZipFile(tmp_path / name, "w") as jar:
+            jar.writestr(f"of-{name}.txt", name)
+    (tmp_path / "Reads.java").write_text(READS)
+    server = engines.job_server()
+    command = [engines.java(), "-cp", str(server), str(tmp_path / "Reads.java"), *(f"of-{name}.txt" for name in names)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == names
+    with zipfile.ZipFile(server) as jar:
+        assert b"Main-Class: org.apache.beam.runners.flink.FlinkJobServerDriver\n" in jar.read("META-INF/MANIFEST.MF")
 
 
 def ended(process: int) -> bool:
