@@ -270,7 +270,7 @@ def _configure(folder: Path, rest: int, slots: int) -> None:
         "taskmanager.bind-host": "localhost",
         "taskmanager.host": "localhost",
         "taskmanager.memory.network.max": "192m",
-        "taskmanager.memory.network.min": "192m",  # 6,144 buffers: of a shuffle between two slots, 512 are asked for at once
+        "taskmanager.memory.network.min": "192m",  # a shuffle asks for 512 buffers of 32 KiB at once
         "taskmanager.memory.process.size": "1280m",
         "taskmanager.numberOfTaskSlots": slots,
     }

@@ -61,7 +61,7 @@ def flink() -> Path:
 
 
 def job_server() -> Path:
-    """Returns Beam's job server for Flink, a jar: the published one or, where that is not in reach, one of the runner's.
+    """Returns Beam's job server for Flink, a jar: the published one, or one put together where that is not in reach.
 
     Raises:
         UnavailableError: there is no Java or Maven, or neither is in reach.

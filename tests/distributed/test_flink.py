@@ -138,7 +138,7 @@ def test_a_job_server_is_put_together_where_the_published_one_is_missing(tmp_pat
     monkeypatch.setenv("IG_AUDIT_ENGINES", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (tmp_path / "mvn").write_text(
-        "#!/bin/bash\ncase \"$*\" in *-job-server*) exit 1;; esac\n"
+        '#!/bin/bash\ncase "$*" in *-job-server*) exit 1;; esac\n'
         'for word; do\ncase "$word" in -DoutputDirectory=*) cp "$(dirname "$0")"/*.jar "${word#*=}";; esac\ndone\n'
     )
     (tmp_path / "mvn").chmod(0o755)
