@@ -6,7 +6,7 @@ A try is recovered if the disturbed run ended by itself with a clear word (or wa
 left nothing that looks whole but isn't, and `--resume` then gave the bytes of an undisturbed run: rows, errors and
 statistics. Lost and doubled are rows. Try n of a seed is always disturbed at the same moment of the job's work.
 
-Linux only. A full disk and a read-only one need leave to mount a tmpfs (root).
+Linux only. A full disk and a read-only one need leave to mount a tmpfs (root); what is killed of Flink needs Java.
 """
 
 from __future__ import annotations
@@ -28,16 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import common
+from benchmarks import common, flink_faults
 from benchmarks.stores import S3
 from benchmarks.trial import Bucket, Ended, Job, Running, save_model, shard_name, workers
+from tests.distributed.engines import UnavailableError
 
 TWO_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 _CAPABILITY_VERSION = 0x20080522
-
-
-class UnavailableError(Exception):
-    """This machine doesn't let this fault be made."""
 
 
 @dataclass
@@ -215,6 +212,9 @@ FAULTS: dict[str, Callable[[Scene], Ended]] = {
     "shard vanishes": shard_vanishes,
     "store answers 500": store_fails,
     "store answers slowly": store_slow,
+    "TaskManager killed": flink_faults.task_manager_killed,
+    "JobManager killed": flink_faults.job_manager_killed,
+    "workers of a TaskManager killed": flink_faults.flink_workers_killed,
 }
 _OWN = {"shard vanishes": "local", "store answers 500": "s3", "store answers slowly": "s3"}
 

@@ -52,9 +52,11 @@ class Services:
     tied: bool = True
     groups: dict[str, int] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _commands: dict[str, tuple[Sequence[str], Mapping[str, str] | None]] = field(default_factory=dict)
 
     def start(self, name: str, command: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
         """Starts a command in the background."""
+        self._commands[name] = command, variables
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(variables or {})}
         with open(self.folder / f"{name}.log", "wb") as log:
             self._processes[name] = subprocess.Popen(
@@ -66,6 +68,10 @@ class Services:
                 start_new_session=True,
             )
         self.groups[name] = self._processes[name].pid
+
+    def restart(self, name: str) -> None:
+        """Starts one that was killed as it was started before."""
+        self.start(name, *self._commands[name])
 
     def wait_for(self, what: str, ready: Any, seconds: float = _SECONDS) -> None:
         """Waits until `ready()` is true; an OSError is a no.
@@ -129,13 +135,24 @@ class Cluster:
         services: its processes: `jobmanager`, `taskmanager-1` …, and beside each of these its pool, `workers-1` ….
         rest: address of the JobManager's REST interface.
         workers: address of the worker pool, of which each TaskManager has its own.
+        task_managers: how many.
         slots: of all TaskManagers.
     """
 
     services: Services
     rest: str
     workers: str
+    task_managers: int
     slots: int
+
+    def wait(self) -> None:
+        """Waits until every TaskManager has registered with the JobManager.
+
+        Raises:
+            RuntimeError: they don't.
+        """
+        wanted = {"taskmanagers": self.task_managers, "slots-total": self.slots}
+        self.services.wait_for("cluster", lambda: wanted.items() <= self.get("/overview").items())
 
     def get(self, path: str) -> Any:
         """Returns what the JobManager answers, as it is after JSON."""
@@ -232,9 +249,8 @@ def _start(services: Services, task_managers: int, slots: int, variables: Mappin
         name, hosts = f"taskmanager-{number}", f"-Djdk.net.hosts.file={_hosts(services.folder, number)}"
         own = ["-D", f"taskmanager.resource-id={name}"]
         services.start(name, [*jvm, hosts, *memory, *classes, *runner, *resources, *own])
-    cluster = Cluster(services, f"localhost:{rest}", f"{_POOL}:{pool}", task_managers * slots)
-    wanted = {"taskmanagers": task_managers, "slots-total": cluster.slots}
-    services.wait_for("cluster", lambda: wanted.items() <= cluster.get("/overview").items())
+    cluster = Cluster(services, f"localhost:{rest}", f"{_POOL}:{pool}", task_managers, task_managers * slots)
+    cluster.wait()
     return cluster
 
 
@@ -260,6 +276,8 @@ def _configure(folder: Path, rest: int, slots: int) -> None:
     """Writes what JobManager and TaskManagers read."""
     values: dict[str, object] = {
         "blob.server.port": 0,
+        "heartbeat.interval": 1000,
+        "heartbeat.timeout": 10000,  # milliseconds, a fifth of what is usual: tests wait for what was killed
         "io.tmp.dirs": folder / "tmp",
         "jobmanager.bind-host": "localhost",
         "jobmanager.rpc.address": "localhost",

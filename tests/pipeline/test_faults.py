@@ -21,6 +21,8 @@ TRIES = {
     "shard vanishes": 2,
     "store answers 500": 2,
     "worker process killed": 2,
+    "TaskManager killed": 1,
+    "JobManager killed": 1,
 }
 
 

@@ -1,0 +1,73 @@
+"""What can be killed of a Flink cluster; `benchmarks.faults` tries it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from benchmarks.trial import Ended, Job, Running
+from tests.distributed import cluster, engines, runners
+from tests.distributed.cluster import Cluster
+
+_STAGES = 20
+"""Of the job on Flink, about; with its parts, a count of what is done."""
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+class Scene(Protocol):
+    """What is used of `benchmarks.faults.Scene`."""
+
+    job: Job
+    output: str
+    chance: random.Random
+    closing: contextlib.ExitStack
+    flags: tuple[str, ...]
+
+    def start(self, *flags: str) -> Running:
+        """Starts the job."""
+
+
+def task_manager_killed(scene: Scene) -> Ended:
+    """Kills one of two TaskManagers; a new one is there when the job goes on."""
+    name = f"taskmanager-{1 + scene.chance.randrange(2)}"
+    return _on_flink(scene, lambda up: up.services.kill(name), lambda up: up.services.restart(name))
+
+
+def job_manager_killed(scene: Scene) -> Ended:
+    """Kills the JobManager; a new one, which knows nothing, is there when the job goes on."""
+    name = "jobmanager"
+    return _on_flink(scene, lambda up: up.services.kill(name), lambda up: up.services.restart(name))
+
+
+def flink_workers_killed(scene: Scene) -> Ended:
+    """Kills Beam's workers of one TaskManager, pool and all."""
+    name = f"workers-{1 + scene.chance.randrange(2)}"
+    return _on_flink(scene, lambda up: up.services.kill(name), lambda up: up.services.restart(name))
+
+
+def _on_flink(scene: Scene, disturb: Callable[[Cluster], Any], heal: Callable[[Cluster], Any]) -> Ended:
+    """Disturbs the job's cluster when a seeded number of stages and parts is done, and somewhat later."""
+    jar = engines.job_server()
+    up = scene.closing.enter_context(cluster.running(2, variables=ONE_THREAD))
+    scene.flags = (*up.flags(), *runners.job_server_flags(jar))
+    wanted, later = scene.chance.randrange(_STAGES + len(scene.job.files)), scene.chance.uniform(0, 0.5)
+    running = scene.start()
+    while running.alive and _done(scene, up) < wanted:
+        time.sleep(0.05)
+    time.sleep(later)
+    disturb(up)
+    ended = running.wait()
+    heal(up)
+    up.wait()
+    words = [line for line in ended.errors.splitlines(keepends=True) if line.startswith("ig-audit: ")]
+    return Ended(ended.code, "".join(words))  # the job server's log tells how Flink ended it
+
+
+def _done(scene: Scene, up: Cluster) -> int:
+    """Returns how many stages have ended and how many parts are there."""
+    vertices = [vertex for job in up.get("/jobs")["jobs"] for vertex in up.get(f"/jobs/{job['id']}")["vertices"]]
+    ended = sum(vertex["status"] == "FINISHED" for vertex in vertices)
+    return ended + len(scene.job.bucket.names(f"{scene.output}/attributions"))
