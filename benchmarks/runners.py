@@ -78,6 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=Scale.steps, help="an image (default 16)")
     parser.add_argument("--turns", type=int, default=Scale.turns, help="of each job (default 3)")
     parser.add_argument("--only", choices=["runners", "workers"], help="one of the two tables")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=list(WORKERS),
+        default=list(WORKERS),
+        metavar="KIND",
+        help="of workers (default all)",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, measures nothing")
     parser.add_argument("--json", metavar="FILE", help="also write every figure there")
     options = parser.parse_args(arguments)
@@ -91,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(runners_table(found))
         if options.only != "runners":
             pairs = in_turns(
-                {f"{name}|{n}": one_thread(w, n, job) for name, w in WORKERS.items() for n in (1, 2)},
+                {f"{name}|{n}": one_thread(WORKERS[name], n, job) for name in options.kinds for n in (1, 2)},
                 scale.turns,
                 missing,
             )
