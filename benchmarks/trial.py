@@ -5,6 +5,7 @@ Processes are forked from one that has imported everything, so that a run takes 
 
 from __future__ import annotations
 
+import atexit
 import collections
 import contextlib
 import io
@@ -317,7 +318,11 @@ def _run(
         prepare()
     from pipeline.cli import main
 
-    sys.exit(main(arguments))
+    try:
+        code = main(arguments)
+    finally:
+        atexit._run_exitfuncs()  # which multiprocessing leaves out; Beam stops a job server there
+    sys.exit(code)
 
 
 def _is_worker(pid: int) -> bool:

@@ -28,6 +28,8 @@ OPENS = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
 _POOL = "pool-of-this-machine"
 _POOL_SERVER = Path(__file__).with_name("pool.py")
+_FRUGAL = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+"""The cores are the workers': of two, three JVMs that wait would otherwise take a seventh."""
 _SECONDS = 180.0  # a few, on a machine that does nothing else
 _LOG = """rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = console
@@ -237,7 +239,7 @@ def wait_for_port(services: Services, name: str, port: int, host: str = "localho
 def _start(services: Services, task_managers: int, slots: int, variables: Mapping[str, str]) -> Cluster:
     home, rest = engines.flink(), free_port()
     _configure(services.folder, rest, slots)
-    jvm = [engines.java(), *OPENS, f"-Dlog4j.configurationFile={services.folder}/log4j.properties"]
+    jvm = [engines.java(), *OPENS, *_FRUGAL, f"-Dlog4j.configurationFile={services.folder}/log4j.properties"]
     classes = ["-cp", f"{home}/lib/*"]
     session = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
     services.start("jobmanager", [*jvm, "-Xmx512m", *classes, session, "--configDir", str(services.folder)])
@@ -276,8 +278,8 @@ def _configure(folder: Path, rest: int, slots: int) -> None:
     """Writes what JobManager and TaskManagers read."""
     values: dict[str, object] = {
         "blob.server.port": 0,
-        "heartbeat.interval": 1000,
-        "heartbeat.timeout": 10000,  # milliseconds, a fifth of what is usual: tests wait for what was killed
+        "heartbeat.interval": 4000,
+        "heartbeat.timeout": 20000,  # milliseconds, less than half of what is usual: tests wait for what was killed
         "io.tmp.dirs": folder / "tmp",
         "jobmanager.bind-host": "localhost",
         "jobmanager.rpc.address": "localhost",
