@@ -152,13 +152,15 @@ class Job:
         command = [sys.executable, "-m", "pipeline", "run", f"--config={self._config}", *arguments]
         log = output.with_suffix(".log")
         found, seconds = 0, [0.0]
+        spent: dict[int, float] = {}  # a worker that has nothing more to do may end before the last part is there
         with open(log, "wb") as stream:
             process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=stream, stderr=stream)
             while process.poll() is None:
                 if (now := len(list(output.glob("attributions/part-*.parquet")))) > found:
                     found = now
+                    spent |= _processor_seconds(os.getpid())
                     if found >= FIRST:
-                        seconds.append(_processor_seconds(os.getpid()))
+                        seconds.append(sum(spent.values()))
                 time.sleep(0.1)
         if process.returncode:
             raise RuntimeError(f"ig-audit run {' '.join(arguments)} failed:\n{log.read_text()[-2000:]}")
@@ -253,8 +255,8 @@ def _rate(parts: Sequence[Path], images: float) -> float:
     return images * half / min(after - before for before, after in zip(times, times[half:], strict=False))
 
 
-def _processor_seconds(root: int) -> float:
-    """Returns what a process and its descendants have used so far; 0 where there is no /proc."""
+def _processor_seconds(root: int) -> dict[int, float]:
+    """Returns what a process and each of its descendants has used so far; nothing where there is no /proc."""
     ticks, parents = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it ended
@@ -263,7 +265,7 @@ def _processor_seconds(root: int) -> float:
     family = {root}
     while grown := {process for process, parent in parents.items() if parent in family} - family:
         family |= grown
-    return sum(ticks.get(process, 0) for process in family) / os.sysconf("SC_CLK_TCK")
+    return {process: ticks[process] / os.sysconf("SC_CLK_TCK") for process in family & ticks.keys()}
 
 
 def _digest(paths: Sequence[Path]) -> str:
