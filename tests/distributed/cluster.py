@@ -170,6 +170,7 @@ class Cluster:
             "--environment_type=EXTERNAL",
             f"--environment_config={self.workers}",
             f"--parallelism={self.slots}",
+            "--environment_cache_millis=60000",
         ]
 
     def records(self) -> dict[str, dict[str, int]]:
@@ -240,7 +241,7 @@ def _start(services: Services, task_managers: int, slots: int, variables: Mappin
     home, rest = engines.flink(), free_port()
     _configure(services.folder, rest, slots)
     jvm = [engines.java(), *OPENS, *_FRUGAL, f"-Dlog4j.configurationFile={services.folder}/log4j.properties"]
-    classes = ["-cp", f"{home}/lib/*"]
+    classes = ["-cp", ":".join(f"{folder}/*" for folder in [home / "lib", *_beam()])]
     session = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
     services.start("jobmanager", [*jvm, "-Xmx512m", *classes, session, "--configDir", str(services.folder)])
     memory, resources = _task_manager_figures(home, services.folder)
@@ -254,6 +255,13 @@ def _start(services: Services, task_managers: int, slots: int, variables: Mappin
     cluster = Cluster(services, f"localhost:{rest}", f"{_POOL}:{pool}", task_managers, task_managers * slots)
     cluster.wait()
     return cluster
+
+
+def _beam() -> list[Path]:
+    """Returns where Beam's own jars are: in the cluster's class path they let a worker outlive a stage."""
+    with contextlib.suppress(engines.UnavailableError):
+        return [engines.job_server().parent]
+    return []
 
 
 def _start_pool(services: Services, number: int, port: int, variables: Mapping[str, str]) -> None:
@@ -278,6 +286,7 @@ def _configure(folder: Path, rest: int, slots: int) -> None:
     """Writes what JobManager and TaskManagers read."""
     values: dict[str, object] = {
         "blob.server.port": 0,
+        "classloader.resolve-order": "parent-first",
         "heartbeat.interval": 4000,
         "heartbeat.timeout": 20000,  # milliseconds, less than half of what is usual: tests wait for what was killed
         "io.tmp.dirs": folder / "tmp",
