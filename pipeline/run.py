@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import sys
 import tempfile
 import threading
@@ -15,6 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from tqdm import tqdm
 
+from pipeline import dead_workers
 from pipeline.compare import AUDIT, compare, write_audit
 from pipeline.config import AuditConfig, ConfigError
 from pipeline.graph import define_pipeline
@@ -28,12 +27,6 @@ from transforms.store import lock
 _LOCAL = "FnApiRunner"
 _LINE_SECONDS = 10.0
 _TABLE_ROWS = 12
-_DEAD_WORKER = "Channel closed prematurely"
-_WATCHERS = (
-    "apache_beam.runners.common",
-    "apache_beam.runners.worker.data_plane",
-    "apache_beam.runners.portability.fn_api_runner.worker_handlers",
-)
 
 
 def run(job: Job, beam_arguments: list[str]) -> int:
@@ -65,7 +58,7 @@ def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> int:
         submits = not local and options.view_as(StandardOptions).no_wait_until_finish
         if submits:
             held.submit()  # first: the job may end, and unlock, before this process goes on
-        with _plainly(local):
+        with dead_workers.told_plainly() if local else contextlib.nullcontext():
             result = pipeline.run()
             if submits:
                 print(f"submitted; results will be in {job.config.output}")
@@ -122,32 +115,6 @@ def _meter(local: bool) -> Iterator[Meter]:
         finally:
             done.set()
             shower.join()
-
-
-@contextlib.contextmanager
-def _plainly(local: bool) -> Iterator[None]:
-    """Lets a local worker process that dies end the job with one line: Beam's threads would each tell a trace."""
-    if not local or os.environ.get("IG_AUDIT_DEBUG"):
-        yield
-        return
-    loggers, hook = [logging.getLogger(name) for name in _WATCHERS], threading.excepthook
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    threading.excepthook = lambda _: None
-    try:
-        yield
-    except RuntimeError as error:
-        if _DEAD_WORKER in str(error):
-            raise RuntimeError(
-                "a worker process ended in the middle of its work: killed, or out of memory; "
-                "the same command with --resume goes on"
-            ) from error
-        raise
-    finally:
-        threading.excepthook = hook
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _show(meter: Meter, done: threading.Event) -> None:
