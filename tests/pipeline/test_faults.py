@@ -22,7 +22,6 @@ TRIES = {
     "store answers 500": 2,
     "worker process killed": 2,
     "TaskManager killed": 1,
-    "JobManager killed": 1,
 }
 
 
