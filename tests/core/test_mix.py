@@ -31,11 +31,24 @@ def test_a_shift_is_told_with_its_classes():
     assert sum(one.candidate for one in mix.classes) == pytest.approx(1)
 
 
-def test_the_p_value_is_that_of_a_contingency_table():
-    reference, candidate = night(100), night(2)
-    table = [[side[str(value), f"class {value}"] for value in range(5)] for side in (reference, candidate)]
-    expected = scipy.stats.chi2_contingency(table, correction=False).pvalue
+@pytest.mark.parametrize("seed", range(5))
+def test_the_p_value_is_that_of_contingency_tables(seed):
+    reference, candidate = night(100), night(seed, SHARES * [1, 1 + 0.2 * seed, 1, 1, 1])
+    table = np.array([[side[str(value), f"class {value}"] for value in range(5)] for side in (reference, candidate)])
+    single = [np.column_stack([table[:, k], table.sum(axis=1) - table[:, k]]) for k in range(5)]
+    whole, *each = (scipy.stats.chi2_contingency(one, correction=False).pvalue for one in [table, *single])
+    expected = min(1, 2 * min(whole, 5 * min(each)))
     assert judge_mix([reference], candidate, THRESHOLDS).p_value == pytest.approx(expected)
+
+
+def test_one_class_among_many_is_found():
+    even, more = np.full(40, 1 / 40), np.array([6 / 40, *np.full(39, 1 / 40)])
+    assert judge_mix([night(1, even)], night(2, more), THRESHOLDS).drift
+
+
+def test_chance_seldom_looks_like_a_change():
+    values = [judge_mix([night(seed)], night(1000 + seed), THRESHOLDS).p_value for seed in range(1000)]
+    assert np.mean(np.array(values) <= 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
 
 
 def test_chance_moves_as_much_as_is_said():

@@ -80,8 +80,9 @@ def _pool(nights: Sequence[ClassCounts]) -> Counter[tuple[str, str]]:
 def _compare(reference: ClassCounts, candidate: ClassCounts) -> tuple[float, float, float]:
     """Returns the total variation of two mixes, its p-value, and the total variation to expect of equal ones.
 
-    The p-value is that of the chi-square test of homogeneity, with the rarest classes taken together; the
-    expectation that of normal deviations.
+    The p-value is that of chi-square tests of homogeneity, with the rarest classes taken together: of all classes at
+    once, and of each against the rest, which finds what one class does among many; Bonferroni's bound holds the lot.
+    The expectation is that of normal deviations.
     """
     keys = sorted({**reference, **candidate})
     counts = np.array([[side.get(key, 0) for key in keys] for side in (reference, candidate)], float)
@@ -104,4 +105,7 @@ def _homogeneity(counts: np.ndarray) -> float:
     )
     if table.shape[1] < 2:
         return 1.0
-    return float(chdtrc(table.shape[1] - 1, ((table - expected) ** 2 / np.maximum(expected, 1e-12)).sum()))
+    terms = ((table - expected) ** 2 / np.maximum(expected, 1e-12)).sum(axis=0)
+    shares = expected[0] / expected[0].sum()
+    single = chdtrc(1, (terms / (1 - shares)).max())  # what the rest adds to a class's own terms
+    return float(min(1.0, 2 * min(chdtrc(len(terms) - 1, terms.sum()), len(terms) * single)))
