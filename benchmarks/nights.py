@@ -80,12 +80,15 @@ def main() -> None:
     parser.add_argument("--before", type=int, nargs="+", default=[1, 7], help="reference nights")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--target", type=int, default=285, help="the class with the shortcut")
+    parser.add_argument("--only", default="", metavar="NAME", help="one row's name, such as 'other class mix'")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     pools = attribute(Path(options.folder), options.crops, options.steps, options.target)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for scenario in scenarios(*pools, options.target, options.images):
+            if options.only not in ("", scenario.name):
+                continue
             for before in options.before:
                 rows.append(_score(scenario, before, options, Path(folder)))
                 print(rows[-1], file=sys.stderr, flush=True)
