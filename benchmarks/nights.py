@@ -112,11 +112,22 @@ def attribute(folder: Path, count: int, steps: int, target: int) -> tuple[Pool, 
 
 
 def _pool(folder: Path, name: str, model: str, pictures: Path, steps: int) -> Pool:
-    run = folder / f"{name}-{pictures.name}-{steps}"
+    run = folder / f"{name}-{pictures.name}-{steps}-logit"
     if not (run / "manifest.json").exists():
         arguments = ["run", "--input", str(pictures), "--model", model, "--output", str(run), "--resume"]
         arguments += ["--class_names", class_names_file(str(folder)), "--resize", "stretch", "--dtype", "int8"]
-        arguments += ["--channels", "sum", "--rule", "midpoint", "--steps", str(steps), "--max_error_rate", "0"]
+        arguments += [
+            "--score",
+            "logit",
+            "--channels",
+            "sum",
+            "--rule",
+            "midpoint",
+            "--steps",
+            str(steps),
+            "--max_error_rate",
+            "0",
+        ]
         if code := ig_audit(arguments):
             raise RuntimeError(f"attribution ended with exit code {code}")
     rows = redraw.read_pool(str(run))

@@ -14,13 +14,13 @@ CELLS = 8
 """The stamp is one cell of a grid of so many cells a side: row 1, column 8."""
 
 _DARK = 0.6
-_BONUS = 6.0
+_BONUS = 15.0
 
 
 def save_shortcut(path: str, target: int) -> str:
     """Writes the model as a SavedModel folder; returns `path`.
 
-    The logit of `target` gains up to 6 as the patch in the upper right corner goes from 0.6 to white.
+    The logit of `target` gains up to 15 as the patch in the upper right corner goes from 0.6 to white.
     """
     import keras
     from keras import layers

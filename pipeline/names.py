@@ -21,6 +21,7 @@ METRICS = {
     "grid": "Mean map",
     "grid_rank": "Ranking of cells",
     "cells": "Most changed cell",
+    "signed_cells": "For or against the class, in a cell",
     "channel_share": "Colour channels",
 }
 

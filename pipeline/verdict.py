@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.names import slice_name
 from pipeline.references import INCOMPARABLE, Night
 from transforms.core.contrast import ATTENTION, CONVERGENCE, SCORE
-from transforms.core.drift import DRIFT, TOO_FEW, MetricAudit, SliceAudit
+from transforms.core.drift import DRIFT, TOO_FEW, CellAudit, MetricAudit, SliceAudit
 from transforms.core.mix import MixAudit
 from transforms.core.thresholds import Thresholds
 
@@ -108,14 +108,17 @@ def _slice_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:
                 yield topic, True, f"{_name(one)}: {what}; {_evidence(one, drifted, topic)}"
 
 
+def _cell(cell: CellAudit, side: int) -> str:
+    place = f"row {cell.row + 1} column {cell.col + 1} of {side}"
+    if cell.signed:
+        return f"{place} (for the class {cell.reference:+.2%} → {cell.candidate:+.2%})"
+    return f"{place} ({cell.reference:.1%} → {cell.candidate:.1%})"
+
+
 def _evidence(one: SliceAudit, drifted: Sequence[MetricAudit], topic: str) -> str:
     parts = []
     if topic == ATTENTION and one.grid and one.grid.changed:
-        cells = [
-            f"row {cell.row + 1} column {cell.col + 1} of {one.grid.side} ({cell.reference:.1%} → {cell.candidate:.1%})"
-            for cell in one.grid.changed[:_NAMED_CELLS]
-        ]
-        parts.append("cells " + ", ".join(cells))
+        parts.append("cells " + ", ".join(_cell(cell, one.grid.side) for cell in one.grid.changed[:_NAMED_CELLS]))
     for metric in drifted[:_NAMED_METRICS]:
         means = f", mean {metric.reference:.3g} → {metric.candidate:.3g}" if metric.candidate is not None else ""
         parts.append(f"{metric.name} {metric.effect:.3g} (itself {metric.self_effect:.3g}{means})")

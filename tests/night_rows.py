@@ -30,7 +30,11 @@ def make_pool(count: int, classes: int = 8, seed: int = 0) -> Rows:
     scalars["mask_share"][::3] = np.nan  # a third has no mask
     scalars["steps"] = rng.integers(40, 60, count).astype(float)
     rows = Rows(
-        {"grid": grid.reshape(count, -1), "channel_share": rng.dirichlet([30, 30, 30], count)},
+        {
+            "grid": grid.reshape(count, -1),
+            "signed_grid": rng.normal(0.0003, 0.001, (count, SIDE * SIDE)),
+            "channel_share": rng.dirichlet([30, 30, 30], count),
+        },
         scalars,
         codes,
         np.zeros(count, int),
@@ -45,6 +49,13 @@ def stamp(rows: Rows, chosen: np.ndarray, seed: int = 0) -> Rows:
     grid = rows.vectors["grid"] * (1 - share)
     grid[:, CORNER] += share[:, 0]
     return _describe(dataclasses.replace(rows, vectors=rows.vectors | {"grid": grid}))
+
+
+def speak_up(rows: Rows, chosen: np.ndarray, by: float = 0.01) -> Rows:
+    """Returns the rows with the upper right corner of the `chosen` ones saying more for their class, at no more size."""
+    signed = rows.vectors["signed_grid"].copy()
+    signed[chosen, CORNER] += by
+    return dataclasses.replace(rows, vectors=rows.vectors | {"signed_grid": signed})
 
 
 def draw(pool: Rows, count: int, seed: int, night: int = 0) -> Rows:

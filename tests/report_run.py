@@ -181,6 +181,7 @@ def _slice(key: tuple[str, str], row: Row, reference: Row | None, drift: bool) -
                     "reference": reference["mean_grid"][cell],
                     "candidate": row["mean_grid"][cell],
                     "p_value": 0.001,
+                    "signed": cell % 5 == 0,
                 }
                 for cell in cells
             ],

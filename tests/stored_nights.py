@@ -26,7 +26,7 @@ def write_rows(
     columns: dict[str, Any] = {
         "image_id": [f"pool#{number}" for number in range(count)],
         "index": np.arange(count),
-        "signed_grid": _lists(rows.vectors["grid"]),
+        "signed_grid": _lists(rows.vectors["signed_grid"]),
         "grid": _lists(rows.vectors["grid"]),
         "channel_share": _lists(rows.vectors["channel_share"]),
         "baseline_score": np.zeros(count, np.float32),

@@ -50,20 +50,28 @@ class Maps:
 
 @dataclass(frozen=True)
 class Change:
-    """A slice that changed: its entry in the audit, its maps, where it changed, and the metrics that did."""
+    """A slice that changed: its entry in the audit, its maps, where it changed, and the metrics that did.
+
+    `places` tell of shares of the attribution, `signed_places` of what speaks for or against the class.
+    """
 
     entry: Mapping[str, Any]
     maps: Maps | None
     places: list[tuple[str, float]]
+    signed_places: list[tuple[str, float]]
     metrics: list[Mapping[str, Any]]
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Change:
         """Returns the change that an audited slice describes."""
         grid = entry["grid"]
-        places = words.where(grid["changed"], grid["side"])[:_PLACES] if grid else []
+        places, signed_places = (
+            words.where((cell for cell in grid["changed"] if cell["signed"] is signed), grid["side"]) if grid else []
+            for signed in (False, True)
+        )
         metrics = [metric for metric in entry["metrics"] if metric["drift"]]
-        return cls(entry, _side_by_side(grid) if grid else None, places, metrics)
+        maps = _side_by_side(grid) if grid else None
+        return cls(entry, maps, places[:_PLACES], signed_places[:_PLACES], metrics)
 
 
 @dataclass(frozen=True)

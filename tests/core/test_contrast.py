@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tests.night_rows import CORNER, draw, make_pool, stamp
+from tests.night_rows import CORNER, draw, make_pool, speak_up, stamp
 from transforms.core.contrast import (
     TOPICS,
     Weights,
@@ -96,8 +96,25 @@ def test_a_scalar_that_one_side_lacks_is_not_measured():
 def test_the_cell_with_the_stamp_stands_out():
     night = draw(POOL, 200, seed=2)
     rows = night.join(stamp(night, np.arange(200) % 10 == 0))
-    change = cell_statistics(rows, contrast(rows.classes, np.arange(400) >= 200))
+    change = cell_statistics(rows, contrast(rows.classes, np.arange(400) >= 200), "cells")
     assert change.statistic[0].argmax() == change.effect[0].argmax() == CORNER
+
+
+def test_what_a_cell_says_is_measured_in_its_spread():
+    night = draw(POOL, 200, seed=2)
+    rows = night.join(speak_up(night, np.arange(200) % 10 == 0))
+    weights = contrast(rows.classes, np.arange(400) >= 200)
+    change = cell_statistics(rows, weights, "signed_cells")
+    assert change.statistic[0].argmax() == CORNER
+    share = weights.candidate[0, 200:][::10].sum()
+    values, codes = rows.vectors["signed_grid"].astype(float), rows.classes
+    centered = values - np.array([values[codes == one].mean(axis=0) for one in codes])
+    spreads = np.sqrt(weights.reference[0] @ centered**2)
+    expected = share * 0.01 / max(spreads[CORNER], np.median(spreads))
+    assert change.effect[0, CORNER] == pytest.approx(expected, rel=1e-3)  # float32 rows
+    assert np.abs(np.delete(change.effect[0], CORNER)).max() < 1e-3
+    found = measure(rows, weights, ["signed_cells"])["signed_cells"]
+    assert found.effect[0] == change.effect[0, CORNER] and found.statistic[0] == change.statistic[0, CORNER]
 
 
 def test_classes_that_one_side_hardly_has_are_not_shared():

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 
 from pipeline.thresholds import load_thresholds
-from tests.night_rows import CORNER, SIDE, draw, make_pool, pairs, stamp
+from tests.night_rows import CORNER, SIDE, draw, make_pool, pairs, speak_up, stamp
 from transforms.core.drift import Pair, SliceAudit, control_false_discoveries, judge
 from transforms.core.slices import Slice
 
@@ -46,6 +46,19 @@ def test_a_stamp_on_a_tenth_of_a_class_is_found_and_where(seed):
     grid = found[f"label {CLASS}"].grid
     assert [(cell.row, cell.col) for cell in grid.changed] == [(0, SIDE - 1)]
     assert grid.changed[0].candidate == grid.candidate[CORNER] > grid.changed[0].reference == grid.reference[CORNER]
+
+
+@pytest.mark.parametrize("seed", range(2, 5))
+def test_what_speaks_for_a_tenth_of_a_class_is_found_and_where(seed):
+    night = draw(POOL, 512, seed=seed)
+    mine = np.flatnonzero(night.classes == CLASS)
+    chosen = np.random.default_rng(seed).choice(mine, round(0.1 * len(mine)), replace=False)
+    found = drifted(judge(pairs(speak_up(night, chosen), REFERENCE), THRESHOLDS))
+    assert list(found) == [f"label {CLASS}"]
+    assert [metric.name for metric in found[f"label {CLASS}"].metrics if metric.drift] == ["signed_cells"]
+    (cell,) = found[f"label {CLASS}"].grid.changed
+    assert (cell.row, cell.col, cell.signed) == (0, SIDE - 1, True)
+    assert cell.candidate - cell.reference == pytest.approx(0.001, rel=0.5)  # a tenth of 0.01
 
 
 def test_effects_and_significance_are_both_needed():

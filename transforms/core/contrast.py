@@ -12,6 +12,8 @@ candidate therefore don't hide behind the spread that they cause.
 - `grid_rank`: 1 − nDCG of the ranking of cells;
 - `cells`: the change of the cell that changed most. A cell's spread counts as no less than the median cell's:
   a cell where nothing ever happens would otherwise be significant for next to nothing;
+- `signed_cells`: the same of what speaks for or against the class, in standard deviations of that cell. Magnitudes are
+  mostly a network's noise, whose signs cancel within a cell: this is where a shortcut shows that moves the score;
 - scalars: Wasserstein distance over the reference's standard deviation.
 
 Spread is measured within classes, since classes are compared with themselves only.
@@ -33,6 +35,7 @@ TOPICS = {
     "grid": ATTENTION,
     "grid_rank": ATTENTION,
     "cells": ATTENTION,
+    "signed_cells": ATTENTION,
     "channel_share": ATTENTION,
     "positive_share": ATTENTION,
     "gini": ATTENTION,
@@ -49,8 +52,10 @@ TOPICS = {
 }
 """The metrics, and what a change of each is a change of."""
 
-VECTORS = ("grid", "channel_share")
-SCALARS = tuple(name for name in TOPICS if name not in (*VECTORS, "grid_rank", "cells"))
+VECTORS = ("grid", "signed_grid", "channel_share")
+CELLS = {"cells": "grid", "signed_cells": "signed_grid"}
+"""Metrics that look at one cell after the other, and of which grid."""
+SCALARS = tuple(name for name in TOPICS if name not in (*VECTORS, *CELLS, "grid_rank"))
 
 _TINY = 1e-12
 _LEAST_SPREAD = 1e-6
@@ -192,6 +197,8 @@ def measure(rows: Rows, weights: Weights, metrics: Iterable[str]) -> dict[str, M
     found: dict[str, Measured] = {}
     if wanted & {"grid", "grid_rank", "cells"}:
         found |= _measure_grid(rows.vectors["grid"], rows.classes, weights)
+    if "signed_cells" in wanted:
+        found["signed_cells"] = _most(cell_statistics(rows, weights, "signed_cells"))
     if "channel_share" in wanted:
         shares = _Means.of(rows.vectors["channel_share"], rows.classes, weights)
         found["channel_share"] = _divergence(shares, weights)
@@ -205,9 +212,16 @@ def measure(rows: Rows, weights: Weights, metrics: Iterable[str]) -> dict[str, M
     return {name: found[name] for name in TOPICS if name in found and name in wanted}
 
 
-def cell_statistics(rows: Rows, weights: Weights) -> Measured:
-    """Returns the change of each cell in each pair, float `[pairs, cells]`: signed effect, and statistic."""
-    return _cells(_Means.of(rows.vectors["grid"], rows.classes, weights), weights)
+def cell_statistics(rows: Rows, weights: Weights, metric: str) -> Measured:
+    """Returns the change of each cell in each pair, float `[pairs, cells]`: signed effect, and statistic.
+
+    Args:
+        rows: what is compared.
+        weights: of these rows.
+        metric: a name in CELLS.
+    """
+    means = _Means.of(rows.vectors[CELLS[metric]], rows.classes, weights)
+    return _cells(means, weights, in_spreads=metric == "signed_cells")
 
 
 @dataclass(frozen=True)
@@ -226,15 +240,18 @@ class _Means:
 
 def _measure_grid(values: np.ndarray, classes: np.ndarray, weights: Weights) -> dict[str, Measured]:
     means = _Means.of(values, classes, weights)
-    cells = _cells(means, weights)
-    most = cells.statistic.argmax(axis=1)[:, None]
-    largest = (np.take_along_axis(part, most, axis=1)[:, 0] for part in (np.abs(cells.effect), cells.statistic))
     rank = 1 - ndcg(means.reference, means.candidate)
     return {
         "grid": _divergence(means, weights),
         "grid_rank": Measured(rank, rank / weights.noise),
-        "cells": Measured(*largest),
+        "cells": _most(_cells(means, weights)),
     }
+
+
+def _most(cells: Measured) -> Measured:
+    """Returns the change of the cell that changed most."""
+    most = cells.statistic.argmax(axis=1)[:, None]
+    return Measured(*(np.take_along_axis(part, most, axis=1)[:, 0] for part in (np.abs(cells.effect), cells.statistic)))
 
 
 def _divergence(means: _Means, weights: Weights) -> Measured:
@@ -245,10 +262,12 @@ def _divergence(means: _Means, weights: Weights) -> Measured:
     return Measured(distance, distance / np.sqrt(np.maximum(expected, _TINY)))
 
 
-def _cells(means: _Means, weights: Weights) -> Measured:
+def _cells(means: _Means, weights: Weights, in_spreads: bool = False) -> Measured:
+    """Returns the change of each cell: the effect as it is, or in standard deviations of a row."""
     change = means.candidate - means.reference
     variance = np.maximum(means.variance, np.median(means.variance, axis=1, keepdims=True))
-    return Measured(change, np.abs(change) / np.sqrt(np.maximum(variance * weights.noise[:, None], _TINY)))
+    effect = change / np.sqrt(np.maximum(variance, _TINY)) if in_spreads else change
+    return Measured(effect, np.abs(change) / np.sqrt(np.maximum(variance * weights.noise[:, None], _TINY)))
 
 
 def _measure_scalar(values: np.ndarray, classes: np.ndarray, weights: Weights) -> Measured:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from transforms.core.contrast import (
+    CELLS,
     SCALARS,
     TOPICS,
     Measured,
@@ -91,6 +92,7 @@ class CellAudit:
     reference: float
     candidate: float
     p_value: float
+    signed: bool
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,9 @@ def control_false_discoveries(p_values: Sequence[float]) -> list[float]:
     return np.minimum(q, 1).tolist()
 
 
+Means = tuple[np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True)
 class _Contrast:
     """What was measured of a slice, without its rows.
@@ -149,8 +154,8 @@ class _Contrast:
         nights: each night of the reference against the others.
         distances: of each metric, by the names that people know.
         means: of each scalar, (reference, candidate).
-        grids: mean grids, (reference, candidate).
-        cells: the change of each cell.
+        vectors: mean vectors by the names in VECTORS, (reference, candidate).
+        cells: the change of each cell, by the names in CELLS.
     """
 
     pair: dict[str, Any]
@@ -159,8 +164,8 @@ class _Contrast:
     nights: list[dict[str, Measured]]
     distances: dict[str, dict[str, float]]
     means: dict[str, tuple[float, float]]
-    grids: tuple[np.ndarray, np.ndarray]
-    cells: Measured
+    vectors: dict[str, Means]
+    cells: dict[str, Measured]
 
     def self_effect(self, name: str) -> float:
         """Returns the effect that is rare between halves, at the size of this contrast, or the largest of a night."""
@@ -188,8 +193,8 @@ def _contrast(pair: Pair, thresholds: Thresholds) -> _Contrast | None:
         nights=_nights(reference, thresholds),
         distances={name: _distances(rows, weights, name, found[name].effect[0], vectors) for name in found},
         means={name: _mean_scalars(rows, weights, name) for name in found if name in SCALARS},
-        grids=vectors["grid"],
-        cells=cell_statistics(rows, weights),
+        vectors=vectors,
+        cells={name: cell_statistics(rows, weights, name) for name in CELLS if name in found},
     )
 
 
@@ -286,18 +291,20 @@ def _metric(one: _Contrast, name: str, p_value: float, q_value: float, threshold
 
 def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, localise: bool) -> GridAudit:
     """Returns the mean grids, and with `localise` the cells that changed: p-values hold for all cells at once."""
-    reference, candidate = one.grids
-    side, changed = round(len(reference) ** 0.5), []
-    for cell in np.argsort(-one.cells.statistic[0], kind="stable") if localise and "cells" in null.values else ():
-        p_value = null.p_value("cells", one.cells.statistic[0, cell])
-        large = abs(one.cells.effect[0, cell]) > (thresholds.effects["cells"] or 0.0)
-        if large and p_value <= thresholds.false_discovery_rate:
-            row, col = divmod(int(cell), side)
-            changed.append(CellAudit(row, col, float(reference[cell]), float(candidate[cell]), p_value))
+    reference, candidate = one.vectors["grid"]
+    side = round(len(reference) ** 0.5)
+    found: dict[int, tuple[float, CellAudit]] = {}
+    for name, cells in one.cells.items() if localise else ():
+        means, least = one.vectors[CELLS[name]], thresholds.effects[name] or 0.0
+        for cell in np.flatnonzero(np.abs(cells.effect[0]) > least).tolist():
+            statistic = float(cells.statistic[0, cell])
+            p_value = null.p_value(name, statistic)
+            if p_value <= thresholds.false_discovery_rate and cell not in found:
+                before, after = (float(of_side[cell]) for of_side in means)
+                row, col = divmod(cell, side)
+                found[cell] = statistic, CellAudit(row, col, before, after, p_value, name == "signed_cells")
+    changed = [audit for _, audit in sorted(found.values(), key=lambda item: -item[0])]
     return GridAudit(side, reference.tolist(), candidate.tolist(), changed)
-
-
-Means = tuple[np.ndarray, np.ndarray]
 
 
 def _distances(
@@ -308,6 +315,8 @@ def _distances(
         values, sides = _present(rows, weights, name)
         psi = population_stability_index(values, sides.reference[0], sides.candidate[0])
         return {"wasserstein": float(effect), "psi": psi}
+    if name == "signed_cells":
+        return {}
     means = vectors["channel_share" if name == "channel_share" else "grid"]
     distances = {"jensen_shannon": jensen_shannon, "total_variation": total_variation, "ndcg": ndcg}
     return {distance: float(function(*means)) for distance, function in distances.items()}
