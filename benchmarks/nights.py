@@ -166,8 +166,11 @@ def scenarios(plain: Pool, biased: Pool, target: int, images: int) -> Iterator[S
 
 def draw(pool: Pool, images: int, rng: np.random.Generator, shift: int | None = None) -> pa.Table:
     """Returns a night of different crops; with `shift`, of that class three times as many as usual."""
-    weights = np.where(pool.labels == shift, 3.0, 1.0)
-    return redraw.take(pool.plain, np.sort(rng.choice(len(weights), images, replace=False, p=weights / weights.sum())))
+    mine = pool.labels == shift
+    more = round(3 * mine.mean() * images)
+    parts = [rng.choice(np.flatnonzero(mine), more, replace=False)] if more else []
+    parts.append(rng.choice(np.flatnonzero(~mine), images - more, replace=False))
+    return redraw.take(pool.plain, np.sort(np.concatenate(parts)))
 
 
 def stamp(pool: Pool, night: pa.Table, target: int, rng: np.random.Generator) -> pa.Table:

@@ -52,7 +52,7 @@ def stamp(rows: Rows, chosen: np.ndarray, seed: int = 0) -> Rows:
 
 
 def speak_up(rows: Rows, chosen: np.ndarray, by: float = 0.01) -> Rows:
-    """Returns the rows with the upper right corner of the `chosen` ones saying more for their class, at no more size."""
+    """Returns the rows with the upper right corner of the `chosen` ones saying more for their class."""
     signed = rows.vectors["signed_grid"].copy()
     signed[chosen, CORNER] += by
     return dataclasses.replace(rows, vectors=rows.vectors | {"signed_grid": signed})
