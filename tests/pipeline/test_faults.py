@@ -21,7 +21,6 @@ TRIES = {
     "shard vanishes": 2,
     "store answers 500": 2,
     "worker process killed": 2,
-    "TaskManager killed": 1,
 }
 
 

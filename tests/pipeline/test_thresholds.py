@@ -38,7 +38,7 @@ def test_a_file_changes_what_it_names(tmp_path: Path):
         ("min_rows: 2.5", "min_rows: 2.5 is not a whole number of at least 4"),
         ("min_rows: true", "min_rows: True is not a whole number"),
         ("false_discovery_rate: 2", "false_discovery_rate: 2 is not a number from 0 to 1"),
-        ("splits: 200", "splits: 200 are too few for a false_discovery_rate of 0.01 over 16 metrics; it takes 1600"),
+        ("splits: 200", "splits: 200 are too few for a false_discovery_rate of 0.01 over 17 metrics; it takes 1700"),
         ("alarms: [weather]", "alarms: 'weather' is not one of model, attention"),
         ("alarms: 3", "alarms: 3 is not a list"),
         ("- a list", "is not a mapping"),
