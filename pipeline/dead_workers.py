@@ -43,36 +43,37 @@ def told_plainly() -> Iterator[None]:
     Raises:
         RuntimeError: a worker process died.
     """
-    done = threading.Event()
-    with _quiet(bool(os.environ.get("IG_AUDIT_DEBUG"))), _woken_up(done):
+    with _quiet(bool(os.environ.get("IG_AUDIT_DEBUG"))), _woken_up():
         try:
             yield
         except RuntimeError as error:
             if isinstance(error, _DeadWorkerError) or _NOTICED in str(error):
                 raise RuntimeError(_MESSAGE) from error
             raise
-        finally:
-            done.set()
 
 
 @contextlib.contextmanager
-def _woken_up(done: threading.Event) -> Iterator[None]:
+def _woken_up() -> Iterator[None]:
     """Wakes the main thread when a worker died and the block still isn't done some time later."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    done, sending = threading.Event(), threading.Lock()  # a signal sent after the block would end the process
     hook, handler = threading.excepthook, signal.signal(_SIGNAL, _raise)
 
     def watch(arguments: threading.ExceptHookArgs) -> None:
         hook(arguments)
         if arguments.thread and arguments.thread.name == _STARTER and not done.wait(PATIENCE_SECONDS):
-            signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+            with sending:
+                if not done.is_set():
+                    signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
 
     threading.excepthook = watch
     try:
         yield
     finally:
-        done.set()
+        with sending:
+            done.set()
         threading.excepthook = hook
         signal.signal(_SIGNAL, handler)
 
