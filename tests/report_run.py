@@ -166,26 +166,7 @@ def _slices(uri: str) -> dict[tuple[str, str], Row]:
 
 
 def _slice(key: tuple[str, str], row: Row, reference: Row | None, drift: bool) -> dict[str, Any]:
-    grid = None
-    if reference:
-        change = np.subtract(row["mean_grid"], reference["mean_grid"])
-        cells = np.argsort(-np.abs(change))[:6].tolist() if drift else []
-        grid = {
-            "side": 8,
-            "reference": reference["mean_grid"],
-            "candidate": row["mean_grid"],
-            "changed": [
-                {
-                    "row": cell // 8,
-                    "col": cell % 8,
-                    "reference": reference["mean_grid"][cell],
-                    "candidate": row["mean_grid"][cell],
-                    "p_value": 0.001,
-                    "signed": cell % 5 == 0,
-                }
-                for cell in cells
-            ],
-        }
+    grid = _grid(row["mean_grid"], reference["mean_grid"], drift) if reference else None
     state = "drift" if drift else "fine" if reference else "new"
     metrics = [_metric("grid", drift, None, None), _metric("border_share", drift, 0.21, 0.34)]
     return {
@@ -199,6 +180,24 @@ def _slice(key: tuple[str, str], row: Row, reference: Row | None, drift: bool) -
         "metrics": metrics if reference else [],
         "grid": grid,
     }
+
+
+def _grid(candidate: Sequence[float], reference: Sequence[float], drift: bool) -> dict[str, Any]:
+    shares = {"reference": reference, "candidate": candidate}
+    signs = np.where(np.arange(64) % 3, 0.5, -0.5)
+    signed = {side: (signs * values).tolist() for side, values in shares.items()}
+    most = np.argsort(-np.abs(np.subtract(candidate, reference)))[:6].tolist() if drift else []
+    return {
+        "side": 8,
+        **shares,
+        "changed": [_cell(cell, signed if cell % 5 == 0 else shares, cell % 5 == 0) for cell in most],
+        "signed": signed if drift else None,
+    }
+
+
+def _cell(cell: int, values: dict[str, Sequence[float]], signed: bool) -> dict[str, Any]:
+    sides = {side: of_side[cell] for side, of_side in values.items()}
+    return {"row": cell // 8, "col": cell % 8, **sides, "p_value": 0.001, "signed": signed}
 
 
 def _metric(name: str, drift: bool, reference: float | None, candidate: float | None) -> dict[str, Any]:

@@ -26,8 +26,8 @@ def map_image(cells: Sequence[float], top: float) -> str:
     return _png(np.full((*values.shape, 3), ORANGE), values / top if top else values)
 
 
-def difference_image(cells: Sequence[float] | np.ndarray, top: float) -> str:
-    """Returns a square map of changes as a data URI: more is orange, less is blue, `top` is full colour."""
+def signed_image(cells: Sequence[float] | np.ndarray, top: float) -> str:
+    """Returns a square map of signed numbers as a data URI: above zero orange, below blue, ±`top` is full colour."""
     values = _square(cells)
     colors = np.where(values[:, :, None] > 0, ORANGE, BLUE)
     return _png(colors, np.abs(values) / top if top else values)

@@ -32,10 +32,14 @@ Audited = Mapping[tuple[str, str], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Scale:
-    """What full colour means: a share of the attribution in mean maps, a change of it in differences."""
+    """What full colour means: a share of the attribution in mean maps, a change of it in differences.
+
+    `signed` maps go from minus to plus `top`: from against the class to for it.
+    """
 
     top: float
     difference: float = 0.0
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,13 @@ class Maps:
 class Change:
     """A slice that changed: its entry in the audit, its maps, where it changed, and the metrics that did.
 
-    `places` tell of shares of the attribution, `signed_places` of what speaks for or against the class.
+    `places` tell of shares of the attribution, `signed_places` of what speaks for or against the class; so do `maps`
+    and `signed_maps`, which there are only where that changed.
     """
 
     entry: Mapping[str, Any]
     maps: Maps | None
+    signed_maps: Maps | None
     places: list[tuple[str, float]]
     signed_places: list[tuple[str, float]]
     metrics: list[Mapping[str, Any]]
@@ -71,7 +77,8 @@ class Change:
         )
         metrics = [metric for metric in entry["metrics"] if metric["drift"]]
         maps = _side_by_side(grid) if grid else None
-        return cls(entry, maps, places[:_PLACES], signed_places[:_PLACES], metrics)
+        signed_maps = _signed_side_by_side(grid["signed"]) if grid and grid["signed"] else None
+        return cls(entry, maps, signed_maps, places[:_PLACES], signed_places[:_PLACES], metrics)
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,18 @@ def _side_by_side(grid: Mapping[str, Any], scale: Scale | None = None) -> Maps:
         figures.map_image(this, scale.top),
         scale,
         figures.map_image(reference, scale.top),
-        figures.difference_image(change, scale.difference),
+        figures.signed_image(change, scale.difference),
+    )
+
+
+def _signed_side_by_side(grids: Mapping[str, Any]) -> Maps:
+    this, reference, change = grids["candidate"], grids["reference"], _change(grids)
+    scale = Scale(float(np.abs([this, reference]).max()), float(np.abs(change).max()), signed=True)
+    return Maps(
+        figures.signed_image(this, scale.top),
+        scale,
+        figures.signed_image(reference, scale.top),
+        figures.signed_image(change, scale.difference),
     )
 
 

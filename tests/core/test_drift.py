@@ -46,6 +46,7 @@ def test_a_stamp_on_a_tenth_of_a_class_is_found_and_where(seed):
     grid = found[f"label {CLASS}"].grid
     assert [(cell.row, cell.col) for cell in grid.changed] == [(0, SIDE - 1)]
     assert grid.changed[0].candidate == grid.candidate[CORNER] > grid.changed[0].reference == grid.reference[CORNER]
+    assert grid.signed is None
 
 
 @pytest.mark.parametrize("seed", range(2, 5))
@@ -56,7 +57,9 @@ def test_what_speaks_for_a_tenth_of_a_class_is_found_and_where(seed):
     found = drifted(judge(pairs(speak_up(night, chosen), REFERENCE), THRESHOLDS))
     assert list(found) == [f"label {CLASS}"]
     assert [metric.name for metric in found[f"label {CLASS}"].metrics if metric.drift] == ["signed_cells"]
-    (cell,) = found[f"label {CLASS}"].grid.changed
+    grid = found[f"label {CLASS}"].grid
+    (cell,) = grid.changed
+    assert (cell.reference, cell.candidate) == (grid.signed.reference[CORNER], grid.signed.candidate[CORNER])
     assert (cell.row, cell.col, cell.signed) == (0, SIDE - 1, True)
     assert cell.candidate - cell.reference == pytest.approx(0.001, rel=0.5)  # a tenth of 0.01
 

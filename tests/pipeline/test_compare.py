@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.cli import main
 from tests import stored_run
-from tests.night_rows import SIDE, draw, make_pool, stamp
+from tests.night_rows import SIDE, draw, make_pool, speak_up, stamp
 from tests.stored_nights import write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (nights / "unfinished" / "attributions").mkdir(parents=True)
     write_rows(folder / "quiet", draw(POOL, 400, seed=9), 9)
     write_rows(folder / "stamped", stamped(9), 9)
+    night = draw(POOL, 400, seed=9)
+    write_rows(folder / "shortcut", speak_up(night, night.classes == CLASS, 0.002), 9)
     write_rows(folder / "replaced", draw(POOL, 400, seed=9), 9, model_digest="beef")
     write_rows(folder / "rival", draw(POOL, 400, seed=9), 9, model="models/rival", model_digest="beef")
     mixed = POOL.take(np.flatnonzero((POOL.classes != CLASS) | (np.arange(len(POOL)) % 3 == 0)))
@@ -80,6 +82,17 @@ def test_a_stamp_is_an_alarm_that_names_the_class_and_the_corner(runs, capsys):
     first = audit["slices"][0]
     assert (first["state"], first["value"]) == ("drift", str(CLASS))
     assert [(cell["row"], cell["col"]) for cell in first["grid"]["changed"]] == [(0, SIDE - 1)]
+
+
+def test_what_speaks_for_a_class_is_an_alarm_with_its_grids(runs, capsys):
+    code, audit = compare(runs, f"{runs}/shortcut", f"{runs}/nights/2026-11-01")
+    assert code == 3
+    assert f"Labelled class {CLASS}: " in capsys.readouterr().out
+    grid = audit["slices"][0]["grid"]
+    (cell,) = grid["changed"]
+    assert (cell["row"], cell["col"], cell["signed"]) == (0, SIDE - 1, True)
+    assert grid["signed"]["candidate"][SIDE - 1] == cell["candidate"] > cell["reference"]
+    assert all(one["grid"]["signed"] is None for one in audit["slices"] if one["grid"] and not one["grid"]["changed"])
 
 
 def test_a_folder_of_nights_is_one_reference_and_a_trend(runs):

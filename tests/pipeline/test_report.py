@@ -84,6 +84,16 @@ def test_the_verdict_comes_first_then_what_changed(nights, tmp_path):
     assert "The mix of classes" in page.text
 
 
+def test_signed_maps_stand_where_what_speaks_for_the_class_changed(nights, tmp_path):
+    audit = make_audit(nights[3], nights[:3], DRIFTED)
+    audit["slices"][1]["grid"]["signed"] = None
+    page = page_of(nights[3], output=str(tmp_path / "x.html"), audit=audit)
+    shown = page.text.split("What changed, and where")[1].split("What the model looks at")[0]
+    assert shown.count("For or against the class") == 1
+    assert shown.count("of the attribution: against the class, for it") == 1
+    assert ": more for the class" in shown or ": more against the class" in shown
+
+
 def test_a_fine_verdict_has_no_changes(nights, tmp_path):
     audit = make_audit(nights[1], nights[:1])
     page = page_of(nights[1], output=str(tmp_path / "x.html"), audit=audit)
@@ -196,7 +206,7 @@ def test_names_and_ids_are_shown_inert(tmp_path, monkeypatch):
     page, tame = Page(text), page_of(reference)
     assert len(page.all("script")) == len(page.all("style")) == 1
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
-    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in tame.tags} | {"article", "path", "line", "circle"}
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in tame.tags} | {"article", "h4", "path", "line", "circle"}
     assert {attributes["src"][:11] for attributes in page.all("img")} == {"data:image/"}
     assert "<script>alert(1)</script>" in page.text  # as text
     assert "{{ 7 * 7 }}" in page.text

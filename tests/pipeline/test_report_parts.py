@@ -92,7 +92,7 @@ def test_a_map_s_opacity_is_the_share():
 
 
 def test_a_difference_is_orange_for_more_and_blue_for_less():
-    picture = pixels(figures.difference_image([-0.2, 0.1, 0.0, 0.2], 0.2))
+    picture = pixels(figures.signed_image([-0.2, 0.1, 0.0, 0.2], 0.2))
     np.testing.assert_array_equal(picture[:, :, 3].ravel(), [255, 128, 0, 255])
     np.testing.assert_array_equal(picture[0, 0, :3], np.rint(np.array(BLUE) * 255))
     np.testing.assert_array_equal(picture[1, 1, :3], np.rint(np.array(ORANGE) * 255))
@@ -100,7 +100,7 @@ def test_a_difference_is_orange_for_more_and_blue_for_less():
 
 @pytest.mark.parametrize("cells", [[0.0] * 4, [0.25] * 4])
 def test_maps_without_change_are_empty(cells):
-    assert not pixels(figures.difference_image(np.zeros(4), 0.0))[:, :, 3].any()
+    assert not pixels(figures.signed_image(np.zeros(4), 0.0))[:, :, 3].any()
     assert pixels(figures.map_image(cells, max(cells)))[:, :, 3].max() == (255 if any(cells) else 0)
 
 

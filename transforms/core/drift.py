@@ -96,13 +96,22 @@ class CellAudit:
 
 
 @dataclass(frozen=True)
+class SignedAudit:
+    """What each cell says for or against the class, row by row: means of both sides."""
+
+    reference: list[float]
+    candidate: list[float]
+
+
+@dataclass(frozen=True)
 class GridAudit:
-    """The mean grids of a slice, row by row, and the cells that changed."""
+    """The mean grids of a slice, row by row, the cells that changed, and the signed grids where such a cell did."""
 
     side: int
     reference: list[float]
     candidate: list[float]
     changed: list[CellAudit]
+    signed: SignedAudit | None
 
 
 @dataclass(frozen=True)
@@ -304,7 +313,9 @@ def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, localise: bool) -
                 row, col = divmod(cell, side)
                 found[cell] = statistic, CellAudit(row, col, before, after, p_value, name == "signed_cells")
     changed = [audit for _, audit in sorted(found.values(), key=lambda item: -item[0])]
-    return GridAudit(side, reference.tolist(), candidate.tolist(), changed)
+    signed = SignedAudit(*(mean.tolist() for mean in one.vectors["signed_grid"]))
+    tells = any(cell.signed for cell in changed)
+    return GridAudit(side, reference.tolist(), candidate.tolist(), changed, signed if tells else None)
 
 
 def _distances(
