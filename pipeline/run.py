@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from tqdm import tqdm
 
-from pipeline import dead_workers
+from pipeline import worker_errors
 from pipeline.compare import AUDIT, compare, write_audit
 from pipeline.config import AuditConfig, ConfigError
 from pipeline.graph import define_pipeline
@@ -58,7 +58,7 @@ def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> int:
         submits = not local and options.view_as(StandardOptions).no_wait_until_finish
         if submits:
             held.submit()  # first: the job may end, and unlock, before this process goes on
-        with dead_workers.told_plainly() if local else contextlib.nullcontext():
+        with worker_errors.told_plainly(local):
             result = pipeline.run()
             if submits:
                 print(f"submitted; results will be in {job.config.output}")
