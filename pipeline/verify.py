@@ -9,15 +9,15 @@ import dataclasses
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from transforms import storage, store
-from transforms.core.slices import Slice, SliceOptions, Slicer, kept_slices
-from transforms.core.statistics import ImportanceStatistics, add_slices, fold_slices, summarize_rows
+from transforms.core.slices import Slice, SliceOptions, Slicer, kept_slices, overflow
+from transforms.core.statistics import ImportanceStatistics, add_slices, iter_slices
 from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
 from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary
 from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
@@ -27,6 +27,7 @@ Progress = Callable[[int, int], None]
 """Is told how many of how many rows have been read."""
 
 _BLOCK_ROWS = 1 << 13  # fewer cost a merge of all slices more often, more cost memory
+_FIRST_BITS = 4
 _NAMED = 3
 _UNREADABLE = (OSError, ValueError, KeyError, AttributeError, pa.ArrowException)
 
@@ -112,23 +113,34 @@ class _Totals:
         """Returns the statistics of all rows so far."""
         if self.pending:
             columns = statistic_columns(pa.concat_tables(self.pending))
-            found = summarize_rows(columns, self.slicer)
-            self.counts.update({key: value.count for key, value in found.items()})
-            add_slices(self.statistics, fold_slices(found, self.kept))
+            add_slices(self.statistics, self._fold(iter_slices(columns, self.slicer)))
             self.pending = []
         return self.statistics
 
+    def _fold(
+        self, found: Iterable[tuple[Slice, ImportanceStatistics]]
+    ) -> Iterator[tuple[Slice, ImportanceStatistics]]:
+        """Counts slices, and yields those that are not kept as part of their overflow."""
+        for key, statistics in found:
+            self.counts[key] += statistics.count
+            yield key if key in self.kept else overflow(key), statistics
+
     def doubled_images(self) -> list[Finding]:
         """Returns the parts with images that another part has too."""
-        hashes = np.concatenate([_hashes(()), *self.images.values()])
-        hashes.sort()  # in place: of a hundred million images each copy takes 0.8 GB
-        doubled = hashes[1:][hashes[1:] == hashes[:-1]]
+        doubled = np.concatenate([self._doubled(first) for first in range(1 << _FIRST_BITS)])
         if not len(doubled):
             return []
         shared = {name: int(np.isin(found, doubled).sum()) for name, found in self.images.items()}
         return [
             Finding(name, f"has {count} images that another part has too") for name, count in shared.items() if count
         ]
+
+    def _doubled(self, first: int) -> np.ndarray:
+        """Returns the hashes with these first bits that occur twice: to be sorted all at once they'd be held twice."""
+        shift = np.uint64(64 - _FIRST_BITS)
+        hashes = np.concatenate([_hashes(()), *(found[found >> shift == first] for found in self.images.values())])
+        hashes.sort()
+        return hashes[1:][hashes[1:] == hashes[:-1]]
 
 
 def _check_strays(run_uri: str, manifest: store.Manifest) -> list[Finding]:

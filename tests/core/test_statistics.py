@@ -67,6 +67,7 @@ def test_any_order_partition_and_tree_of_merges_gives_the_same_bits(order, cuts,
 
 def test_blocks_do_not_show(monkeypatch):
     monkeypatch.setattr(exact, "_BLOCK", 8)
+    monkeypatch.setattr("transforms.core.statistics._SLICES", 2)
     assert states(summarize_rows(ROWS)) == WHOLE
 
 

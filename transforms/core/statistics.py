@@ -7,7 +7,7 @@ chunks, workers or order in which the same rows were added, the same bits come o
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from transforms.core import exact
 from transforms.core.exact import Distribution, Groups, Moments
 from transforms.core.histogram import COARSE, FINE, Histogram
 from transforms.core.record import Row
-from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow, overflow
+from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow
 
 VECTORS = ("grid", "signed_grid", "channel_share")
 """Columns whose mean and standard deviation are kept element by element."""
@@ -47,6 +47,7 @@ FINE_KINDS = frozenset({"all", "wrong"})
 """Kinds of which a run has one slice, whose histograms are fine; all other slices have coarse ones."""
 
 STATE_VERSION = 4
+_SLICES = 1 << 10  # summarised at once: more than the rows of a chunk mostly have
 _SLICER = Slicer()
 
 Columns = Mapping[str, Any]
@@ -152,53 +153,67 @@ def summarize_rows(rows: Columns, slices_of: SliceRow = _SLICER) -> dict[Slice, 
     Raises:
         ValueError: a grid or a channel share isn't finite.
     """
-    parts = []
+    summarized: dict[Slice, ImportanceStatistics] = {}
+    add_slices(summarized, iter_slices(rows, slices_of))
+    return dict(sorted(summarized.items()))
+
+
+def iter_slices(rows: Columns, slices_of: SliceRow = _SLICER) -> Iterator[tuple[Slice, ImportanceStatistics]]:
+    """Yields the statistics of slices of `rows`, of some slices in parts; only a thousand of them exist at a time.
+
+    Args:
+        rows: as `summarize_rows` takes them.
+        slices_of: names the slices of a row.
+
+    Raises:
+        ValueError: a grid or a channel share isn't finite.
+    """
     for block in exact.blocks(len(rows["target"])):
-        parts.append(_summarize_block({name: column[block] for name, column in rows.items()}, slices_of))
-    return merge_slices(parts)
+        yield from _summarize_block({name: column[block] for name, column in rows.items()}, slices_of)
 
 
 def merge_slices(parts: Iterable[Mapping[Slice, ImportanceStatistics]]) -> dict[Slice, ImportanceStatistics]:
     """Returns the statistics of the rows of all `parts`, slice by slice, sorted by slice."""
     merged: dict[Slice, ImportanceStatistics] = {}
     for part in parts:
-        add_slices(merged, part)
+        add_slices(merged, part.items())
     return dict(sorted(merged.items()))
 
 
-def add_slices(total: dict[Slice, ImportanceStatistics], part: Mapping[Slice, ImportanceStatistics]) -> None:
+def add_slices(total: dict[Slice, ImportanceStatistics], parts: Iterable[tuple[Slice, ImportanceStatistics]]) -> None:
     """Adds statistics to `total` in place, slice by slice: thousands of slices are too large to be held twice."""
-    for key, statistics in part.items():
+    for key, statistics in parts:
         total[key] = total[key].merge(statistics) if key in total else statistics
 
 
-def fold_slices(
-    statistics: Mapping[Slice, ImportanceStatistics], kept: Collection[Slice]
-) -> dict[Slice, ImportanceStatistics]:
-    """Returns statistics in which the slices that are not `kept` are merged, kind by kind, into their overflow."""
-    return merge_slices({key if key in kept else overflow(key): value} for key, value in statistics.items())
-
-
-def _summarize_block(rows: Columns, slices_of: SliceRow) -> dict[Slice, ImportanceStatistics]:
+def _summarize_block(rows: Columns, slices_of: SliceRow) -> Iterator[tuple[Slice, ImportanceStatistics]]:
     members: dict[Slice, list[int]] = {}
     for position, values in enumerate(zip(*(rows[name] for name in SLICE_COLUMNS), strict=True)):
         for key in slices_of(*values):
             members.setdefault(key, []).append(position)
+    keys = list(members)
+    for start in range(0, len(keys), _SLICES):
+        yield from _summarize_groups(rows, {key: members[key] for key in keys[start : start + _SLICES]})
 
+
+def _summarize_groups(
+    rows: Columns, members: Mapping[Slice, list[int]]
+) -> Iterator[tuple[Slice, ImportanceStatistics]]:
     groups = Groups.of(list(members.values()))
     converged = groups.add(np.asarray(rows["converged"], np.int64)).tolist()
     vectors = {name: Moments.grouped(rows[name], groups) for name in VECTORS}
     most = [FINE if key.kind in FINE_KINDS else COARSE for key in members]
     scalars = {name: Distribution.grouped(_scalar(rows, name), groups, most) for name in SCALARS}
-    return {
-        key: ImportanceStatistics(
-            len(positions),
-            converged[group],
-            {name: moments[group] for name, moments in vectors.items()},
-            {name: distributions[group] for name, distributions in scalars.items()},
+    for group, (key, positions) in enumerate(members.items()):
+        yield (
+            key,
+            ImportanceStatistics(
+                len(positions),
+                converged[group],
+                {name: moments[group] for name, moments in vectors.items()},
+                {name: distributions[group] for name, distributions in scalars.items()},
+            ),
         )
-        for group, (key, positions) in enumerate(members.items())
-    }
 
 
 def _scalar(rows: Columns, name: str) -> np.ndarray:
