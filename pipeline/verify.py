@@ -126,21 +126,15 @@ class _Totals:
             yield key if key in self.kept else overflow(key), statistics
 
     def doubled_images(self) -> list[Finding]:
-        """Returns the parts with images that another part has too."""
-        doubled = np.concatenate([self._doubled(first) for first in range(1 << _FIRST_BITS)])
+        """Returns the parts with images that another part has too, and forgets all hashes."""
+        images, self.images = self.images, {}
+        doubled = np.concatenate([_doubled_hashes(images.values(), first) for first in range(1 << _FIRST_BITS)])
         if not len(doubled):
             return []
-        shared = {name: int(np.isin(found, doubled).sum()) for name, found in self.images.items()}
+        shared = {name: int(np.isin(found, doubled).sum()) for name, found in images.items()}
         return [
             Finding(name, f"has {count} images that another part has too") for name, count in shared.items() if count
         ]
-
-    def _doubled(self, first: int) -> np.ndarray:
-        """Returns the hashes with these first bits that occur twice: to be sorted all at once they'd be held twice."""
-        shift = np.uint64(64 - _FIRST_BITS)
-        hashes = np.concatenate([_hashes(()), *(found[found >> shift == first] for found in self.images.values())])
-        hashes.sort()
-        return hashes[1:][hashes[1:] == hashes[:-1]]
 
 
 def _check_strays(run_uri: str, manifest: store.Manifest) -> list[Finding]:
@@ -265,6 +259,14 @@ def _read_content(run_uri: str, part: PartSummary) -> _Content:
 
 def _doubled(values: Iterable[Hashable]) -> list[Hashable]:
     return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _doubled_hashes(images: Iterable[np.ndarray], first: int) -> np.ndarray:
+    """Returns the hashes with these first bits that occur twice: to be sorted all at once they'd be held twice."""
+    shift = np.uint64(64 - _FIRST_BITS)
+    hashes = np.concatenate([_hashes(()), *(found[found >> shift == first] for found in images)])
+    hashes.sort()
+    return hashes[1:][hashes[1:] == hashes[:-1]]
 
 
 def _hashes(image_ids: Iterable[str]) -> np.ndarray:
