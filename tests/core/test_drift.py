@@ -64,6 +64,14 @@ def test_what_speaks_for_a_tenth_of_a_class_is_found_and_where(seed):
     assert cell.candidate - cell.reference == pytest.approx(0.001, rel=0.5)  # a tenth of 0.01
 
 
+def test_signed_grids_are_told_where_a_cell_s_share_changed_too():
+    night = stamped(2)
+    found = drifted(judge(pairs(speak_up(night, night.classes == CLASS), REFERENCE), THRESHOLDS))
+    grid = found[f"label {CLASS}"].grid
+    assert [(cell.row, cell.col, cell.signed) for cell in grid.changed] == [(0, SIDE - 1, False)]
+    assert grid.signed.candidate[CORNER] > grid.signed.reference[CORNER]
+
+
 def test_effects_and_significance_are_both_needed():
     night = stamped(2)
     deaf = dataclasses.replace(THRESHOLDS, effects=dict.fromkeys(THRESHOLDS.effects, 9.0))

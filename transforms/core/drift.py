@@ -17,7 +17,7 @@ picture; the null is then too wide, never too narrow.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ class SignedAudit:
 
 @dataclass(frozen=True)
 class GridAudit:
-    """The mean grids of a slice, row by row, the cells that changed, and the signed grids where such a cell did."""
+    """The mean grids of a slice, row by row, the cells that changed, and the signed grids where these did."""
 
     side: int
     reference: list[float]
@@ -265,8 +265,8 @@ def _widening(splits: np.ndarray, nights: Sequence[float]) -> float:
 
 def _audit(one: _Contrast, tested: dict[str, tuple[float, float]], null: _Null, thresholds: Thresholds) -> SliceAudit:
     metrics = [_metric(one, name, *tested[name], thresholds) for name in tested]
-    drifted = any(metric.drift for metric in metrics)
-    grid = _grid(one, null, thresholds, localise=drifted)
+    drifted = {metric.name for metric in metrics if metric.drift}
+    grid = _grid(one, null, thresholds, drifted)
     return SliceAudit(**one.pair, state=DRIFT if drifted else FINE, metrics=metrics, grid=grid)
 
 
@@ -298,12 +298,12 @@ def _metric(one: _Contrast, name: str, p_value: float, q_value: float, threshold
     )
 
 
-def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, localise: bool) -> GridAudit:
-    """Returns the mean grids, and with `localise` the cells that changed: p-values hold for all cells at once."""
+def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, drifted: Collection[str]) -> GridAudit:
+    """Returns the mean grids and, where metrics `drifted`, the cells that changed: p-values hold for all at once."""
     reference, candidate = one.vectors["grid"]
     side = round(len(reference) ** 0.5)
     found: dict[int, tuple[float, CellAudit]] = {}
-    for name, cells in one.cells.items() if localise else ():
+    for name, cells in one.cells.items() if drifted else ():
         means, least = one.vectors[CELLS[name]], thresholds.effects[name] or 0.0
         for cell in np.flatnonzero(np.abs(cells.effect[0]) > least).tolist():
             statistic = float(cells.statistic[0, cell])
@@ -313,9 +313,10 @@ def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, localise: bool) -
                 row, col = divmod(cell, side)
                 found[cell] = statistic, CellAudit(row, col, before, after, p_value, name == "signed_cells")
     changed = [audit for _, audit in sorted(found.values(), key=lambda item: -item[0])]
-    signed = SignedAudit(*(mean.tolist() for mean in one.vectors["signed_grid"]))
-    tells = any(cell.signed for cell in changed)
-    return GridAudit(side, reference.tolist(), candidate.tolist(), changed, signed if tells else None)
+    signed = None
+    if "signed_cells" in drifted:
+        signed = SignedAudit(*(mean.tolist() for mean in one.vectors["signed_grid"]))
+    return GridAudit(side, reference.tolist(), candidate.tolist(), changed, signed)
 
 
 def _distances(
