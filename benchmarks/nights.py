@@ -116,18 +116,8 @@ def _pool(folder: Path, name: str, model: str, pictures: Path, steps: int) -> Po
     if not (run / "manifest.json").exists():
         arguments = ["run", "--input", str(pictures), "--model", model, "--output", str(run), "--resume"]
         arguments += ["--class_names", class_names_file(str(folder)), "--resize", "stretch", "--dtype", "int8"]
-        arguments += [
-            "--score",
-            "logit",
-            "--channels",
-            "sum",
-            "--rule",
-            "midpoint",
-            "--steps",
-            str(steps),
-            "--max_error_rate",
-            "0",
-        ]
+        arguments += ["--channels", "sum", "--rule", "midpoint", "--steps", str(steps), "--max_error_rate", "0"]
+        arguments += ["--score", "logit"]
         if code := ig_audit(arguments):
             raise RuntimeError(f"attribution ended with exit code {code}")
     rows = redraw.read_pool(str(run))

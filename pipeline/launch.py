@@ -58,7 +58,7 @@ def prepare(config: AuditConfig) -> Job:
     try:
         shards = tuple(formats.expand(config.input, config.input_format))
     except (ValueError, FileNotFoundError) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"input: {error}") from error
     names = _class_names(config.class_names)
     pictures = _baseline_images(config)
     shaping = config.shaping()

@@ -77,7 +77,7 @@ class Change:
         )
         metrics = [metric for metric in entry["metrics"] if metric["drift"]]
         maps = _side_by_side(grid) if grid else None
-        signed_maps = _signed_side_by_side(grid["signed"]) if grid and grid["signed"] else None
+        signed_maps = _side_by_side(grid["signed"], signed=True) if grid and grid["signed"] else None
         return cls(entry, maps, signed_maps, places[:_PLACES], signed_places[:_PLACES], metrics)
 
 
@@ -120,24 +120,14 @@ def _high(values: Sequence[float]) -> float:
     return float(np.percentile(values, _SCALE_PERCENTILE)) if values else 0.0
 
 
-def _side_by_side(grid: Mapping[str, Any], scale: Scale | None = None) -> Maps:
+def _side_by_side(grid: Mapping[str, Any], scale: Scale | None = None, signed: bool = False) -> Maps:
     this, reference, change = grid["candidate"], grid["reference"], _change(grid)
-    scale = scale or Scale(max(*this, *reference), float(np.abs(change).max()))
+    scale = scale or Scale(float(np.abs([this, reference]).max()), float(np.abs(change).max()), signed)
+    draw = figures.signed_image if scale.signed else figures.map_image
     return Maps(
-        figures.map_image(this, scale.top),
+        draw(this, scale.top),
         scale,
-        figures.map_image(reference, scale.top),
-        figures.signed_image(change, scale.difference),
-    )
-
-
-def _signed_side_by_side(grids: Mapping[str, Any]) -> Maps:
-    this, reference, change = grids["candidate"], grids["reference"], _change(grids)
-    scale = Scale(float(np.abs([this, reference]).max()), float(np.abs(change).max()), signed=True)
-    return Maps(
-        figures.signed_image(this, scale.top),
-        scale,
-        figures.signed_image(reference, scale.top),
+        draw(reference, scale.top),
         figures.signed_image(change, scale.difference),
     )
 

@@ -47,7 +47,7 @@ FINE_KINDS = frozenset({"all", "wrong"})
 """Kinds of which a run has one slice, whose histograms are fine; all other slices have coarse ones."""
 
 STATE_VERSION = 4
-_SLICES = 1 << 10  # summarised at once: more than the rows of a chunk mostly have
+_SLICES = 1 << 10  # summarised at once: more than a chunk of 256 rows mostly has
 _SLICER = Slicer()
 
 Columns = Mapping[str, Any]

@@ -91,7 +91,7 @@ def _find(text: str) -> _Found:
     if storage.has_wildcard(uri):
         root, _ = storage.split_wildcard(uri)
         return _Found(text, root, storage.glob(uri), "*" if name == "**" else name, explicit=True)
-    raise FileNotFoundError(f"input: there is no {text}")
+    raise FileNotFoundError(f"there is no {text}")
 
 
 def _shards(item: _Found, input_format: str) -> Iterator[tuple[str, str]]:
@@ -104,7 +104,7 @@ def _shards(item: _Found, input_format: str) -> Iterator[tuple[str, str]]:
             yield (_split(uri)[0] if kind == "files" else uri), kind
     if empty:
         wanted = "images or shards" if input_format == "auto" else f"input of the format {input_format}"
-        raise FileNotFoundError(f"input: no {wanted} at {item.text}")
+        raise FileNotFoundError(f"no {wanted} at {item.text}")
 
 
 def _format(uri: str, input_format: str, explicit: bool) -> str | None:
@@ -112,7 +112,7 @@ def _format(uri: str, input_format: str, explicit: bool) -> str | None:
     trusted = explicit and input_format not in ("auto", "files")
     kind = _by_name(uri) or input_format if trusted else detect(uri)
     if kind is None and explicit and input_format == "auto":
-        raise ValueError(f"input: can't tell the format of {uri}; give input_format, one of {', '.join(FORMATS)}")
+        raise ValueError(f"can't tell the format of {uri}; give input_format, one of {', '.join(FORMATS)}")
     return kind if input_format in ("auto", kind) else None
 
 
