@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage, store
-from transforms.core.slices import Slice, SliceOptions, Slicer, kept_slices, overflow
+from transforms.core.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
 from transforms.core.statistics import ImportanceStatistics, add_slices, iter_slices
 from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
 from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary
@@ -123,7 +123,7 @@ class _Totals:
         """Counts slices, and yields those that are not kept as part of their overflow."""
         for key, statistics in found:
             self.counts[key] += statistics.count
-            yield key if key in self.kept else overflow(key), statistics
+            yield counted_in(key, self.kept), statistics
 
     def doubled_images(self) -> list[Finding]:
         """Returns the parts with images that another part has too, and forgets all hashes."""

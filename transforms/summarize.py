@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import apache_beam as beam
 from apache_beam import coders
 
-from transforms.core.slices import Slice, kept_slices, overflow
+from transforms.core.slices import Slice, counted_in, kept_slices
 from transforms.core.statistics import ImportanceStatistics
 
 
@@ -54,7 +54,7 @@ class FoldSlices(beam.PTransform):
 
 def _fold(pair: tuple[Slice, ImportanceStatistics], kept: frozenset[Slice]) -> tuple[Slice, ImportanceStatistics]:
     key, statistics = pair
-    return (key if key in kept else overflow(key)), statistics
+    return counted_in(key, kept), statistics
 
 
 class MergeStatistics(beam.CombineFn):

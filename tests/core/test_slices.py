@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.random_rows import make_rows
-from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, kept_slices, overflow
+from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, counted_in, kept_slices, overflow
 from transforms.core.statistics import ImportanceStatistics, merge_slices, summarize_rows
 
 PLAIN = {
@@ -65,7 +65,7 @@ def test_the_largest_of_each_kind_are_kept_and_the_least_where_they_tie():
 
 
 def fold(statistics: dict[Slice, ImportanceStatistics], kept: frozenset[Slice]) -> dict[Slice, ImportanceStatistics]:
-    return merge_slices({key if key in kept else overflow(key): value} for key, value in statistics.items())
+    return merge_slices({counted_in(key, kept): value} for key, value in statistics.items())
 
 
 @given(most=st.integers(1, 6), cuts=st.lists(st.integers(0, 60), max_size=4), order=st.permutations(range(60)))

@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from transforms.core.option import option
@@ -144,3 +144,8 @@ def kept_slices(counts: Mapping[Slice, int], most: int) -> frozenset[Slice]:
 def overflow(key: Slice) -> Slice:
     """Returns the slice in which the rows of a slice are counted that isn't kept."""
     return Slice(key.kind, "", OTHER)
+
+
+def counted_in(key: Slice, kept: Collection[Slice]) -> Slice:
+    """Returns the slice in which the rows of a slice are counted: itself where it is kept, else its overflow."""
+    return key if key in kept else overflow(key)
