@@ -52,15 +52,15 @@ class FinishRun(beam.PTransform):
         )
         chunks = results | "Chunks" >> beam.Map(lambda result: dataclasses.replace(result, statistics={}))
         once = results.pipeline | "Once" >> beam.Create([self.output])
-        check = once | "CheckModel" >> beam.Map(self._check, beam.pvalue.AsList(chunks)).with_resource_hints(
-            **self.machine
-        )
+        check = once | "CheckModel" >> beam.Map(
+            self._check, beam.pvalue.AsSingleton(chunks | "Shown" >> _FirstParts())
+        ).with_resource_hints(**self.machine)
         return once | "Write" >> beam.Map(
             self._write, beam.pvalue.AsList(statistics), beam.pvalue.AsList(chunks), beam.pvalue.AsSingleton(check)
         )
 
-    def _check(self, output: str, chunks: list[ChunkResult]) -> Randomisation:
-        return sanity.check_run(output, _parts(chunks), self.spec, self.provenance.config_digest)
+    def _check(self, output: str, parts: list[store.PartSummary]) -> Randomisation:
+        return sanity.check_run(output, parts, self.spec, self.provenance.config_digest)
 
     def _write(
         self,
@@ -94,6 +94,14 @@ class FinishRun(beam.PTransform):
             for name in storage.names(folder):
                 if storage.is_temporary(name) or (name.startswith("part-") and name not in kept):
                     storage.delete(storage.join(folder, name))
+
+
+class _FirstParts(beam.PTransform):
+    """The parts of which the check of the model takes its pictures, as one list: the others needn't travel."""
+
+    def expand(self, chunks: beam.PCollection[ChunkResult]) -> beam.PCollection[list[store.PartSummary]]:
+        parts = chunks | beam.Map(lambda chunk: chunk.part) | beam.Filter(lambda part: part.rows)
+        return parts | beam.combiners.Top.Smallest(sanity.PICTURES, key=sanity.rank)
 
 
 def _parts(chunks: list[ChunkResult]) -> list[store.PartSummary]:

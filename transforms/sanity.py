@@ -17,17 +17,20 @@ from transforms.core.record import Randomisation
 from transforms.store import PartSummary
 from transforms.worker import AttributorSpec
 
-_PICTURES = 2
+PICTURES = 2
+
+
+def rank(part: PartSummary) -> bytes:
+    """Returns what puts parts in an order that has nothing to do with their images: a hash of the chunk's id."""
+    return hashlib.blake2b(part.chunk.encode()).digest()
 
 
 def check_run(run_uri: str, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str) -> Randomisation:
     """Returns the randomisation check of a run whose parts are written; that of its earlier manifest, if it has one.
 
-    The pictures are the first of the part that a hash of its chunk's id chooses.
-
     Args:
         run_uri: the run directory.
-        parts: its parts.
+        parts: its parts, or as many of the first by `rank` that have rows as give PICTURES; the pictures are these.
         spec: makes this worker's attributor, if it has none yet.
         config_digest: an earlier manifest counts if it has the same.
 
@@ -40,8 +43,7 @@ def check_run(run_uri: str, parts: Sequence[PartSummary], spec: AttributorSpec, 
     earlier = store.read_manifest(run_uri) if store.holds_manifest(run_uri) else None
     if earlier and earlier.randomisation and earlier.provenance.config_digest == config_digest:
         return earlier.randomisation
-    shuffled = sorted(parts, key=lambda part: hashlib.blake2b(part.chunk.encode()).digest())
-    rows = store.first_rows(run_uri, shuffled, ("target", "thumbnail"), _PICTURES)
+    rows = store.first_rows(run_uri, sorted(parts, key=rank), ("target", "thumbnail"), PICTURES)
     if not rows:
         return Randomisation(reason="no image was attributed")
     from transforms.core.randomisation import check_randomisation

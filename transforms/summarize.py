@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
+import pickle
+import zlib
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam import coders
 
-from transforms.core.slices import Slice, counted_in, kept_slices
+from transforms.core.slices import Slice, kept_slices, overflow
 from transforms.core.statistics import ImportanceStatistics
 
 
@@ -23,7 +25,7 @@ class SummarizeChunks(beam.PTransform):
         self, chunks: beam.PCollection[tuple[Slice, ImportanceStatistics]]
     ) -> beam.PCollection[tuple[Slice, ImportanceStatistics]]:
         """Takes each chunk's statistics by slice; returns the run's."""
-        keyed = chunks | "Keys" >> beam.Map(lambda pair: pair).with_output_types(_Keyed)  # so that SliceCoder is used
+        keyed = chunks | "Keys" >> beam.Map(lambda pair: pair).with_output_types(_Keyed)  # so that its coders are used
         return keyed | "Merge" >> beam.CombinePerKey(MergeStatistics())
 
 
@@ -45,18 +47,25 @@ class FoldSlices(beam.PTransform):
             | "Once" >> beam.Create([self._most])
             | "Kept" >> beam.Map(lambda most, counts: kept_slices(dict(counts), most), beam.pvalue.AsList(counts))
         )
-        return (
-            statistics
-            | "Fold" >> beam.Map(_fold, beam.pvalue.AsSingleton(kept))
-            | "SummarizeChunks" >> SummarizeChunks()
-        )
+        kept = beam.pvalue.AsSingleton(kept)
+        large = statistics | "Large" >> beam.Filter(_is_kept, kept).with_output_types(_Keyed)
+        small = statistics | "Small" >> beam.FlatMap(_overflow, kept).with_output_types(_Keyed) | SummarizeChunks()
+        return (large, small) | beam.Flatten().with_output_types(_Keyed)
 
 
-def _fold(pair: tuple[Slice, ImportanceStatistics], kept: frozenset[Slice]) -> tuple[Slice, ImportanceStatistics]:
-    key, statistics = pair
-    return counted_in(key, kept), statistics
+def _is_kept(pair: tuple[Slice, ImportanceStatistics], kept: frozenset[Slice]) -> bool:
+    return pair[0] in kept
 
 
+def _overflow(
+    pair: tuple[Slice, ImportanceStatistics], kept: frozenset[Slice]
+) -> Iterator[tuple[Slice, ImportanceStatistics]]:
+    if not _is_kept(pair, kept):
+        yield overflow(pair[0]), pair[1]
+
+
+@beam.typehints.with_input_types(ImportanceStatistics)
+@beam.typehints.with_output_types(ImportanceStatistics)
 class MergeStatistics(beam.CombineFn):
     """ImportanceStatistics as a CombineFn."""
 
@@ -75,6 +84,10 @@ class MergeStatistics(beam.CombineFn):
     def extract_output(self, accumulator: ImportanceStatistics) -> ImportanceStatistics:
         """Returns the statistics themselves."""
         return accumulator
+
+    def get_accumulator_coder(self) -> coders.Coder:
+        """Returns how accumulators travel."""
+        return StatisticsCoder()
 
 
 class SliceCoder(coders.Coder):
@@ -97,5 +110,23 @@ class SliceCoder(coders.Coder):
         return Slice
 
 
+class StatisticsCoder(coders.Coder):
+    """Encodes statistics compressed: thousands of slices pass several buffers of a runner on their way."""
+
+    def encode(self, statistics: ImportanceStatistics) -> bytes:
+        """Returns the bytes of `statistics`."""
+        return zlib.compress(pickle.dumps(statistics, pickle.HIGHEST_PROTOCOL), level=1)
+
+    def decode(self, encoded: bytes) -> ImportanceStatistics:
+        """Returns the statistics of `encoded`."""
+        statistics: ImportanceStatistics = pickle.loads(zlib.decompress(encoded))
+        return statistics
+
+    def to_type_hint(self) -> type[ImportanceStatistics]:
+        """Returns what is encoded."""
+        return ImportanceStatistics
+
+
 _Keyed = tuple[Slice, ImportanceStatistics]
 coders.registry.register_coder(Slice, SliceCoder)
+coders.registry.register_coder(ImportanceStatistics, StatisticsCoder)

@@ -78,23 +78,62 @@ def test_a_changed_row_shows():
 
 
 def test_variance_known_answer():
-    values = np.array([[1, 2, 3, 4], [2, 1, 2, 4], [3, 3, 1, 4]], np.float32)
+    values = np.array([[1, 2, 3, 4], [2, 1, 2, 4], [3, 3, 1, 4]], np.float32) / 4
     (moments,) = Moments.grouped(values, Groups.of([range(3)]))
-    assert moments.mean == [2, 2, 2, 4]
-    assert moments.std == [math.sqrt(2 / 3)] * 3 + [0]
+    assert moments.mean == [0.5, 0.5, 0.5, 1]
+    assert moments.std == [math.sqrt(2 / 3) / 4] * 3 + [0]
 
 
-@pytest.mark.parametrize("unit", [2.0**-20, 1.0, 2.0**30, 2.0**100])
+def exactly(values) -> list[Fraction]:
+    return [Fraction(round(Fraction(float(value)) * 2**44), 2**44) for value in values]
+
+
+def mean_and_std(values) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    return float(mean), math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+
+
+@pytest.mark.parametrize("unit", [2.0**-44, 2.0**-20, 0.4])
 def test_moments_equal_rational_arithmetic(unit):
     values = (np.random.default_rng(1).normal(size=(50, 3)) * unit).astype(np.float32)
     groups = [list(range(0, 50, 2)), [49], list(range(50))]
     for members, moments in zip(groups, Moments.grouped(values, Groups.of(groups)), strict=True):
-        for element in range(3):
-            exactly = [Fraction(round(Fraction(float(values[row, element])) * 2**44), 2**44) for row in members]
-            mean = sum(exactly) / len(exactly)
-            variance = sum((value - mean) ** 2 for value in exactly) / len(exactly)
-            assert moments.mean[element] == float(mean)
-            assert moments.std[element] == math.sqrt(variance)
+        wanted = [mean_and_std(exactly(values[members, element])) for element in range(3)]
+        assert list(zip(moments.mean, moments.std, strict=True)) == wanted
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 1.0, 2.0**30, 2.0**100])
+def test_distributions_equal_rational_arithmetic(unit):
+    values = (np.random.default_rng(1).normal(size=50) * unit).astype(np.float32)
+    groups = [list(range(0, 50, 2)), [49], list(range(50))]
+    for members, found in zip(groups, Distribution.grouped(values, Groups.of(groups)), strict=True):
+        assert (found.mean, found.std) == mean_and_std(exactly(values[members]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(-(2**45) + 1, 2**45 - 1), min_size=2, max_size=2), min_size=1), st.integers(1, 60))
+def test_moments_are_integers_of_any_size(vectors, doublings):
+    """Doubling moments again and again takes sums beyond 64 bits, of squares beyond 127 before merging refuses."""
+    columns = list(zip(*vectors, strict=True))
+    sums, squares = ([sum(value**power for value in column) for column in columns] for power in (1, 2))
+    moments = Moments.of(len(vectors), sums, squares)
+    for doubled in range(doublings):
+        if len(vectors) << doubled + 1 >= 2**37:
+            with pytest.raises(OverflowError, match="more than"):
+                moments.merge(moments)
+            break
+        moments = moments.merge(moments)
+        assert moments.sums == [total << doubled + 1 for total in sums]
+        assert moments.squares == [total << doubled + 1 for total in squares]
+        assert moments == Moments.of(moments.count, moments.sums, moments.squares)
+
+
+@pytest.mark.parametrize(
+    ("count", "sums", "squares"), [(-1, [], []), (2**37, [1], [1]), (1, [1], []), (1, [2**46], [1]), (1, [1], [-1])]
+)
+def test_moments_of_no_vectors_are_refused(count, sums, squares):
+    with pytest.raises(ValueError, match="vectors with"):
+        Moments.of(count, sums, squares)
 
 
 def test_equal_values_have_no_spread_however_many():
@@ -115,8 +154,10 @@ def test_the_largest_sums_do_not_overflow():
 def test_moments_refuse_what_is_not_finite_and_vectors_of_another_length():
     with pytest.raises(ValueError, match="not finite"):
         Moments.grouped(np.array([[np.nan]], np.float32), Groups.of([[0]]))
+    with pytest.raises(ValueError, match="2 and more"):
+        Moments.grouped(np.array([[-2]], np.float32), Groups.of([[0]]))
     with pytest.raises(ValueError, match="of 2 and of 3 elements"):
-        Moments(1, (1, 2), (1, 4)).merge(Moments(1, (1, 2, 3), (1, 4, 9)))
+        Moments.of(1, (1, 2), (1, 4)).merge(Moments.of(1, (1, 2, 3), (1, 4, 9)))
 
 
 def test_quantiles_are_within_a_bucket_of_the_exact_ones():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,9 @@ from transforms.core.histogram import COARSE, Histogram, buckets_of
 _FRACTION_BITS = 44
 _HALF_BITS = 22
 _BLOCK = 1 << 14
+_MOST_VECTORS = 1 << 37
+_LOW, _SIGN = (1 << 64) - 1, 1 << 63
+_ELEMENT_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -52,51 +54,79 @@ class Groups:
         return np.add.reduceat(values[self.members], self.starts, axis=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Moments:
-    """Exact count, sums and sums of squares of vectors.
+    """Exact count, sums and sums of squares of vectors; their elements are less than 2 in magnitude, as all shares are.
 
     Attributes:
-        count: number of vectors.
-        sums: for each element, in units of 2**-44; empty when nothing was counted.
-        squares: for each element, in units of 2**-88.
+        count: number of vectors; less than 2**37, so that nothing overflows.
+        totals: int64 `[2, 2, elements]` as bytes: sums in units of 2**-44 and sums of squares in units of 2**-88, the
+            high 64 bits of each and then the low ones. Python's integers would take three times the memory.
     """
 
     count: int = 0
-    sums: tuple[int, ...] = ()
-    squares: tuple[int, ...] = ()
+    totals: bytes = b""
+
+    @classmethod
+    def of(cls, count: int, sums: Sequence[int], squares: Sequence[int]) -> Moments:
+        """Returns the moments of `count` vectors, given what `sums` and `squares` say of them.
+
+        Raises:
+            ValueError: there are no such vectors.
+        """
+        most, most_squared = count << _FRACTION_BITS + 1, count << 2 * (_FRACTION_BITS + 1)
+        if not 0 <= count < _MOST_VECTORS or len(sums) != len(squares):
+            raise ValueError(f"{count} vectors with sums of {len(sums)} and squares of {len(squares)} elements")
+        if any(abs(one) > most for one in sums) or any(not 0 <= one <= most_squared for one in squares):
+            raise ValueError(f"sums of {count} vectors with elements of 2 and more")
+        halves = [
+            [[total >> 64 for total in totals], [(total + _SIGN & _LOW) - _SIGN for total in totals]]
+            for totals in (sums, squares)
+        ]
+        return cls(count, np.array(halves, np.int64).tobytes())
 
     @classmethod
     def grouped(cls, values: np.ndarray, groups: Groups) -> list[Moments]:
         """Returns the moments of each group's rows of `values`.
 
         Args:
-            values: float `[rows, elements]`.
+            values: float `[rows, elements]`, at most a block of rows; see `blocks`.
             groups: of rows.
 
         Raises:
-            ValueError: a value is not finite.
+            ValueError: a value is not finite, or not less than 2 in magnitude.
         """
-        if not np.isfinite(values).all():
-            raise ValueError("values that are not finite have no moments")
-        sums, squares = _integer_moments(values, groups)
-        return [cls(*parts) for parts in zip(groups.sizes.tolist(), map(tuple, sums), map(tuple, squares), strict=True)]
+        units = _units(values)
+        if not _is_small(units):
+            raise ValueError("values that are not finite, or of 2 and more in magnitude, have no moments")
+        totals = _small_totals(units, groups)
+        return [cls(count, each.tobytes()) for count, each in zip(groups.sizes.tolist(), totals, strict=True)]
 
     def merge(self, other: Moments) -> Moments:
         """Returns the moments of both.
 
         Raises:
             ValueError: their vectors differ in length.
+            OverflowError: they are 2**37 and more.
         """
         if not self.count or not other.count:
             return self if self.count else other
-        if len(self.sums) != len(other.sums):
-            raise ValueError(f"vectors of {len(self.sums)} and of {len(other.sums)} elements can't be merged")
-        return Moments(
-            self.count + other.count,
-            tuple(map(operator.add, self.sums, other.sums)),
-            tuple(map(operator.add, self.squares, other.squares)),
-        )
+        if len(self.totals) != len(other.totals):
+            lengths = (len(moments.totals) // _ELEMENT_BYTES for moments in (self, other))
+            raise ValueError("vectors of {} and of {} elements can't be merged".format(*lengths))
+        if self.count + other.count >= _MOST_VECTORS:
+            raise OverflowError(f"more than {_MOST_VECTORS} vectors")
+        return Moments(self.count + other.count, _add(self._split(), other._split()).tobytes())
+
+    @property
+    def sums(self) -> list[int]:
+        """The sum of each element, in units of 2**-44; empty when nothing was counted."""
+        return _integers(self._split()[0])
+
+    @property
+    def squares(self) -> list[int]:
+        """The sum of the squares of each element, in units of 2**-88."""
+        return _integers(self._split()[1])
 
     @property
     def mean(self) -> list[float]:
@@ -108,8 +138,11 @@ class Moments:
         """The population standard deviation of each element."""
         return [_std(self.count, total, square) for total, square in zip(self.sums, self.squares, strict=True)]
 
+    def _split(self) -> np.ndarray:
+        return np.frombuffer(self.totals, np.int64).reshape(2, 2, -1)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Distribution:
     """Exact moments, range and histogram of float32 numbers; those that are not finite are left out.
 
@@ -141,11 +174,10 @@ class Distribution:
         most = most or [COARSE] * len(groups.starts)
         finite = np.isfinite(values)
         counts = groups.add(finite.astype(np.int64)).tolist()
-        sums, squares = _integer_moments(np.where(finite, values, 0)[:, None], groups)
+        totals, squares = _totals(np.where(finite, values, 0), groups)
         lows = np.minimum.reduceat(np.where(finite, values, np.inf)[groups.members], groups.starts).tolist()
         highs = np.maximum.reduceat(np.where(finite, values, -np.inf)[groups.members], groups.starts).tolist()
-        totals, second = (list(itertools.chain.from_iterable(column)) for column in (sums, squares))
-        columns = (counts, totals, second, lows, highs, _histograms(values, finite, groups, most))
+        columns = (counts, totals, squares, lows, highs, _histograms(values, finite, groups, most))
         return [cls(*parts) for parts in zip(*columns, strict=True)]
 
     def merge(self, other: Distribution) -> Distribution:
@@ -212,23 +244,53 @@ def _histograms(values: np.ndarray, finite: np.ndarray, groups: Groups, most: Se
     ]
 
 
-def _integer_moments(values: np.ndarray, groups: Groups) -> tuple[list[list[int]], list[list[int]]]:
-    """Returns each group's sums and sums of squares of `values` `[rows, elements]`, as Python integers."""
-    units = np.rint(values.astype(np.float64) * 2.0**_FRACTION_BITS)
-    small = np.abs(units).max(initial=0) < 2.0 ** (_FRACTION_BITS + 1)
-    if small and groups.sizes.max(initial=0) <= _BLOCK:
-        sums, squares = _sum_int64(units.astype(np.int64), groups)
-    else:
-        integers: Any = np.frompyfunc(int, 1, 1)(units)
-        sums, squares = groups.add(integers), groups.add(integers * integers)
-    return sums.tolist(), squares.tolist()
+def _units(values: np.ndarray) -> np.ndarray:
+    return np.rint(values.astype(np.float64) * 2.0**_FRACTION_BITS)
 
 
-def _sum_int64(units: np.ndarray, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
-    """Sums in int64 without overflow: with |units| < 2**45, halves' products over 2**14 rows stay below 2**60."""
-    high, low = units >> _HALF_BITS, units & ((1 << _HALF_BITS) - 1)
-    sums: Any = groups.add(units).astype(object)
-    squares: Any = groups.add(high * high).astype(object) << (2 * _HALF_BITS)
-    squares += groups.add(high * low).astype(object) << (_HALF_BITS + 1)
-    squares += groups.add(low * low).astype(object)
-    return sums, squares
+def _is_small(units: np.ndarray) -> bool:
+    return bool((np.abs(units) < 2.0 ** (_FRACTION_BITS + 1)).all())
+
+
+def _totals(values: np.ndarray, groups: Groups) -> tuple[list[int], list[int]]:
+    """Returns each group's sum and sum of squares of `values` `[rows]`, of any magnitude."""
+    units = _units(values)
+    if _is_small(units) and len(units) <= _BLOCK:
+        totals = _small_totals(units[:, None], groups)
+        return _integers(totals[:, 0, :, 0].T), _integers(totals[:, 1, :, 0].T)
+    integers: Any = np.frompyfunc(int, 1, 1)(units)
+    return groups.add(integers).tolist(), groups.add(integers * integers).tolist()
+
+
+def _small_totals(units: np.ndarray, groups: Groups) -> np.ndarray:
+    """Returns each group's sums and sums of squares of `units` `[rows, elements]`, int64 `[groups, 2, 2, elements]`.
+
+    With |units| < 2**45, sums of products of their halves over a block of 2**14 rows stay below 2**60.
+    """
+    if len(units) > _BLOCK:
+        raise ValueError(f"{len(units)} rows, more than a block of {_BLOCK}")
+    integers = units.astype(np.int64)
+    high, low = integers >> _HALF_BITS, integers & ((1 << _HALF_BITS) - 1)
+    squares = _add(_split(groups.add(high * high), 2 * _HALF_BITS), _split(groups.add(low * low)))
+    squares = _add(squares, _split(groups.add(high * low), _HALF_BITS + 1))
+    return np.stack([_split(groups.add(integers)), squares], axis=1)
+
+
+def _split(values: np.ndarray, shift: int = 0) -> np.ndarray:
+    """Returns `values << shift` of 128 bits as high and low 64 bits, int64 `[…, 2, elements]` for `[…, elements]`."""
+    high = values >> (64 - shift) if shift else values >> 63  # of a negative value, ones
+    return np.stack([high, values << shift], axis=-2)
+
+
+def _add(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the sums of numbers of 128 bits, halved as by `_split`."""
+    total = first + second
+    carried = total[..., 1, :].view(np.uint64) < first[..., 1, :].view(np.uint64)
+    total[..., 0, :] += carried
+    return total
+
+
+def _integers(halves: np.ndarray) -> list[int]:
+    """Returns numbers of 128 bits, halved as by `_split` `[2, elements]`."""
+    high, low = halves[0].tolist(), np.ascontiguousarray(halves[1]).view(np.uint64).tolist()
+    return [(first << 64) + second for first, second in zip(high, low, strict=True)]

@@ -28,7 +28,7 @@ _SHIFT = 17
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Histogram:
     """Counts by bucket.
 
@@ -36,13 +36,13 @@ class Histogram:
         most: buckets that it holds; at least 2.
         level: how often its resolution was halved.
         buckets: numbers of the buckets that are taken, ascending; see `bucket_edge`.
-        counts: of the values in each.
+        counts: of the values in each, in as few bytes as they take.
     """
 
     most: int = COARSE
     level: int = 0
     buckets: array[int] = field(default_factory=lambda: array("h"))
-    counts: array[int] = field(default_factory=lambda: array("I"))
+    counts: array[int] = field(default_factory=lambda: array("B"))
 
     @classmethod
     def of(cls, most: int, level: int, buckets: Iterable[int], counts: Iterable[int]) -> Histogram:
@@ -58,8 +58,9 @@ class Histogram:
         while len(numbers) > most:
             numbers, held = _halve(numbers, held)
             level += 1
-        small = max(held, default=0) < 1 << 8 * array("I").itemsize
-        return cls(most, level, array("h", numbers), array("I" if small else "Q", held))
+        largest = max(held, default=0)
+        code = next((code for code in "BHI" if largest < 1 << 8 * array(code).itemsize), "Q")
+        return cls(most, level, array("h", numbers), array(code, held))
 
     def merge(self, other: Histogram) -> Histogram:
         """Returns the histogram of the values of both; it holds as many buckets as the one that holds fewer."""

@@ -117,7 +117,7 @@ class ImportanceStatistics:
             "version": STATE_VERSION,
             "count": self.count,
             "converged": self.converged,
-            "vectors": {name: vars(moments) for name, moments in self.vectors.items()},
+            "vectors": {name: _moments_state(moments) for name, moments in self.vectors.items()},
             "scalars": {name: _distribution_state(distribution) for name, distribution in self.scalars.items()},
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -240,16 +240,21 @@ def _finish_scalar(name: str, distribution: Distribution) -> Row:
     return row
 
 
+def _moments_state(moments: Moments) -> Mapping[str, Any]:
+    return {"count": moments.count, "sums": moments.sums, "squares": moments.squares}
+
+
 def _moments_of(state: Mapping[str, Any]) -> Moments:
-    return Moments(int(state["count"]), tuple(map(int, state["sums"])), tuple(map(int, state["squares"])))
+    return Moments.of(int(state["count"]), list(map(int, state["sums"])), list(map(int, state["squares"])))
 
 
 def _distribution_state(distribution: Distribution) -> Mapping[str, Any]:
     if not distribution.count:
         return {"count": 0}
+    numbers = {name: getattr(distribution, name) for name in ("count", "total", "square", "low", "high")}
     histogram = distribution.histogram
     columns = {"buckets": histogram.buckets.tolist(), "counts": histogram.counts.tolist()}
-    return vars(distribution) | {"histogram": vars(histogram) | columns}
+    return {**numbers, "histogram": {"most": histogram.most, "level": histogram.level, **columns}}
 
 
 def _distribution_of(state: Mapping[str, Any]) -> Distribution:
