@@ -158,9 +158,11 @@ def _job(folder: Path) -> dict[str, Any]:
 
 
 def _verify(folder: Path) -> dict[str, Any]:
+    from pipeline.memory import return_freed_blocks
     from pipeline.verify import verify
     from transforms import store
 
+    return_freed_blocks()  # as the command does
     start = time.process_time()
     findings = verify(str(folder / "run"))
     if findings:

@@ -142,8 +142,10 @@ def _compare(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _verify(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline.memory import return_freed_blocks
     from pipeline.verify import verify
 
+    return_freed_blocks()
     findings = verify(options.run)
     for finding in findings:
         print(finding)

@@ -6,15 +6,15 @@ Reads rows by row groups, without images and maps, and needs neither the model n
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 
+from pipeline.image_hashes import ImageHashes
 from transforms import storage, store
 from transforms.core.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
 from transforms.core.statistics import ImportanceStatistics, add_slices, iter_slices
@@ -27,7 +27,6 @@ Progress = Callable[[int, int], None]
 """Is told how many of how many rows have been read."""
 
 _BLOCK_ROWS = 1 << 13  # fewer cost a merge of all slices more often, more cost memory
-_FIRST_BITS = 4
 _NAMED = 3
 _UNREADABLE = (OSError, ValueError, KeyError, AttributeError, pa.ArrowException)
 
@@ -62,11 +61,15 @@ def verify(run_uri: str, progress: Progress | None = None) -> list[Finding]:
     options = _slice_options(manifest)
     totals = _Totals(Slicer(options.slice_by), _stored_slices(run_uri, manifest.statistics.name))
     findings = _check_strays(run_uri, manifest)
-    for part in manifest.parts:
-        findings += _check_part(run_uri, manifest, part, totals)
-        if progress:
-            progress(totals.rows, manifest.rows)
-    findings += totals.doubled_images()
+    with tempfile.TemporaryFile(prefix="ig-audit-") as file:
+        hashes = ImageHashes(file)
+        for part in manifest.parts:
+            findings += _check_part(run_uri, manifest, part, totals, hashes)
+            if progress:
+                progress(totals.rows, manifest.rows)
+        findings += [
+            Finding(name, f"has {count} images that another part has too") for name, count in hashes.shared().items()
+        ]
     different = _check_statistics(run_uri, manifest.statistics, totals.finish())
     if not different and kept_slices(totals.counts, options.max_slices) != totals.kept & totals.counts.keys():
         different = [Finding(manifest.statistics.name, "doesn't keep the largest slices")]
@@ -89,7 +92,7 @@ class _Content:
 
 @dataclass
 class _Totals:
-    """What has been read so far: rows that wait to be added up in one go, statistics, hashes of image ids.
+    """What has been read so far: rows that wait to be added up in one go, and statistics.
 
     Rows of slices that the run doesn't keep are only counted, so that a million slices take no memory to speak of.
     """
@@ -100,12 +103,10 @@ class _Totals:
     counts: Counter[Slice] = field(default_factory=Counter)
     pending: list[pa.Table] = field(default_factory=list)
     statistics: dict[Slice, ImportanceStatistics] = field(default_factory=dict)
-    images: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add(self, name: str, content: _Content) -> None:
+    def add(self, content: _Content) -> None:
         self.rows += len(content.keys)
         self.pending += content.tables
-        self.images[name] = _hashes(set(content.images))
         if sum(map(len, self.pending)) >= _BLOCK_ROWS:
             self.finish()
 
@@ -125,17 +126,6 @@ class _Totals:
             self.counts[key] += statistics.count
             yield counted_in(key, self.kept), statistics
 
-    def doubled_images(self) -> list[Finding]:
-        """Returns the parts with images that another part has too, and forgets all hashes."""
-        images, self.images = self.images, {}
-        doubled = np.concatenate([_doubled_hashes(images.values(), first) for first in range(1 << _FIRST_BITS)])
-        if not len(doubled):
-            return []
-        shared = {name: int(np.isin(found, doubled).sum()) for name, found in images.items()}
-        return [
-            Finding(name, f"has {count} images that another part has too") for name, count in shared.items() if count
-        ]
-
 
 def _check_strays(run_uri: str, manifest: store.Manifest) -> list[Finding]:
     listed = {file.name for part in manifest.parts for file in (part.attributions, part.errors) if file}
@@ -145,16 +135,19 @@ def _check_strays(run_uri: str, manifest: store.Manifest) -> list[Finding]:
     return [Finding(name, "isn't in the manifest") for name in names if name not in listed and "/." not in name]
 
 
-def _check_part(run_uri: str, manifest: store.Manifest, part: PartSummary, totals: _Totals) -> list[Finding]:
+def _check_part(
+    run_uri: str, manifest: store.Manifest, part: PartSummary, totals: _Totals, hashes: ImageHashes
+) -> list[Finding]:
     findings = [finding for file in (part.attributions, part.errors) if file for finding in _check_file(run_uri, file)]
     try:
         footer = store.read_footer(storage.join(run_uri, part.attributions.name))
         content = _read_content(run_uri, part)
-        totals.add(part.attributions.name, content)
+        totals.add(content)
     except FileNotFoundError:
         return findings
     except _UNREADABLE as error:
         return [*findings, Finding(part.attributions.name, f"can't be read ({error})")]
+    hashes.add(part.attributions.name, set(content.images))
     return findings + _check_footer(manifest, part, footer) + _check_content(part, content)
 
 
@@ -259,17 +252,3 @@ def _read_content(run_uri: str, part: PartSummary) -> _Content:
 
 def _doubled(values: Iterable[Hashable]) -> list[Hashable]:
     return [value for value, count in Counter(values).items() if count > 1]
-
-
-def _doubled_hashes(images: Iterable[np.ndarray], first: int) -> np.ndarray:
-    """Returns the hashes with these first bits that occur twice: to be sorted all at once they'd be held twice."""
-    shift = np.uint64(64 - _FIRST_BITS)
-    hashes = np.concatenate([_hashes(()), *(found[found >> shift == first] for found in images)])
-    hashes.sort()
-    return hashes[1:][hashes[1:] == hashes[:-1]]
-
-
-def _hashes(image_ids: Iterable[str]) -> np.ndarray:
-    """Returns uint64 hashes: 8 bytes an image, and two of a billion images collide with a chance of 3 %."""
-    digests = b"".join(hashlib.blake2b(image_id.encode(), digest_size=8).digest() for image_id in image_ids)
-    return np.frombuffer(digests, np.uint64)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -15,10 +15,10 @@ import apache_beam as beam
 from transforms import sanity, storage, store
 from transforms.attribute import ChunkResult
 from transforms.core.record import Randomisation
-from transforms.core.slices import Slice
-from transforms.core.statistics import ImportanceStatistics
+from transforms.core.slices import Slice, kept_slices
+from transforms.core.statistics import ImportanceStatistics, fold_slices
 from transforms.store import lock
-from transforms.summarize import FoldSlices, SummarizeChunks
+from transforms.summarize import SummarizeChunks
 from transforms.worker import AttributorSpec
 
 
@@ -48,15 +48,19 @@ class FinishRun(beam.PTransform):
             results
             | "Slices" >> beam.FlatMap(lambda result: result.statistics.items())
             | "SummarizeChunks" >> SummarizeChunks()
-            | "FoldSlices" >> FoldSlices(self.max_slices)
         )
+        counts = statistics | "Counts" >> beam.MapTuple(lambda key, value: (key, value.count))
         chunks = results | "Chunks" >> beam.Map(lambda result: dataclasses.replace(result, statistics={}))
         once = results.pipeline | "Once" >> beam.Create([self.output])
         check = once | "CheckModel" >> beam.Map(
             self._check, beam.pvalue.AsSingleton(chunks | "Shown" >> _FirstParts())
         ).with_resource_hints(**self.machine)
         return once | "Write" >> beam.Map(
-            self._write, beam.pvalue.AsList(statistics), beam.pvalue.AsList(chunks), beam.pvalue.AsSingleton(check)
+            self._write,
+            beam.pvalue.AsIter(statistics),
+            beam.pvalue.AsList(counts),
+            beam.pvalue.AsList(chunks),
+            beam.pvalue.AsSingleton(check),
         )
 
     def _check(self, output: str, parts: list[store.PartSummary]) -> Randomisation:
@@ -65,13 +69,15 @@ class FinishRun(beam.PTransform):
     def _write(
         self,
         output: str,
-        statistics: list[tuple[Slice, ImportanceStatistics]],
+        statistics: Iterable[tuple[Slice, ImportanceStatistics]],
+        counts: list[tuple[Slice, int]],
         chunks: list[ChunkResult],
         check: Randomisation,
     ) -> str:
         parts = _parts(chunks)
         self._delete_strays(parts)
-        stored = store.write_statistics(output, dict(statistics), self.provenance)
+        kept = kept_slices(dict(counts), self.max_slices)
+        stored = store.write_statistics(output, fold_slices(statistics, kept), self.provenance)
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         facts = {
             "output": output,

@@ -9,12 +9,12 @@ import functools
 import json
 import pickle
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import apache_beam as beam
 from apache_beam import coders
 
-from transforms.core.slices import Slice, kept_slices, overflow
+from transforms.core.slices import Slice
 from transforms.core.statistics import ImportanceStatistics
 
 
@@ -27,41 +27,6 @@ class SummarizeChunks(beam.PTransform):
         """Takes each chunk's statistics by slice; returns the run's."""
         keyed = chunks | "Keys" >> beam.Map(lambda pair: pair).with_output_types(_Keyed)  # so that its coders are used
         return keyed | "Merge" >> beam.CombinePerKey(MergeStatistics())
-
-
-class FoldSlices(beam.PTransform):
-    """Keeps the largest slices of each kind, and merges the others of a kind into one."""
-
-    def __init__(self, most: int) -> None:
-        """Takes how many slices of a kind are kept."""
-        super().__init__()
-        self._most = most
-
-    def expand(
-        self, statistics: beam.PCollection[tuple[Slice, ImportanceStatistics]]
-    ) -> beam.PCollection[tuple[Slice, ImportanceStatistics]]:
-        """Takes the run's statistics by slice; returns those of a bounded number of slices."""
-        counts = statistics | "Counts" >> beam.MapTuple(lambda key, value: (key, value.count))
-        kept = (
-            statistics.pipeline
-            | "Once" >> beam.Create([self._most])
-            | "Kept" >> beam.Map(lambda most, counts: kept_slices(dict(counts), most), beam.pvalue.AsList(counts))
-        )
-        kept = beam.pvalue.AsSingleton(kept)
-        large = statistics | "Large" >> beam.Filter(_is_kept, kept).with_output_types(_Keyed)
-        small = statistics | "Small" >> beam.FlatMap(_overflow, kept).with_output_types(_Keyed) | SummarizeChunks()
-        return (large, small) | beam.Flatten().with_output_types(_Keyed)
-
-
-def _is_kept(pair: tuple[Slice, ImportanceStatistics], kept: frozenset[Slice]) -> bool:
-    return pair[0] in kept
-
-
-def _overflow(
-    pair: tuple[Slice, ImportanceStatistics], kept: frozenset[Slice]
-) -> Iterator[tuple[Slice, ImportanceStatistics]]:
-    if not _is_kept(pair, kept):
-        yield overflow(pair[0]), pair[1]
 
 
 @beam.typehints.with_input_types(ImportanceStatistics)

@@ -11,9 +11,9 @@ from apache_beam.coders import registry
 from apache_beam.testing.util import assert_that, equal_to
 
 from tests.random_rows import make_rows
-from transforms.core.slices import Slice, counted_in, kept_slices
+from transforms.core.slices import Slice
 from transforms.core.statistics import ImportanceStatistics, merge_slices, summarize_rows
-from transforms.summarize import FoldSlices, MergeStatistics, SliceCoder, StatisticsCoder, SummarizeChunks
+from transforms.summarize import MergeStatistics, SliceCoder, StatisticsCoder, SummarizeChunks
 
 CHUNKS = [summarize_rows(make_rows(count, seed=count)) for count in (3, 1, 7, 4)]
 EXPECTED = merge_slices(CHUNKS)
@@ -54,18 +54,8 @@ def test_a_pipeline_gives_the_same_bits():
         assert_that(result, equal_to(list(EXPECTED.items())))
 
 
-@pytest.mark.parametrize("most", [1, 2, 1000])
-def test_small_slices_are_folded_into_one_of_their_kind(most):
-    kept = kept_slices({key: value.count for key, value in EXPECTED.items()}, most)
-    wanted = merge_slices({counted_in(key, kept): value} for key, value in EXPECTED.items())
-    with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        result = pipeline | beam.Create(list(EXPECTED.items())) | FoldSlices(most)
-        assert_that(result, equal_to(list(wanted.items())))
-
-
-@pytest.mark.parametrize("transform", [SummarizeChunks(), FoldSlices(3)])
-def test_statistics_travel_compressed(transform):
-    result = beam.Pipeline() | beam.Create([]) | "Keyed" >> SummarizeChunks() | transform
+def test_statistics_travel_compressed():
+    result = beam.Pipeline() | beam.Create([]) | SummarizeChunks()
     assert registry.get_coder(result.element_type).value_coder() == StatisticsCoder()
     assert MergeStatistics().get_accumulator_coder() == StatisticsCoder()
     statistics = EXPECTED[Slice("all")]

@@ -7,7 +7,7 @@ chunks, workers or order in which the same rows were added, the same bits come o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from transforms.core import exact
 from transforms.core.exact import Distribution, Groups, Moments
 from transforms.core.histogram import COARSE, FINE, Histogram
 from transforms.core.record import Row
-from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow
+from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow, counted_in
 
 VECTORS = ("grid", "signed_grid", "channel_share")
 """Columns whose mean and standard deviation are kept element by element."""
@@ -184,6 +184,15 @@ def add_slices(total: dict[Slice, ImportanceStatistics], parts: Iterable[tuple[S
     """Adds statistics to `total` in place, slice by slice: thousands of slices are too large to be held twice."""
     for key, statistics in parts:
         total[key] = total[key].merge(statistics) if key in total else statistics
+
+
+def fold_slices(
+    statistics: Iterable[tuple[Slice, ImportanceStatistics]], kept: Collection[Slice]
+) -> dict[Slice, ImportanceStatistics]:
+    """Returns the statistics of `kept` slices, and of all others of a kind together; only these exist at once."""
+    folded: dict[Slice, ImportanceStatistics] = {}
+    add_slices(folded, ((counted_in(key, kept), value) for key, value in statistics))
+    return folded
 
 
 def _summarize_block(rows: Columns, slices_of: SliceRow) -> Iterator[tuple[Slice, ImportanceStatistics]]:

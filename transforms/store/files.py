@@ -18,7 +18,7 @@ _HASH_BYTES = 1 << 20
 _ROWS = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file of a run: its name relative to the run directory, its size, and its sha256."""
 

@@ -40,7 +40,7 @@ _ROW_GROUP_BYTES = 4 << 20
 _CHECKED_ROWS = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PartSummary:
     """What a finished chunk wrote.
 
