@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.core.record import Failure, Row
 from transforms.core.settings import Settings
@@ -176,11 +177,12 @@ def statistic_columns(table: pa.Table) -> Columns:
 
 def slice_columns(table: pa.Table) -> dict[str, list[Any]]:
     """Returns the `slices.SLICE_COLUMNS` of rows, from their PLACING_COLUMNS."""
-    columns = {name: table.column(name).to_pylist() for name in PLACING_COLUMNS}
-    top = [found[0] if found else {} for found in columns.pop("predictions")]
+    columns = {name: table.column(name).to_pylist() for name in PLACING_COLUMNS if name != "predictions"}
+    predictions = table.column("predictions").combine_chunks()
+    top = pc.list_slice(predictions, 0, 1, return_fixed_size_list=True).flatten()  # null where there is none
     return columns | {
-        "predicted": [one.get("target") for one in top],
-        "predicted_name": [one.get("name") for one in top],
+        "predicted": pc.struct_field(top, "target").to_pylist(),
+        "predicted_name": pc.struct_field(top, "name").to_pylist(),
     }
 
 
