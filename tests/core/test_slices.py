@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.random_rows import make_rows
-from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, counted_in, kept_slices, overflow
-from transforms.core.statistics import ImportanceStatistics, merge_slices, summarize_rows
+from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, kept_slices, overflow
+from transforms.core.statistics import fold_slices, merge_slices, summarize_rows
 
 PLAIN = {
     "label": None,
@@ -64,16 +64,12 @@ def test_the_largest_of_each_kind_are_kept_and_the_least_where_they_tie():
     assert kept_slices(counts, 9) == counts.keys()
 
 
-def fold(statistics: dict[Slice, ImportanceStatistics], kept: frozenset[Slice]) -> dict[Slice, ImportanceStatistics]:
-    return merge_slices({counted_in(key, kept): value} for key, value in statistics.items())
-
-
 @given(most=st.integers(1, 6), cuts=st.lists(st.integers(0, 60), max_size=4), order=st.permutations(range(60)))
 def test_the_overflow_holds_all_that_is_not_kept_whatever_the_order(most, cuts, order):
     rows, slicer = make_rows(60), Slicer(("camera",))
     whole = summarize_rows(rows, slicer)
     kept = kept_slices({key: value.count for key, value in whole.items()}, most)
-    folded = fold(whole, kept)
+    folded = fold_slices(whole.items(), kept)
     for kind in {key.kind for key in whole}:
         found = [key for key in folded if key.kind == kind]
         assert len(found) <= most + 1
@@ -91,4 +87,4 @@ def test_the_overflow_holds_all_that_is_not_kept_whatever_the_order(most, cuts, 
     ]
     merged = merge_slices(parts)
     assert kept_slices({key: value.count for key, value in merged.items()}, most) == kept
-    assert merge_slices(fold(part, kept) for part in parts) == folded
+    assert merge_slices(fold_slices(part.items(), kept) for part in parts) == folded
