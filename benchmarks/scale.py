@@ -158,11 +158,10 @@ def _job(folder: Path) -> dict[str, Any]:
 
 
 def _verify(folder: Path) -> dict[str, Any]:
-    from pipeline.memory import return_freed_blocks
     from pipeline.verify import verify
-    from transforms import store
+    from transforms import memory, store
 
-    return_freed_blocks()  # as the command does
+    memory.return_freed()  # as the command does
     start = time.process_time()
     findings = verify(str(folder / "run"))
     if findings:

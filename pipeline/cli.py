@@ -142,10 +142,10 @@ def _compare(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _verify(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline.memory import return_freed_blocks
     from pipeline.verify import verify
+    from transforms import memory
 
-    return_freed_blocks()
+    memory.return_freed()
     findings = verify(options.run)
     for finding in findings:
         print(finding)

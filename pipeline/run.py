@@ -13,14 +13,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from tqdm import tqdm
 
-from pipeline import memory, worker_errors
+from pipeline import worker_errors
 from pipeline.compare import AUDIT, compare, write_audit
 from pipeline.config import AuditConfig, ConfigError
 from pipeline.graph import define_pipeline
 from pipeline.launch import Job, goes_on
 from pipeline.report import write_report
 from pipeline.thresholds import load_thresholds
-from transforms import storage, store
+from transforms import memory, storage, store
 from transforms.progress import Meter
 from transforms.store import lock
 
@@ -52,7 +52,7 @@ def run(job: Job, beam_arguments: list[str]) -> int:
 def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> int:
     local = options.view_as(StandardOptions).runner == _LOCAL
     if local and options.view_as(DirectOptions).direct_running_mode == "multi_processing":
-        memory.return_freed_blocks()  # models are in other processes
+        memory.return_freed()  # models are in other processes
     start = time.monotonic()
     with _meter(local) as meter:
         pipeline = beam.Pipeline(options=options)

@@ -5,12 +5,10 @@ Imports TensorFlow only when an attributor is made: launching a job does not nee
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import gc
 import hashlib
 import os
-import platform
 import tempfile
 import threading
 import time
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pyarrow import fs as pafs
 
-from transforms import storage
+from transforms import memory, storage
 from transforms.core import model_digest
 from transforms.core.decode import decode
 from transforms.core.settings import Settings
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
     from transforms.core.classifier import Classifier
 
 _LOCK = threading.Lock()
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_LARGE = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -136,22 +131,9 @@ def model_digest_of(uri: str) -> str:
     return model_digest.digest(Path(path))
 
 
-def keep_memory() -> None:
-    """Lets the C library keep freed memory for the next batch instead of returning it to the system.
-
-    By default glibc maps large blocks anew each time, and spreads the rest over an arena per thread. A
-    gradient step allocates hundreds of tensors of megabytes: faulting their pages in again cost a tenth to a
-    third of the time, and the arenas 0.4 GB. Elsewhere than on glibc, nothing happens.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in ((_M_MMAP_THRESHOLD, _LARGE), (_M_TRIM_THRESHOLD, _LARGE), (_M_ARENA_MAX, 1)):
-            mallopt(parameter, value)
-
-
 def import_tensorflow() -> None:
     """Imports TensorFlow without its start-up messages, some of which no setting silences."""
-    keep_memory()
+    memory.keep_freed()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with open(os.devnull, "wb") as nowhere:
         errors = os.dup(2)

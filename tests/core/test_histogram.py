@@ -6,6 +6,7 @@ The brute-force answer takes all values at once, at the finest level at which th
 from __future__ import annotations
 
 import itertools
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -61,6 +62,12 @@ def test_any_parts_merged_in_any_order_are_the_whole_and_never_too_large(values,
     assert list(parts[0].buckets) == sorted(set(parts[0].buckets))
     for value in values:
         assert any(low <= np.float32(value) <= high for low, high, _ in parts[0].bars())
+
+
+@settings(deadline=None)
+@given(st.lists(FLOATS, max_size=60), st.integers(2, 9))
+def test_a_histogram_comes_back_from_its_pickle(values, most):
+    assert pickle.loads(pickle.dumps(of(values, most))) == of(values, most)
 
 
 def test_resolution_is_halved_only_where_buckets_do_not_fit():

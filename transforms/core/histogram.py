@@ -15,6 +15,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -58,9 +59,12 @@ class Histogram:
         while len(numbers) > most:
             numbers, held = _halve(numbers, held)
             level += 1
-        largest = max(held, default=0)
-        code = next((code for code in "BHI" if largest < 1 << 8 * array(code).itemsize), "Q")
-        return cls(most, level, array("h", numbers), array(code, held))
+        return cls(most, level, array("h", numbers), _compact(held))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels as the gaps between its buckets: mostly a byte each, and alike, so that they compress well."""
+        gaps = [after - before for before, after in itertools.pairwise(self.buckets)]
+        return _histogram_of_gaps, (self.most, self.level, self.buckets[:1], _compact(gaps), self.counts)
 
     def merge(self, other: Histogram) -> Histogram:
         """Returns the histogram of the values of both; it holds as many buckets as the one that holds fewer."""
@@ -114,6 +118,17 @@ def buckets_of(values: np.ndarray) -> np.ndarray:
     bits = (values.astype(np.float32) + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
     magnitude = (bits & 0x7FFFFFFF) >> _SHIFT
     return np.where(bits < 0, ~magnitude, magnitude)
+
+
+def _histogram_of_gaps(most: int, level: int, first: array[int], gaps: array[int], counts: array[int]) -> Histogram:
+    buckets = itertools.accumulate(gaps, initial=first[0]) if first else ()
+    return Histogram(most, level, array("h", buckets), counts)
+
+
+def _compact(values: Sequence[int]) -> array[int]:
+    """Returns values that are not negative, in as few bytes each as all of them take."""
+    largest = max(values, default=0)
+    return array(next((code for code in "BHI" if largest < 1 << 8 * array(code).itemsize), "Q"), values)
 
 
 def _halve(buckets: Sequence[int], counts: Sequence[int]) -> tuple[list[int], list[int]]:
