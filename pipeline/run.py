@@ -21,7 +21,7 @@ from pipeline.launch import Job, goes_on
 from pipeline.report import write_report
 from pipeline.thresholds import load_thresholds
 from transforms import memory, storage, store
-from transforms.progress import Meter
+from transforms.progress import Gauge, Meter
 from transforms.store import lock
 
 _LOCAL = "FnApiRunner"
@@ -121,12 +121,12 @@ def _meter(local: bool) -> Iterator[Meter]:
 
 def _show(meter: Meter, done: threading.Event) -> None:
     """Shows progress: a bar on a terminal, a line now and then elsewhere."""
-    terminal = sys.stderr.isatty()
+    terminal, gauge = sys.stderr.isatty(), Gauge(meter)
     start, told, told_count = time.monotonic(), -_LINE_SECONDS, 0
     with tqdm(total=0, unit="image", disable=not terminal, dynamic_ncols=True, smoothing=0.1) as bar:
         while True:
             last = done.wait(0.5 if terminal else 1.0)
-            progress = meter.read()
+            progress = gauge.read()
             count = progress.attributed + progress.failed + progress.resumed
             bar.total = progress.planned
             bar.update(count - bar.n)

@@ -1,4 +1,4 @@
-"""Meter: how far a run on this machine is, told across threads and processes through a folder.
+"""Meter and Gauge: how far a run on this machine is, told across threads and processes through a folder.
 
 Beam shows its counters only when a local runner is done, and a part file only when its chunk is. So
 each process appends what it did to a file of its own, and the launcher adds them up.
@@ -36,12 +36,23 @@ class Meter:
             with _LOCK, open(os.path.join(self.folder, str(os.getpid())), "a", encoding="ascii") as stream:
                 stream.write(line)
 
+
+class Gauge:
+    """Reads a meter, each line of it once."""
+
+    def __init__(self, meter: Meter) -> None:
+        """Takes what is to be read."""
+        self._folder = meter.folder
+        self._ends: dict[str, int] = {}
+        self._totals = [0, 0, 0, 0]
+
     def read(self) -> Progress:
         """Returns the counts of all processes."""
-        totals = [0, 0, 0, 0]
-        for name in os.listdir(self.folder) if self.folder else ():
-            with open(os.path.join(self.folder, name), encoding="ascii") as stream:
-                for line in stream:
-                    if line.endswith("\n"):
-                        totals = [total + int(count) for total, count in zip(totals, line.split(), strict=True)]
-        return Progress(*totals)
+        for name in os.listdir(self._folder) if self._folder else ():
+            with open(os.path.join(self._folder, name), "rb") as stream:
+                stream.seek(self._ends.get(name, 0))
+                whole, newline, _ = stream.read().rpartition(b"\n")
+                self._ends[name] = self._ends.get(name, 0) + len(whole + newline)
+            for line in whole.splitlines():
+                self._totals = [total + int(count) for total, count in zip(self._totals, line.split(), strict=True)]
+        return Progress(*self._totals)
