@@ -1,4 +1,4 @@
-"""What the C library does with freed memory, where it is glibc: elsewhere, nothing here happens.
+"""What becomes of freed memory. What is said of the C library holds for glibc; others are left alone.
 
 Left alone, glibc maps each block of more than 128 KiB anew, until one is freed: from then on blocks of its size, up to
 32 MiB, come from a heap, which keeps what is freed. Threads have heaps of their own, up to eight for each core.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import platform
+
+import pyarrow as pa
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of mallopt(3)
 _ALL = 2**31 - 1
@@ -27,9 +29,10 @@ def return_freed() -> None:
     """Returns freed blocks of 256 KiB and more to the system at once: for a process without a model.
 
     The launcher of a local job passes statistics between stages in blocks of many megabytes, by threads that come and
-    go: what their heaps kept was a third of its memory.
+    go: what their heaps kept was a third of its memory. Arrow's own pool keeps what threads freed, too: it isn't used.
     """
     _set(_LARGE)
+    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def _set(threshold: int) -> None:

@@ -44,6 +44,7 @@ _SHOWN = (
     "scale",
     "thumbnail",
 )
+_PARTS = 64  # whose picks wait at once to be merged
 _THREADS = 4
 
 
@@ -137,9 +138,10 @@ def find_picks(
         return _scan(run_uri, part.attributions.name, rankings, count)
 
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "scan") as threads:
-        for picks in threads.map(scan, parts):
-            for name in found:
-                found[name] = heapq.nlargest(count, [*found[name], *picks[name]])
+        for start in range(0, len(parts), _PARTS):
+            for picks in threads.map(scan, parts[start : start + _PARTS]):
+                for name in found:
+                    found[name] = heapq.nlargest(count, [*found[name], *picks[name]])
     return found
 
 
