@@ -35,8 +35,18 @@ def return_freed() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
+def trim() -> None:
+    """Returns all that is free now to the system."""
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _set(threshold: int) -> None:
-    if platform.libc_ver()[0] == "glibc":
+    if _is_glibc():
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((_M_MMAP_THRESHOLD, threshold), (_M_TRIM_THRESHOLD, threshold), (_M_ARENA_MAX, 1)):
             mallopt(parameter, value)
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
