@@ -18,7 +18,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from transforms import attribute, memory
+from transforms import attribute
 from transforms.attribute import AttributeChunks
 from transforms.core.record import Attribution, Chunk, Explanation, Failure, Image, Pixels, Prediction
 from transforms.store.parts import PartWriter
@@ -48,7 +48,7 @@ class _StubChunks(attribute._AttributeChunks):
         self._folder = folder
 
     def setup(self) -> None:
-        memory.keep_freed()  # as a worker does that imports TensorFlow
+        super().setup()
         watch(self._folder)
 
     def attributor(self) -> Any:

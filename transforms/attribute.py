@@ -6,6 +6,7 @@ goes through a shuffle. `AttributeImages` is the same attributor for someone's o
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from transforms import formats, store
+from transforms import formats, memory, store
 from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.settings import Settings
 from transforms.core.slices import Slice, Slicer
@@ -152,6 +153,10 @@ class _AttributeChunks(_Attributing):
     def __init__(self, stage: AttributeChunks) -> None:
         super().__init__(stage.spec)
         self._stage = stage
+
+    def setup(self) -> None:
+        if "tensorflow" not in sys.modules:  # whose import keeps freed memory; finished chunks don't need it
+            memory.return_freed()
 
     def process(self, chunk: Chunk) -> Iterator[ChunkResult]:
         stage = self._stage
