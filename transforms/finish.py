@@ -18,7 +18,7 @@ from transforms.core.record import Randomisation
 from transforms.core.slices import Slice, kept_slices
 from transforms.core.statistics import ImportanceStatistics, fold_slices
 from transforms.store import lock
-from transforms.summarize import SummarizeChunks
+from transforms.summarize import SummarizeChunks, pack, unpack
 from transforms.worker import AttributorSpec
 
 
@@ -51,6 +51,7 @@ class FinishRun(beam.PTransform):
         )
         counts = statistics | "Counts" >> beam.MapTuple(lambda key, value: (key, value.count))
         chunks = results | "Chunks" >> beam.Map(lambda result: dataclasses.replace(result, statistics={}))
+        packed = chunks | "Batch" >> beam.BatchElements(min_batch_size=64) | "Pack" >> beam.Map(pack)
         once = results.pipeline | "Once" >> beam.Create([self.output])
         check = once | "CheckModel" >> beam.Map(
             self._check, beam.pvalue.AsSingleton(chunks | "Shown" >> _FirstParts())
@@ -59,7 +60,7 @@ class FinishRun(beam.PTransform):
             self._write,
             beam.pvalue.AsIter(statistics),
             beam.pvalue.AsList(counts),
-            beam.pvalue.AsList(chunks),
+            beam.pvalue.AsList(packed),
             beam.pvalue.AsSingleton(check),
         )
 
@@ -71,10 +72,11 @@ class FinishRun(beam.PTransform):
         output: str,
         statistics: Iterable[tuple[Slice, ImportanceStatistics]],
         counts: list[tuple[Slice, int]],
-        chunks: list[ChunkResult],
+        packed: list[bytes],
         check: Randomisation,
     ) -> str:
-        parts = _parts(chunks)
+        chunks: list[ChunkResult] = [chunk for batch in packed for chunk in unpack(batch)]
+        parts = sorted((chunk.part for chunk in chunks), key=lambda part: (part.shard, part.start))
         self._delete_strays(parts)
         kept = kept_slices(dict(counts), self.max_slices)
         stored = store.write_statistics(output, fold_slices(statistics, kept), self.provenance)
@@ -108,8 +110,3 @@ class _FirstParts(beam.PTransform):
     def expand(self, chunks: beam.PCollection[ChunkResult]) -> beam.PCollection[list[store.PartSummary]]:
         parts = chunks | beam.Map(lambda chunk: chunk.part) | beam.Filter(lambda part: part.rows)
         return parts | beam.combiners.Top.Smallest(sanity.PICTURES, key=sanity.rank)
-
-
-def _parts(chunks: list[ChunkResult]) -> list[store.PartSummary]:
-    """Returns what the chunks wrote, in the order of shards and of chunks within."""
-    return sorted((chunk.part for chunk in chunks), key=lambda part: (part.shard, part.start))

@@ -10,6 +10,7 @@ import json
 import pickle
 import zlib
 from collections.abc import Iterable
+from typing import Any
 
 import apache_beam as beam
 from apache_beam import coders
@@ -80,16 +81,26 @@ class StatisticsCoder(coders.Coder):
 
     def encode(self, statistics: ImportanceStatistics) -> bytes:
         """Returns the bytes of `statistics`."""
-        return zlib.compress(pickle.dumps(statistics, pickle.HIGHEST_PROTOCOL), level=1)
+        return pack(statistics)
 
     def decode(self, encoded: bytes) -> ImportanceStatistics:
         """Returns the statistics of `encoded`."""
-        statistics: ImportanceStatistics = pickle.loads(zlib.decompress(encoded))
+        statistics: ImportanceStatistics = unpack(encoded)
         return statistics
 
     def to_type_hint(self) -> type[ImportanceStatistics]:
         """Returns what is encoded."""
         return ImportanceStatistics
+
+
+def pack(value: Any) -> bytes:
+    """Returns what `unpack` turns into `value`, for Beam to carry: pickled, as Beam does it, and compressed."""
+    return zlib.compress(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), level=1)
+
+
+def unpack(packed: bytes) -> Any:
+    """Returns what was packed."""
+    return pickle.loads(zlib.decompress(packed))
 
 
 _Keyed = tuple[Slice, ImportanceStatistics]
