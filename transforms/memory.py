@@ -14,6 +14,7 @@ import pyarrow as pa
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of mallopt(3)
 _ALL = 2**31 - 1
 _LARGE = 1 << 18
+_MOST_BEFORE = 1 << 25  # to what some versions of glibc limit the size of blocks from the heap
 
 
 def keep_freed() -> None:
@@ -45,7 +46,7 @@ def _set(threshold: int) -> None:
     if _is_glibc():
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((_M_MMAP_THRESHOLD, threshold), (_M_TRIM_THRESHOLD, threshold), (_M_ARENA_MAX, 1)):
-            mallopt(parameter, value)
+            mallopt(parameter, value) or mallopt(parameter, min(value, _MOST_BEFORE))
 
 
 def _is_glibc() -> bool:

@@ -117,17 +117,17 @@ class Moments:
             raise ValueError("vectors of {} and of {} elements can't be merged".format(*lengths))
         if self.count + other.count >= _MOST_VECTORS:
             raise OverflowError(f"more than {_MOST_VECTORS} vectors")
-        return Moments(self.count + other.count, _add(self._split(), other._split()).tobytes())
+        return Moments(self.count + other.count, _add(self._halves(), other._halves()).tobytes())
 
     @property
     def sums(self) -> list[int]:
         """The sum of each element, in units of 2**-44; empty when nothing was counted."""
-        return _integers(self._split()[0])
+        return _integers(self._halves()[0])
 
     @property
     def squares(self) -> list[int]:
         """The sum of the squares of each element, in units of 2**-88."""
-        return _integers(self._split()[1])
+        return _integers(self._halves()[1])
 
     @property
     def mean(self) -> list[float]:
@@ -139,7 +139,7 @@ class Moments:
         """The population standard deviation of each element."""
         return [_std(self.count, total, square) for total, square in zip(self.sums, self.squares, strict=True)]
 
-    def _split(self) -> np.ndarray:
+    def _halves(self) -> np.ndarray:
         return np.frombuffer(self.totals, np.int64).reshape(2, 2, -1)
 
 
