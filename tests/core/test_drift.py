@@ -159,5 +159,11 @@ def test_false_discoveries_are_controlled_as_scipy_does():
     for count in (1, 7, 200):
         p_values = rng.uniform(size=count) ** 3
         expected = scipy.stats.false_discovery_control(p_values)
-        assert control_false_discoveries(p_values.tolist()) == pytest.approx(expected)
+        assert control_false_discoveries(p_values.tolist()) == expected.tolist()
     assert control_false_discoveries([]) == []
+
+
+def test_a_p_value_at_the_rate_that_all_share_is_significant():
+    for count in range(1, 200):
+        assert set(control_false_discoveries([0.01] * count)) == {0.01}
+    assert min(control_false_discoveries([0.01, 1.0])) > 0.01
