@@ -13,12 +13,13 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
-import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.samples.photographs import PHOTOGRAPHS, Sample, crops, originals
 from transforms import storage
+from transforms.formats.example import example_class
+from transforms.formats.tfrecord import masked_crc32c
 
 FORMATS = ("tfrecord", "webdataset", "parquet", "files")
 _PNG = b"\x89PNG"
@@ -90,36 +91,19 @@ def _write_records(stream: IO[bytes] | gzip.GzipFile, samples: Iterable[Sample])
     for sample in samples:
         record = _example(sample)
         length = struct.pack("<Q", len(record))
-        stream.write(length + _masked_crc(length) + record + _masked_crc(record))
-
-
-def _masked_crc(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+        for part in (length, record):
+            stream.write(part + struct.pack("<I", masked_crc32c(part)))
 
 
 def _example(sample: Sample) -> bytes:
-    """Returns a serialized tf.Example under ImageNet's feature names (tensorflow/core/example/example.proto)."""
-    features = {
-        "image/class/label": _message(3, _message(1, _varint(sample.label))),  # int64_list, packed
-        "image/encoded": _message(1, _message(1, sample.data)),  # bytes_list
-        "image/filename": _message(1, _message(1, _file_name(sample).encode())),
-    }
-    entries = (_message(1, name.encode()) + _message(2, feature) for name, feature in features.items())
-    return _message(1, b"".join(_message(1, entry) for entry in entries))
-
-
-def _message(field: int, content: bytes) -> bytes:
-    """Returns a length-delimited protobuf field."""
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    groups = []
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
+    """Returns a serialized tf.Example under ImageNet's feature names."""
+    example = example_class()()
+    feature = example.features.feature
+    feature["image/class/label"].int64_list.value.append(sample.label)
+    feature["image/encoded"].bytes_list.value.append(sample.data)
+    feature["image/filename"].bytes_list.value.append(_file_name(sample).encode())
+    content: bytes = example.SerializeToString(deterministic=True)
+    return content
 
 
 def _webdataset(uri: str, samples: Iterable[Sample]) -> None:
