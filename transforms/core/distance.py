@@ -72,9 +72,7 @@ def population_stability_index(values: np.ndarray, p: np.ndarray, q: np.ndarray)
         p: each row's share `[rows]` in the reference; sums to 1.
         q: each row's share in the candidate.
     """
-    order = np.argsort(values, kind="stable")
-    reached = np.minimum(np.searchsorted(np.cumsum(p[order]), _DECILES - _ROUNDING), len(values) - 1)
-    edges = np.unique(values[order][reached])
+    edges = np.unique(np.quantile(values, _DECILES - _ROUNDING, weights=p, method="inverted_cdf"))
     bins = np.searchsorted(edges, values, side="left")
     expected, found = (np.maximum(np.bincount(bins, share, minlength=len(edges) + 1), _LEAST_SHARE) for share in (p, q))
     return float(np.sum((found - expected) * np.log(found / expected)))
