@@ -74,8 +74,8 @@ def _svg(name: str, width: float, height: float, parts: Sequence[Markup]) -> Mar
 
 def _range(shown: Sequence[Histogram], mark: float | None) -> tuple[float, float]:
     """Returns the range that holds all but the outermost 0.5 % of each histogram on either side, and the mark."""
-    lows = [_quantile(histogram, histogram.low, 0.005) for histogram in shown]
-    highs = [_quantile(histogram, histogram.high, 0.995) for histogram in shown]
+    lows = [_quantile(histogram.low, histogram.counts, 0.005) for histogram in shown]
+    highs = [_quantile(histogram.high, histogram.counts, 0.995) for histogram in shown]
     if mark is not None:
         lows, highs = [*lows, mark], [*highs, mark * 1.05]
     low, high = min(lows), max(highs)
@@ -84,9 +84,8 @@ def _range(shown: Sequence[Histogram], mark: float | None) -> tuple[float, float
     return (low - room / 2, high + room / 2) if room > 0 else (low, high)
 
 
-def _quantile(histogram: Histogram, bounds: np.ndarray, share: float) -> float:
-    held = np.cumsum(histogram.counts) / histogram.counts.sum()
-    return float(bounds[int(np.argmax(held >= share))])
+def _quantile(bounds: np.ndarray, counts: np.ndarray, share: float) -> float:
+    return float(np.quantile(bounds, share, weights=counts, method="inverted_cdf"))
 
 
 def _axis(low: float, high: float) -> list[Markup]:
