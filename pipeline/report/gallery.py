@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms import storage, store
 from transforms.core.record import Row
 from transforms.store.files import open_parquet, read_table
 from transforms.store.lookup import rows_of_table
+from transforms.store.schema import first_predictions, matrix
 
 _COLUMNS = (
     "target",
@@ -178,26 +180,14 @@ def _highest(name: str, values: np.ndarray, count: int) -> list[Pick]:
 
 
 def _numbers(table: pa.Table) -> Numbers:
-    first = _first_predictions(table.column("predictions").combine_chunks())
-    grid = table.column("grid").combine_chunks()
+    first = first_predictions(table)
     return Numbers(
         target=table.column("target").to_numpy(),
         rank=table.column("target_rank").to_numpy(),
         label=table.column("label").fill_null(-1).to_numpy(),
-        predicted=first[0],
-        probability=first[1],
+        predicted=pc.struct_field(first, "target").fill_null(-1).to_numpy(),
+        probability=pc.struct_field(first, "probability").fill_null(np.nan).to_numpy(),
         error_estimate=table.column("error_estimate").to_numpy(),
         border_share=table.column("border_share").to_numpy(),
-        grid=grid.flatten().to_numpy(zero_copy_only=False).reshape(len(table), grid.type.list_size),
+        grid=matrix(table.column("grid")),
     )
-
-
-def _first_predictions(lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns class and probability of the first of each list; −1 and NaN of empty ones."""
-    starts, ends = (offsets.to_numpy() for offsets in (lists.offsets[:-1], lists.offsets[1:]))
-    filled = starts < ends
-    places = starts[filled]
-    target, probability = np.full(len(lists), -1), np.full(len(lists), np.nan)
-    target[filled] = lists.values.field("target").to_numpy(zero_copy_only=False)[places]
-    probability[filled] = lists.values.field("probability").to_numpy(zero_copy_only=False)[places]
-    return target, probability

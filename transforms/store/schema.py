@@ -178,12 +178,17 @@ def statistic_columns(table: pa.Table) -> Columns:
 def slice_columns(table: pa.Table) -> dict[str, list[Any]]:
     """Returns the `slices.SLICE_COLUMNS` of rows, from their PLACING_COLUMNS."""
     columns = {name: table.column(name).to_pylist() for name in PLACING_COLUMNS if name != "predictions"}
-    predictions = table.column("predictions").combine_chunks()
-    top = pc.list_slice(predictions, 0, 1, return_fixed_size_list=True).flatten()  # null where there is none
+    top = first_predictions(table)
     return columns | {
         "predicted": pc.struct_field(top, "target").to_pylist(),
         "predicted_name": pc.struct_field(top, "name").to_pylist(),
     }
+
+
+def first_predictions(table: pa.Table) -> pa.StructArray:
+    """Returns the first of each row's `predictions`; null where a row has none."""
+    predictions = table.column("predictions").combine_chunks()
+    return pc.list_slice(predictions, 0, 1, return_fixed_size_list=True).flatten()
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:
