@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import PIL.Image
@@ -205,6 +207,19 @@ def test_orientation_turns_the_image_upright(format, orientation):
 def test_damaged_exif_does_not_damage_the_image():
     data = encode(PHOTO, "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(20))
     assert decode(data, None).array.shape == PHOTO.shape
+
+
+def test_hostile_exif_takes_no_time():
+    """Its tags share 50 KB, which are 25 MB for whoever writes them anew: 5 s in Pillow."""
+    tags, shared = 500, 50_000
+    turned = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    others = (struct.pack(">HHII", 0x9300 + tag, 7, shared, 8 + 2 + 12 * (tags + 1) + 4) for tag in range(tags))
+    directory = struct.pack(">H", tags + 1) + turned + b"".join(others) + bytes(4)
+    data = encode(PHOTO, "JPEG", exif=b"Exif\0\0MM\0*" + struct.pack(">I", 8) + directory + bytes(shared))
+    start = time.process_time()
+    pixels = decode(data, None)
+    assert time.process_time() - start < 1
+    assert (pixels.height, pixels.width) == (PHOTO.shape[1], PHOTO.shape[0])
 
 
 # --- what can't be decoded

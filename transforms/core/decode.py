@@ -162,6 +162,10 @@ def _open(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
 
 
 def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Returns a picture turned as its EXIF data says.
+
+    `PIL.ImageOps.exif_transpose` writes that data anew, in time that grows with its square: a minute for 60 KB.
+    """
     turn = None
     with contextlib.suppress(Exception):  # damaged EXIF data does not damage the picture
         turn = _ORIENTATIONS.get(picture.getexif().get(_ORIENTATION_TAG, 1))
