@@ -21,6 +21,8 @@ _ROUNDING = 1e-9  # of sums of shares
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Returns the Jensen-Shannon distance along the last axis, float `[…]` in [0, 1].
 
+    SciPy's first divides by the sums: maps of zeros, which count in a mean, would then be lost, or make it NaN.
+
     Args:
         p: shares `[…, elements]`, which sum to 1, or are all 0.
         q: the same.
