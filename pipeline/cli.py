@@ -14,8 +14,30 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from pipeline import config
+from pipeline import beam_flags, config
+from pipeline.command_line import (
+    CommandParser,
+    examples,
+    number,
+    output_file,
+    output_folder,
+    text,
+    whole,
+    write_problem,
+)
 from transforms import __version__
+
+_CLIPPED = ("polarity", "outlines")
+_FIRST_STEPS = (
+    "ig-audit samples --output samples",
+    "ig-audit run --config samples/config.yaml --output runs/first",
+)
+_NIGHTLY = (
+    "ig-audit run --config audit.yaml --input 'gs://photos/*.tfrecord' \\",
+    "    --model gs://models/candidate --pixels signed --class_names names.txt \\",
+    "    --output 'gs://audits/nights/{date}' --reference gs://audits/approved \\",
+    "    --resume",
+)
 
 FINE, FAILED, UNUSABLE, DRIFT, TOO_MANY_ERRORS = 0, 1, 2, 3, 4
 
@@ -40,83 +62,166 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE if unusable else FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "ig-audit", description="What does an image classifier look at, and has that changed?", allow_abbrev=False
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "ig-audit",
+        description="What does an image classifier look at, and has that changed?",
+        epilog="`ig-audit COMMAND --help` shows a command's options and examples.\n\n" + examples(*_FIRST_STEPS),
     )
     parser.add_argument("--version", action="version", version=f"ig-audit {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    run = _command(commands, "run", _run, "attribute every image of some shards into a run directory")
-    config.add_arguments(run)
-    run.epilog = "Every other flag goes to Beam: --runner=FlinkRunner, --direct_num_workers=2, …"
-
-    compare = _command(commands, "compare", _compare, "judge a run by what its reference does to itself")
-    compare.add_argument("candidate", help="run directory")
-    compare.add_argument("reference", nargs="+", help="run directories, or folders of nights, taken together")
-    compare.add_argument("--json", metavar="FILE", help="write what was found, as pipeline/audit.schema.json has it")
-    _add_judging(compare)
-
-    verify = _command(commands, "verify", _verify, "recompute a run's statistics from its rows and compare exactly")
-    verify.add_argument("run", help="run directory")
-
-    show = _command(commands, "show", _show, "draw one image's attribution from stored data")
-    show.add_argument("run", help="run directory")
-    show.add_argument("image_id")
-    show.add_argument("-o", "--output", required=True, metavar="FILE.png")
-    show.add_argument("--target", type=int, help="class index, where several were attributed (default: the highest)")
-    show.add_argument(
-        "--kind",
-        default="tutorial",
-        help="tutorial (default: original, baseline, mask, overlay), mask, overlay, signed, polarity, outlines, "
-        "interpolation, saturation or gradient",
-    )
-    show.add_argument("--cmap", help="matplotlib colour map (default inferno; of signed maps coolwarm)")
-    show.add_argument("--alpha", type=float, default=0.4, help="weight of the picture in the overlay (default 0.4)")
-    show.add_argument("--percentile", type=float, default=99.0, help="of values, shown at full intensity (default 99)")
-    show.add_argument("--polarity", default="both", help="attributions that count: both (default), positive, negative")
-    show.add_argument("--clip_above", type=float, help="percentile of mass at full intensity, in polarity and outlines")
-    show.add_argument("--clip_below", type=float, help="percentile of mass that is left out there")
-    show.add_argument("--clean", action=argparse.BooleanOptionalAction, help="close gaps and remove specks there")
-
-    report = _command(commands, "report", _report, "write a run's report: one HTML file that needs nothing else")
-    report.add_argument("run", help="run directory")
-    report.add_argument("-o", "--output", metavar="FILE.html", help="default: report.html in the run directory")
-    report.add_argument("--reference", nargs="+", metavar="RUN", help="compare with these runs, or folders of nights")
-    _add_judging(report)
-
-    samples = _command(commands, "samples", _samples, "make a small real model and image shards to try things on")
-    samples.add_argument("--output", required=True, metavar="FOLDER")
-    samples.add_argument("--format", default="webdataset", choices=("webdataset", "tfrecord", "parquet", "files"))
-    samples.add_argument(
-        "--count", type=int, help="pictures: seeded crops and flips; default: the photographs themselves"
-    )
-    samples.add_argument("--shards", type=int, default=2)
-    samples.add_argument("--seed", type=int, default=0)
-    samples.add_argument("--gzip", action="store_true", help="compress the shards (tfrecord only)")
+    _add_run(_command(commands, "run", _run, "attribute every image of some shards into a run directory"))
+    _add_compare(_command(commands, "compare", _compare, "compare a run with others that were approved"))
+    _add_verify(_command(commands, "verify", _verify, "recompute a run's statistics from its rows and compare exactly"))
+    _add_show(_command(commands, "show", _show, "draw one image's attribution from stored data"))
+    _add_report(_command(commands, "report", _report, "write a run's report: one HTML file that needs nothing else"))
+    _add_samples(_command(commands, "samples", _samples, "make a small real model and image shards to try things on"))
+    for each in commands.choices.values():
+        each.commands = commands.choices
     return parser
 
 
+def _add_run(run: CommandParser) -> None:
+    run.usage = "ig-audit run --input URI [URI ...] --model URI --output DIR [OPTION ...]"
+    run.passed_on = beam_flags.names
+    config.add_arguments(run)
+    run.epilog = (
+        "Every option may stand in the YAML file that --config names. Unrecognized\n"
+        "flags are passed to Beam: --runner=FlinkRunner, --direct_num_workers=2, …\n\n"
+    ) + examples(*_FIRST_STEPS, *_NIGHTLY)
+
+
+def _add_compare(compare: CommandParser) -> None:
+    compare.add_argument("candidate", type=text, metavar="CANDIDATE", help="run directory")
+    compare.add_argument(
+        "reference",
+        type=text,
+        metavar="REFERENCE",
+        nargs="+",
+        help="run directories, or folders of them, taken together",
+    )
+    compare.add_argument("--json", type=output_file, metavar="FILE", help="write the result as JSON too")
+    _add_judging(compare)
+    compare.epilog = examples("ig-audit compare runs/candidate runs/approved --json audit.json")
+
+
+def _add_verify(verify: CommandParser) -> None:
+    verify.add_argument("run", type=text, metavar="RUN", help="run directory")
+    verify.epilog = examples("ig-audit verify runs/first")
+
+
+def _add_show(show: CommandParser) -> None:
+    show.add_argument("run", type=text, metavar="RUN", help="run directory")
+    show.add_argument("image_id", type=text, metavar="IMAGE_ID", help="as in the column image_id of the run")
+    show.add_argument("-o", "--output", required=True, type=output_file, metavar="FILE.png", help="required")
+    show.add_argument(
+        "--target", type=whole(0), metavar="INT", help="class index, if several were attributed (default: the highest)"
+    )
+    show.add_argument(
+        "--kind",
+        default="tutorial",
+        metavar="KIND",
+        help="tutorial (default: original, baseline, mask, overlay), mask, overlay, signed, polarity, outlines, "
+        "interpolation, saturation or gradient",
+    )
+    show.add_argument(
+        "--cmap", type=text, metavar="NAME", help="matplotlib color map (default inferno; of signed maps coolwarm)"
+    )
+    show.add_argument(
+        "--alpha",
+        type=number("from 0 to 1", lambda value: 0 <= value <= 1),
+        default=0.4,
+        metavar="FLOAT",
+        help="weight of the image in the overlay (default 0.4)",
+    )
+    show.add_argument(
+        "--percentile",
+        type=number("above 0 and at most 100", lambda value: 0 < value <= 100),
+        default=99.0,
+        metavar="FLOAT",
+        help="of values, shown at full intensity (default 99)",
+    )
+    show.add_argument(
+        "--polarity", default="both", metavar="NAME", help="attributions that count: both (default), positive, negative"
+    )
+    show.add_argument(
+        "--clip_above",
+        type=number("above 0 and at most 100", lambda value: 0 < value <= 100),
+        metavar="FLOAT",
+        help="percentile of mass at full intensity, in polarity (default 99) and outlines (default 95)",
+    )
+    show.add_argument(
+        "--clip_below",
+        type=number("of at least 0 and below 100", lambda value: 0 <= value < 100),
+        metavar="FLOAT",
+        help="percentile of mass that is left out there (default 0 and 28)",
+    )
+    show.add_argument("--clean", action=argparse.BooleanOptionalAction, help="close gaps and remove specks there")
+    show.epilog = examples(
+        "ig-audit show runs/first 'samples-00000-of-00002.tar#chelsea' -o cat.png",
+        "ig-audit show runs/first photos/cat.jpg -o outlines.png --kind outlines",
+    )
+
+
+def _add_report(report: CommandParser) -> None:
+    report.add_argument("run", type=text, metavar="RUN", help="run directory")
+    report.add_argument(
+        "-o", "--output", type=output_file, metavar="FILE.html", help="default: report.html in the run directory"
+    )
+    report.add_argument(
+        "--reference", type=text, nargs="+", metavar="RUN", help="compare with these runs, or folders of runs"
+    )
+    _add_judging(report)
+    report.epilog = examples("ig-audit report runs/candidate --reference runs/approved -o candidate.html")
+
+
+def _add_samples(samples: CommandParser) -> None:
+    samples.add_argument("--output", required=True, type=output_folder, metavar="DIR", help="required")
+    samples.add_argument(
+        "--format",
+        default="webdataset",
+        choices=("webdataset", "tfrecord", "parquet", "files"),
+        metavar="NAME",
+        help="of the shards: webdataset (default), tfrecord, parquet, files",
+    )
+    samples.add_argument(
+        "--count",
+        type=whole(1),
+        metavar="INT",
+        help="seeded crops and flips to make (default: the photographs themselves)",
+    )
+    samples.add_argument("--shards", type=whole(1), default=2, metavar="INT", help="default 2")
+    samples.add_argument("--seed", type=whole(0), metavar="INT", help="of the crops and flips (default 0)")
+    samples.add_argument("--gzip", action="store_true", help="compress the shards (tfrecord only)")
+    samples.epilog = examples("ig-audit samples --output samples --format tfrecord --count 64")
+
+
 def _add_judging(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--thresholds", default="", metavar="FILE", help="YAML of what counts as a change")
-    parser.add_argument("--nights", type=int, default=0, metavar="N", help="take the latest N references (default all)")
+    parser.add_argument("--thresholds", type=text, metavar="URI", help="YAML file of what counts as a change")
+    parser.add_argument(
+        "--nights", type=whole(0), default=0, metavar="N", help="take the latest N references (default 0: all)"
+    )
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: argparse._SubParsersAction[CommandParser],
     name: str,
     function: Callable[[argparse.Namespace, list[str]], int],
     help: str,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+) -> CommandParser:
+    parser = commands.add_parser(name, help=help, description=help)
     parser.set_defaults(command=function)
     return parser
 
 
 def _run(options: argparse.Namespace, rest: list[str]) -> int:
+    beam_flags.check_words(rest)
     flags = {name: value for name, value in vars(options).items() if name != "command"}
     audit = config.load(flags)
+    if problem := write_problem(audit.output, folder=True):
+        raise config.ConfigError(f"output: {audit.output}: {problem}")
     logging.getLogger().setLevel(logging.ERROR)  # before Beam is imported, which warns of extras that are not installed
+    beam_flags.check(rest)
     from pipeline.launch import prepare
 
     job = prepare(audit)
@@ -134,7 +239,7 @@ def _compare(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.compare import compare, write_audit
     from pipeline.thresholds import load_thresholds
 
-    audit = compare(options.candidate, options.reference, load_thresholds(options.thresholds), options.nights)
+    audit = compare(options.candidate, options.reference, load_thresholds(options.thresholds or ""), options.nights)
     if options.json:
         write_audit(audit, options.json)
     print(audit)
@@ -155,6 +260,7 @@ def _verify(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _show(options: argparse.Namespace, _: list[str]) -> int:
+    _refuse_ignored(options)
     from pipeline.pictures import Look
     from pipeline.show import show
 
@@ -164,21 +270,42 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
     return FINE
 
 
+def _refuse_ignored(options: argparse.Namespace) -> None:
+    """Refuses options that the kind of picture ignores, or that contradict each other."""
+    if options.kind not in _CLIPPED:
+        for name in ("clip_above", "clip_below", "clean"):
+            if getattr(options, name) is not None:
+                raise config.ConfigError(f"{name}: is for --kind {' and '.join(_CLIPPED)}; it is {options.kind}")
+    if None not in (options.clip_below, options.clip_above) and options.clip_below >= options.clip_above:
+        raise config.ConfigError(f"clip_below: {options.clip_below:g} is not below clip_above, {options.clip_above:g}")
+
+
 def _report(options: argparse.Namespace, _: list[str]) -> int:
+    if not options.reference and (options.thresholds or options.nights):
+        name = "thresholds" if options.thresholds else "nights"
+        raise config.ConfigError(f"{name}: is of a comparison; give --reference too")
     from pipeline.compare import compare
     from pipeline.report import write_report
     from pipeline.thresholds import load_thresholds
 
     audit = None
     if options.reference:
-        audit = compare(options.run, options.reference, load_thresholds(options.thresholds), options.nights).to_json()
+        audit = compare(
+            options.run, options.reference, load_thresholds(options.thresholds or ""), options.nights
+        ).to_json()
     print(write_report(options.run, options.output, audit))
     return FINE
 
 
 def _samples(options: argparse.Namespace, _: list[str]) -> int:
+    if options.seed is not None and options.count is None:
+        raise config.ConfigError("seed: is of crops and flips; give --count too")
+    if options.gzip and options.format != "tfrecord":
+        raise config.ConfigError(f"gzip: is for --format tfrecord; it is {options.format}")
     from pipeline.samples.cache import make_samples
 
-    samples = make_samples(options.output, options.format, options.count, options.shards, options.seed, options.gzip)
+    samples = make_samples(
+        options.output, options.format, options.count, options.shards, options.seed or 0, options.gzip
+    )
     print(samples.config)
     return FINE

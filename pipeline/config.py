@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import difflib
+import functools
 import hashlib
 import json
 import re
@@ -18,13 +18,21 @@ from typing import Any
 
 import yaml
 
+from pipeline.command_line import text
+from pipeline.suggest import suggestion
 from transforms import __version__, storage
-from transforms.core.option import option, problems_of
+from transforms.core.option import GROUPS, option, problems_of
 from transforms.core.settings import Settings
 from transforms.core.slices import SliceOptions
 from transforms.formats import ReadOptions
 
 _DATE = "{date}"
+_OF_REFERENCE = ("nights", "thresholds")
+_OF_FORMAT = {
+    "tfrecord": ("image_feature", "label_feature", "mask_feature"),
+    "parquet": ("image_column", "label_column", "mask_column"),
+}
+_METAVARS = {int: "INT", float: "FLOAT", bool: "true|false", str: "NAME", tuple: "NAME"}
 
 
 class ConfigError(ValueError):
@@ -35,22 +43,49 @@ class ConfigError(ValueError):
 class AuditConfig(Settings, ReadOptions, SliceOptions):
     """The options of a run: those that shape an attribution, read images, name slices, and these."""
 
-    input: tuple[str, ...] = option((), "URIs, globs or folders of image shards")
-    model: str = option("", "TF-Hub https handle, SavedModel folder, or .keras file")
-    class_names: str = option("", "text file with one class name a line")
-    output: str = option("", "run directory to write: local, gs://, s3:// or hdfs://; {date} is today's in UTC")
-    resume: bool = option(False, "go on with an unfinished run of the same options in the same directory")
-    batch_size: str = option("auto", "steps in one model call: auto, or a number")
-    reference: tuple[str, ...] = option((), "finished runs, or folders of nights, to compare this run with")
-    nights: int = option(0, "the latest references to take; 0 takes all", low=0)
-    thresholds: str = option("", "YAML file of what counts as a change")
-    max_error_rate: float = option(0.01, "share of failing images above which the exit code is 4", low=0, high=1)
-    accelerator: str = option("", "of the machines that attribute, where the runner fits them: type:T;count:N;…")
-    min_ram: str = option("", "memory of the machines that attribute, where the runner fits them: 16GB")
+    input: tuple[str, ...] = option(
+        (), "URIs, globs or folders of image shards", group="input", metavar="URI", required=True
+    )
+    model: str = option(
+        "", "TF-Hub https handle, SavedModel folder, or .keras file", group="model", metavar="URI", required=True
+    )
+    class_names: str = option("", "text file with one class name a line", group="model", metavar="URI")
+    output: str = option(
+        "",
+        "run directory to write: local, gs://, s3:// or hdfs://; {date} is today's in UTC",
+        group="output",
+        metavar="DIR",
+        required=True,
+    )
+    resume: bool = option(False, "resume an interrupted run of the same options in the same directory", group="running")
+    batch_size: str = option(
+        "auto", "steps in one model call: auto, or a number from 1 to 4096", group="running", metavar="N"
+    )
+    reference: tuple[str, ...] = option(
+        (), "finished runs, or folders of runs, to compare this run with", group="comparison", metavar="RUN"
+    )
+    nights: int = option(0, "the latest references to take; 0 takes all", low=0, group="comparison", metavar="N")
+    thresholds: str = option("", "YAML file of what counts as a change", group="comparison", metavar="URI")
+    max_error_rate: float = option(
+        0.01, "share of failing images above which the exit code is 4", low=0, high=1, group="running"
+    )
+    accelerator: str = option(
+        "",
+        "of the machines that attribute, as type:T;count:N;…; runners that fit no machines, the local one too, ignore "
+        "it",
+        group="running",
+        metavar="HINT",
+    )
+    min_ram: str = option(
+        "",
+        "memory of the machines that attribute, like 16GB; runners that fit no machines ignore it",
+        group="running",
+        metavar="SIZE",
+    )
 
     def __post_init__(self) -> None:
         """Raises ConfigError with every problem that can be seen without reading a file."""
-        found = [f"{name}: is required" for name in ("input", "model", "output") if not getattr(self, name)]
+        found = [f"{name}: is required" for name in required() if not getattr(self, name)]
         found += self.problems()
         if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= 4096)):
             found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to 4096")
@@ -59,8 +94,24 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
         if re.search("[{}]", self.output.replace(_DATE, "")):
             found.append(f"output: {self.output!r}: the only braces allowed are {_DATE}")
         found += [line for line in problems_of(self) if line not in found]
+        found = found or self._ignored()
         if found:
             raise ConfigError("\n".join(found))
+
+    def _ignored(self) -> list[str]:
+        """Returns which options were given that the others leave without effect, one line each."""
+        given = {name for name, field in options().items() if getattr(self, name) != field.default}
+        found = []
+        if not self.reference:
+            found += [f"{name}: is of a comparison; give --reference too" for name in _OF_REFERENCE if name in given]
+        if self.input_format != "auto":
+            for format, names in _OF_FORMAT.items():
+                found += [
+                    f"{name}: is for input_format {format}; it is {self.input_format}"
+                    for name in names
+                    if name in given and format != self.input_format
+                ]
+        return found
 
     def dated(self, day: datetime.date) -> AuditConfig:
         """Returns these options with `day` where the output says `{date}`."""
@@ -100,30 +151,54 @@ def options() -> dict[str, dataclasses.Field[Any]]:
 
 def type_of(name: str) -> type:
     """Returns the type of an option: str, int, float, bool or tuple."""
-    hint = typing.get_type_hints(AuditConfig)[name]
+    hint = _hints()[name]
     if typing.get_origin(hint) is tuple:
         return tuple
     return next(kind for kind in (bool, int, float, str) if kind is hint or kind in typing.get_args(hint))
 
 
+@functools.lru_cache(maxsize=1)
+def _hints() -> dict[str, Any]:
+    return typing.get_type_hints(AuditConfig)
+
+
+def required() -> list[str]:
+    """Returns the names of the options without which there is no run."""
+    return [name for name, field in options().items() if field.metadata["required"]]
+
+
 def help_of(name: str) -> str:
     """Returns what an option does, with its choices and its default."""
     field = options()[name]
-    default = "" if field.default in ((), "", None, False) else f" (default {field.default})"
-    choices = f": {', '.join(map(str, field.metadata['choices']))}" if field.metadata.get("choices") else ""
-    return f"{field.metadata['help']}{choices}{default}"
+    choices, default = field.metadata["choices"], field.default
+    facts = [f"one of {', '.join(map(str, choices))}"] if choices else []
+    if field.metadata["required"]:
+        facts.append("required")
+    elif default is not None and default not in ((), ""):
+        facts.append(f"default {str(default).lower() if default is False else default}")
+    return f"{field.metadata['help']} ({'; '.join(facts)})" if facts else str(field.metadata["help"])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every option; none has a default, so that a YAML file can be told from a flag."""
-    parser.add_argument("--config", metavar="FILE", help="YAML file of options, by URI; flags win")
-    for name in options():
-        extra: dict[str, Any] = {"metavar": name.upper()}
-        if type_of(name) is bool:
-            extra = {"nargs": "?", "const": True, "metavar": "true|false"}
-        elif type_of(name) is tuple:
-            extra["nargs"] = "+"
-        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=help_of(name).replace("%", "%%"), **extra)
+    """Adds a flag for every option, by groups; none has a default, so that a YAML file can be told from a flag."""
+    groups = {group: parser.add_argument_group(group) for group in GROUPS}
+    for name in sorted(options(), key=lambda name: name not in required()):
+        metadata, kind = options()[name].metadata, type_of(name)
+        extra: dict[str, Any] = {}
+        if kind is bool:
+            extra = {"nargs": "?", "const": True}
+        elif kind is tuple:
+            extra = {"nargs": "+"}
+        groups[metadata["group"]].add_argument(
+            f"--{name}",
+            default=argparse.SUPPRESS,
+            help=help_of(name).replace("%", "%%"),
+            metavar=metadata["metavar"] or _METAVARS[kind],
+            **extra,
+        )
+    groups["running"].add_argument(
+        "--config", type=text, metavar="URI", help="YAML file of options, by the names here; flags win over it"
+    )
 
 
 def load(flags: dict[str, Any]) -> AuditConfig:
@@ -138,8 +213,7 @@ def load(flags: dict[str, Any]) -> AuditConfig:
     problems, values = [], {}
     for name, value in named.items():
         if name not in options():
-            close = difflib.get_close_matches(name, options(), 1)
-            problems.append(f"{name}: is not an option" + (f"; did you mean {close[0]}?" if close else ""))
+            problems.append(f"{name}: is not an option{suggestion(name, options())}")
             continue
         try:
             values[name] = _convert(name, value)
@@ -169,8 +243,13 @@ def _convert(name: str, value: Any) -> Any:
         ValueError: it is not of that type.
     """
     kind = type_of(name)
+    if value is None:
+        return options()[name].default
     if kind is tuple:
-        return tuple(str(item) for item in value) if isinstance(value, list | tuple) else (str(value),)
+        items = value if isinstance(value, list | tuple) else [value]
+        if any(item is None or isinstance(item, list | dict) for item in items):
+            raise ValueError(f"{value!r} is not a list of names")
+        return tuple(str(item) for item in items)
     if kind is bool:
         flag = {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
         if not isinstance(flag, bool):
@@ -178,8 +257,6 @@ def _convert(name: str, value: Any) -> Any:
         return flag
     if isinstance(value, bool | list | dict):
         raise ValueError(f"{value!r} is not one value")
-    if value is None:
-        return options()[name].default
     try:
         return kind(str(value))
     except ValueError:

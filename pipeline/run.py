@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pipeline import worker_errors
 from pipeline.compare import AUDIT, compare, write_audit
-from pipeline.config import AuditConfig, ConfigError
+from pipeline.config import AuditConfig
 from pipeline.graph import define_pipeline
 from pipeline.launch import Job, goes_on
 from pipeline.report import write_report
@@ -34,11 +34,10 @@ def run(job: Job, beam_arguments: list[str]) -> int:
 
     Args:
         job: a checked run.
-        beam_arguments: flags for Beam. Without a runner, or with DirectRunner (which would look for
-            a binary to download), the job runs in this process.
+        beam_arguments: flags for Beam that `beam_flags.check` takes. Without a runner, or with DirectRunner
+            (which would look for a binary to download), the job runs in this process.
 
     Raises:
-        ConfigError: a flag that neither this job nor Beam knows.
         InUseError: another run writes into the same directory.
         RuntimeError: the job failed.
         ValueError: the run can't be compared with its reference.
@@ -89,13 +88,8 @@ def _judge(config: AuditConfig) -> int:
 
 
 def _beam_options(arguments: list[str]) -> PipelineOptions:
-    """Returns Beam's options; refuses a flag that Beam doesn't know either."""
+    """Returns Beam's options."""
     options = PipelineOptions(arguments)
-    known = set(options.get_all_options(drop_default=False))
-    for argument in arguments:
-        name = argument.removeprefix("--").partition("=")[0]
-        if argument.startswith("--") and name not in known and name.removeprefix("no_") not in known:
-            raise ConfigError(f"{name}: is an option neither of ig-audit nor of Beam")
     standard = options.view_as(StandardOptions)
     if standard.runner in (None, "DirectRunner"):
         standard.runner = _LOCAL

@@ -12,18 +12,17 @@ from typing import Any
 from pipeline import config
 
 _DESCRIPTION = "What an image classifier looks at, class by class, for a whole data set, and whether that changed"
-_REQUIRED = ("input", "model", "output")
 _NUMBER = r"[0-9]+(\.[0-9]+)?([eE]-?[0-9]+)?"
 _PATTERNS = {int: "[0-9]+", float: _NUMBER, bool: "true|false"}
 _STORED = r"gs://\S+"  # where Dataflow's workers can write
-_SHOWN_FIRST = (*_REQUIRED, "config", "class_names", "resume", "accelerator", "min_ram")
+_SHOWN_FIRST = ("config", "class_names", "resume", "accelerator", "min_ram")
 
 
 def metadata() -> dict[str, Any]:
     """Returns the content of `metadata.json`: what a launch may be given, and in what form."""
     parameters = {name: _parameter(name) for name in config.options()}
     parameters["config"] = _described("config", "YAML file of further options; the parameters here win", _STORED)
-    order = dict.fromkeys([*_SHOWN_FIRST, *parameters])
+    order = dict.fromkeys([*config.required(), *_SHOWN_FIRST, *parameters])
     return {
         "name": "ig-audit",
         "description": _DESCRIPTION,
@@ -43,7 +42,7 @@ def _parameter(name: str) -> dict[str, Any]:
 
 def _described(name: str, text: str, pattern: str) -> dict[str, Any]:
     described = {"name": name, "label": name.replace("_", " ").capitalize(), "helpText": text}
-    return {**described, "isOptional": name not in _REQUIRED, "regexes": [f"^({pattern})$"]}
+    return {**described, "isOptional": name not in config.required(), "regexes": [f"^({pattern})$"]}
 
 
 if __name__ == "__main__":

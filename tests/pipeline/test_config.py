@@ -53,6 +53,11 @@ def test_defaults_are_the_contract():
         ("tolerance", "0", "at least"),
         ("tolerance", "nan", "at least"),
         ("max_steps", "3", "at least"),
+        ("max_steps", "100001", "1 to 100000"),
+        ("chunk_images", "1e3", "whole number"),
+        ("input", "", "empty"),
+        ("class_names", "\udcff", "UTF-8"),
+        ("fields", "a\0b", "NUL"),
         ("chunk_images", "0", "at least"),
         ("chunk_images", "many", "whole number"),
         ("batch_size", "0", "auto"),
@@ -85,6 +90,32 @@ def test_steps_belong_to_a_fixed_rule_and_max_steps_to_the_adaptive():
     assert config.load({**GIVEN, "rule": "simpson", "steps": "51"}).steps == 51
 
 
+def test_steps_that_no_machine_could_prepare_are_refused_at_once():
+    with pytest.raises(ConfigError, match="steps: 1000000000 is not a number from 2 to 100000"):
+        config.load({**GIVEN, "rule": "midpoint", "steps": "1000000000"})
+    with pytest.raises(ConfigError, match="steps: 1001 is not a number from 2 to 1000, for rule gauss_legendre"):
+        config.load({**GIVEN, "rule": "gauss_legendre", "steps": "1001"})
+    assert config.load({**GIVEN, "rule": "midpoint", "steps": "1001"}).steps == 1001
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"nights": "3"}, "nights: is of a comparison; give --reference too"),
+        ({"thresholds": "t.yaml"}, "thresholds: is of a comparison; give --reference too"),
+        ({"input_format": "webdataset", "mask_feature": "m"}, "mask_feature: is for input_format tfrecord; it is webd"),
+        (
+            {"input_format": "tfrecord", "image_column": "m"},
+            "image_column: is for input_format parquet; it is tfrecord",
+        ),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
+        config.load({**GIVEN, **given})
+    config.load({**GIVEN, **given, "reference": ["r"], "input_format": "auto"})
+
+
 def test_flags_win_over_the_file(tmp_path):
     path = tmp_path / "audit.yaml"
     path.write_text("input: [a, b]\nmodel: m\noutput: o\nresize: crop\ntolerance: 0.1\nresume: true\n")
@@ -100,6 +131,8 @@ def test_flags_win_over_the_file(tmp_path):
         ("a: [", "config"),
         ("resume: perhaps", "true or false"),
         ("dtype: {a: b}", "not one value"),
+        ("fields: {a: b}", "not a list of names"),
+        ("fields: [a, null]", "not a list of names"),
         ("dtype: !!python/object/apply:os.getcwd []", "config"),
     ],
 )
@@ -108,6 +141,12 @@ def test_a_wrong_file_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         config.load({**GIVEN, "config": str(path)})
+
+
+def test_an_option_without_a_value_in_the_file_has_its_default(tmp_path):
+    path = tmp_path / "audit.yaml"
+    path.write_text("tolerance:\nreference:\nresume:\nclass_names:\n")
+    assert config.load({**GIVEN, "config": str(path)}) == config.load(GIVEN)
 
 
 def test_the_digest_is_of_what_shapes_a_row():

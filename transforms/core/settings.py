@@ -18,47 +18,89 @@ CHANNELS = ("all", "sum", "abs_sum", "mean", "max")
 DTYPES = ("float16", "float32", "int8")
 GRIDS = (8, 16, 32)
 PRECISIONS = ("float32", "mixed")
+MAX_STEPS = 100_000
+_MAX_GAUSS_LEGENDRE = 1000  # whose nodes are eigenvalues of a matrix with as many rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The options that shape an attribution; the same in the job, in a Beam transform and in a notebook."""
 
-    resize: str = option("pad", "how an image is brought to the model's size", RESIZE)
-    input_size: str = option("", "HEIGHTxWIDTH of the model's input, where the model doesn't say")
-    pixels: str = option("unit", "range in which the model is fed its pixels", PIXELS)
-    signature: str = option("", "signature of the SavedModel to call; default: the model itself, else serving_default")
-    output_name: str = option("", "name of the model's output to explain, where there are several")
-    targets: str = option("top1", "classes to attribute: top1, topK, label, class:N")
-    score: str = option("probability", "what is attributed: probability, logit, log_odds, or module:function")
+    resize: str = option("pad", "how an image is fitted to the model's input size", RESIZE, group="model")
+    input_size: str = option(
+        "", "the model's input size, if the model leaves it open", group="model", metavar="HEIGHTxWIDTH"
+    )
+    pixels: str = option(
+        "unit",
+        "input range the model expects: [0, 1]; [-1, 1]; [0, 255]; less ImageNet's mean, over its deviation; BGR less "
+        "that mean",
+        PIXELS,
+        group="model",
+    )
+    signature: str = option(
+        "", "signature of the SavedModel to call (default: the model itself, else serving_default)", group="model"
+    )
+    output_name: str = option("", "name of the model's output to explain, if it has several", group="model")
+    targets: str = option(
+        "top1",
+        "classes to attribute: top1, topK (the K highest), label, class:N",
+        group="attribution",
+        metavar="CLASSES",
+    )
+    score: str = option(
+        "probability",
+        "what is attributed: probability, logit, log_odds, or a function of yours as module:function",
+        group="attribution",
+    )
     baseline: str = option(
         "black",
-        "black, white, gray, mean, color:R,G,B, blur:SIGMA, uniform:K, gaussian:K, image:URI; several are averaged",
+        "black, white, gray, mean, color:R,G,B, blur:SIGMA, uniform:K, gaussian:K, image:URI; several, separated by "
+        "spaces, are averaged",
+        group="attribution",
     )
-    rule: str = option("adaptive", "quadrature rule along the path", RULES)
-    steps: int | None = option(None, "gradient evaluations of a fixed rule (50)", low=2)
-    tolerance: float = option(0.05, "L1 error of a map, relative to its L1 norm, at which it has converged", low=1e-6)
-    max_steps: int | None = option(None, "most gradient evaluations the adaptive rule spends on a path (512)", low=1)
-    channels: str = option("all", "what is stored of a map's colour channels", CHANNELS)
-    dtype: str = option("float16", "type of the stored map", DTYPES)
-    gradient: bool = option(False, "store the plain gradient too, to show beside: one more step a path, 8 bits a pixel")
-    grid: int = option(8, "cells a side of the importance grid", GRIDS)
+    rule: str = option("adaptive", "quadrature rule along the path", RULES, group="attribution")
+    steps: int | None = option(
+        None, "gradient evaluations of a fixed rule (default 50)", low=2, high=MAX_STEPS, group="attribution"
+    )
+    tolerance: float = option(
+        0.05, "L1 error of a map, relative to its L1 norm, at which it has converged", low=1e-6, group="attribution"
+    )
+    max_steps: int | None = option(
+        None,
+        "most gradient evaluations the adaptive rule spends on a path (default 512)",
+        low=1,
+        high=MAX_STEPS,
+        group="attribution",
+    )
+    channels: str = option("all", "what is stored of a map's color channels", CHANNELS, group="output")
+    dtype: str = option("float16", "type of the stored map", DTYPES, group="output")
+    gradient: bool = option(
+        False,
+        "store the plain gradient too, to show it beside the map: one more step a path, 8 bits a pixel",
+        group="output",
+    )
+    grid: int = option(8, "cells a side of the importance grid", GRIDS, group="statistics")
     faithfulness: float = option(
         0.01,
         "share of the images, chosen by a hash of the id, whose insertion and deletion AUC are measured; "
-        "with 0, the model-randomisation check is left out too",
+        "with 0, the model-randomization check is left out too",
         low=0,
         high=1,
+        group="statistics",
     )
     precision: str = option(
         "float32",
-        "mixed: convolutions and matrix products in float16, where that is faster and changes maps by less than 0.5 %",
+        "type of convolutions and matrix products; mixed uses float16 if that is faster and changes maps by less than "
+        "0.5 %",
         PRECISIONS,
+        group="running",
     )
     xla: bool = option(
-        False, "compile the gradient step with XLA, where that is faster and changes maps by less than 0.5 %"
+        False,
+        "compile the gradient step with XLA, if that is faster and changes maps by less than 0.5 %",
+        group="running",
     )
-    max_pixels: int = option(64_000_000, "an image with more pixels is an error row", low=1)
+    max_pixels: int = option(64_000_000, "an image with more pixels is recorded as an error", low=1, group="input")
 
     def problems(self) -> list[str]:
         """Returns what is wrong with these settings, one line an option; empty where nothing is."""
@@ -68,6 +110,8 @@ class Settings:
             lambda: parse_baselines(self.baseline),
             self.size,
         ]
+        if self.rule == "gauss_legendre" and (self.steps or 0) > _MAX_GAUSS_LEGENDRE:
+            found.append(f"steps: {self.steps} is not a number from 2 to {_MAX_GAUSS_LEGENDRE}, for rule {self.rule}")
         if not found:  # a rule's own limits, where its numbers make sense at all
             checks.append(self.path_rule)
         for check in checks:

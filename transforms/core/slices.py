@@ -69,8 +69,15 @@ SliceRow = Callable[..., Iterable[Slice]]
 class SliceOptions:
     """Which slices a run's statistics have beside those that every run has."""
 
-    slice_by: tuple[str, ...] = option((), "features, columns or JSON keys whose values make slices; implies fields")
-    max_slices: int = option(1000, "slices of a kind in the statistics; the smaller ones are counted as one", low=1)
+    slice_by: tuple[str, ...] = option(
+        (),
+        "features, columns or JSON keys whose values make slices; they are carried into the rows as by fields",
+        group="statistics",
+        metavar="FIELD",
+    )
+    max_slices: int = option(
+        1000, "most slices of a kind in the statistics; the smaller ones are counted as one", low=1, group="statistics"
+    )
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,36 @@ _INTEGER = re.compile(r"-?[0-9]{1,10}")
 class ReadOptions:
     """How shards are read; `auto` tells a shard's format from its name and first bytes."""
 
-    input_format: str = option("auto", "format of the shards", ("auto", *FORMATS))
-    chunk_images: int = option(256, "images in a chunk, the unit of work, retry and resume", low=1)
-    image_feature: str = option("image/encoded", "feature of a tf.Example that holds the encoded image")
-    label_feature: str = option("image/class/label", "feature of a tf.Example that holds the label, an index or a name")
-    image_column: str = option("image", "Parquet column of images: binary, or struct<bytes, path>")
-    label_column: str = option("label", "Parquet column of labels: indices or names")
-    mask_feature: str = option("", "feature of a tf.Example that holds an encoded mask, zero outside what is shown")
-    mask_column: str = option("", "Parquet column of encoded masks, zero outside what is shown")
-    max_bytes: int = option(64 << 20, "an image encoded in more bytes (or a longer TFRecord) is an error row", low=1)
-    fields: tuple[str, ...] = option((), "further features, columns or JSON keys to carry into the rows as text")
+    input_format: str = option("auto", "format of the shards", ("auto", *FORMATS), group="input", metavar="FORMAT")
+    chunk_images: int = option(256, "images in a chunk, the unit of work, retry and resume", low=1, group="input")
+    image_feature: str = option(
+        "image/encoded", "feature of a tf.Example that holds the encoded image", group="input", metavar="FEATURE"
+    )
+    label_feature: str = option(
+        "image/class/label",
+        "feature of a tf.Example that holds the label, an index or a name",
+        group="input",
+        metavar="FEATURE",
+    )
+    image_column: str = option(
+        "image", "Parquet column of images: binary, or struct<bytes, path>", group="input", metavar="COLUMN"
+    )
+    label_column: str = option("label", "Parquet column of labels: indices or names", group="input", metavar="COLUMN")
+    mask_feature: str = option(
+        "",
+        "feature of a tf.Example that holds an encoded mask, zero outside what is shown",
+        group="input",
+        metavar="FEATURE",
+    )
+    mask_column: str = option(
+        "", "Parquet column of encoded masks, zero outside what is shown", group="input", metavar="COLUMN"
+    )
+    max_bytes: int = option(
+        64 << 20, "an image encoded in more bytes (or a longer TFRecord) is recorded as an error", low=1, group="input"
+    )
+    fields: tuple[str, ...] = option(
+        (), "further features, columns or JSON keys to carry into the rows as text", group="input", metavar="FIELD"
+    )
 
 
 @dataclass(frozen=True, order=True)
