@@ -93,7 +93,6 @@ def test_what_would_fail_every_image_fails_before_anything_is_written(tmp_path, 
     assert "input_size" in message(input_size="64x64")
     assert "baseline" in message(baseline=f"image:{tmp_path}/none.png")
     assert "no_such_module" in message(score="no_such_module:f")
-    assert "stepps" in message(stepps=3)
 
 
 def test_the_logit_of_a_softmax_model_is_refused_with_the_way_out(tmp_path, capsys):
