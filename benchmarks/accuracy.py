@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.contenders.process import ROOT
 from benchmarks.equal_error import relative_errors
-from benchmarks.networks import save_lite1
 from pipeline.samples.cache import build_model
 from pipeline.samples.photographs import crops
+from support.networks import save_lite1
 from transforms import worker
 from transforms.core.baseline import parse_baselines
 from transforms.core.decode import decode

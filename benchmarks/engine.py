@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.common import in_turns, rate, table, write_json
-from benchmarks.networks import NAMES, save_network
+from support.networks import NAMES, save_network
 
 if TYPE_CHECKING:
     from transforms.core.classifier import Classifier

@@ -13,18 +13,12 @@ import argparse
 import os
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.common import table, write_json
-from benchmarks.networks import NAMES, photographs, save_network
-
-if TYPE_CHECKING:
-    from transforms.core.compile import CompiledStep
-
-STEPS = 8
-BATCH = 8
+from support.attributions import BATCH, attributions, distance
+from support.networks import NAMES, photographs, save_network
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,24 +62,6 @@ def measure(name: str, size: int, smooth: bool) -> dict[str, float]:
             if all(entry.applied for entry in step.report if entry.name == passes[-1]) or passes == ALL:
                 found["all passes" if passes == ALL else " + ".join(passes)] = attributions(step, images)
         return {change: distance(found[change], reference) for change in found}
-
-
-def attributions(step: CompiledStep, images: np.ndarray) -> np.ndarray:
-    """Returns integrated gradients of class 7 by the midpoint rule from black, like `images`."""
-    starts, ends = step.enter(np.zeros_like(images)), step.enter(images)
-    alphas = ((np.arange(STEPS) + 0.5) / STEPS).astype(np.float32)
-    gradients = np.zeros_like(ends)
-    for index in range(len(images)):
-        for part in np.split(alphas, STEPS // step.batch):
-            ones, zeros = np.ones(step.batch, np.int32), np.zeros(step.batch, np.int32)
-            gradients[index] += step.run(starts, ends, index * ones, part, ones / STEPS, 7 * ones, zeros).sums[0]
-    return step.leave(gradients) * images
-
-
-def distance(found: np.ndarray, reference: np.ndarray) -> float:
-    """Returns the largest of the images' relative L1 distances."""
-    axes = (1, 2, 3)
-    return float((np.abs(found - reference).sum(axes) / np.abs(reference).sum(axes)).max())
 
 
 if __name__ == "__main__":

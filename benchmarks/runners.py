@@ -28,8 +28,8 @@ from pathlib import Path
 
 from benchmarks.common import table, write_json
 from benchmarks.contenders.process import ROOT
-from tests.distributed import engines, runners
-from tests.distributed.engines import UnavailableError
+from support.distributed import engines, runners
+from support.distributed.engines import UnavailableError
 from transforms import store
 
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}

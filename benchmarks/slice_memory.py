@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.common import table
-from tests.random_rows import make_rows
+from support.random_rows import make_rows
 from transforms.core.slices import Slice
 from transforms.core.statistics import summarize_rows
 

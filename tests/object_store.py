@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from benchmarks.stores import S3, GoogleStorage, google_storage_program
+from support.stores import S3, GoogleStorage, google_storage_program
 from transforms import storage
 
 KINDS = ["s3", pytest.param("gs", marks=pytest.mark.distributed)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.redraw import COLUMNS, write_night
+from support.redraw import COLUMNS, write_night
 from tests.stored_run import PROVENANCE
 from transforms.core.contrast import SCALARS, Rows
 from transforms.core.settings import Settings

@@ -18,7 +18,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import cli, config, template
-from tests.distributed.cluster import OPENS
+from support.distributed.cluster import OPENS
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "templates"

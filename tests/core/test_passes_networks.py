@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.equality import BATCH, attributions, distance
-from benchmarks.networks import NAMES, photographs, save_network
+from support.attributions import BATCH, attributions, distance
+from support.networks import NAMES, photographs, save_network
 from transforms.core import classifier
 from transforms.core.compile import compile_step
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.random_rows import make_rows
+from support.random_rows import make_rows
 from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, kept_slices, overflow
 from transforms.core.statistics import fold_slices, merge_slices, summarize_rows
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.random_rows import make_rows
+from support.random_rows import make_rows
 from transforms.core import exact
 from transforms.core.exact import Distribution, Groups, Moments
 from transforms.core.histogram import FINE

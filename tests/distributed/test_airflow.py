@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.distributed import engines
+from support.distributed import engines
 
 DAG = Path(__file__).parents[2] / "templates/schedule/airflow_dag.py"
 

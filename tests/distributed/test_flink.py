@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed import cluster, engines
-from tests.distributed.runners import job_server_flags
+from support.distributed import cluster, engines
+from support.distributed.runners import job_server_flags
 from tests.pipeline.job import pictures, png, run
 from tests.saved_models import smooth
 from tests.shards import write_shard
@@ -86,7 +86,7 @@ def test_services_end_with_the_block_children_and_all(tmp_path):
 
 def test_services_end_with_a_killed_process(tmp_path):
     script = (
-        "import pathlib, time; from tests.distributed.cluster import Services; "
+        "import pathlib, time; from support.distributed.cluster import Services; "
         f"own = Services(pathlib.Path({str(tmp_path)!r})); own.start('one', ['sleep', '1000']); "
         "print(own.groups['one'], flush=True); time.sleep(1000)"
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.cluster import free_port
-from tests.distributed.engines import UnavailableError
-from tests.distributed.runners import RUNNERS, services, start_portable
+from support.distributed.cluster import free_port
+from support.distributed.engines import UnavailableError
+from support.distributed.runners import RUNNERS, services, start_portable
 from tests.pipeline.job import pictures, png, run
 from tests.saved_models import smooth
 from tests.shards import write_shard

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import faults, trial
+from support import fault_job, faults
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def part(shard: str, rows: range) -> bytes:
 
 
 def test_what_is_lost_doubled_or_half_written_is_found(tmp_path):
-    job = trial.Job(trial.Bucket(tmp_path), str(tmp_path / "nothing"), tmp_path)
+    job = fault_job.Job(fault_job.Bucket(tmp_path), str(tmp_path / "nothing"), tmp_path)
     one, other, statistics = (
         "attributions/part-a.parquet",
         "attributions/part-b.parquet",

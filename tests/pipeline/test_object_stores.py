@@ -9,8 +9,8 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.trial import Bucket, Job, save_model
 from pipeline.cli import main
+from support.fault_job import Bucket, Job, save_model
 from tests import object_store
 from transforms.store import lock
 

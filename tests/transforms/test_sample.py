@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from benchmarks.redraw import read_pool, take, write_night
+from support.redraw import read_pool, take, write_night
 from tests import stored_run
 from tests.night_rows import draw, make_pool
 from tests.stored_nights import write_rows

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from tests import random_rows
+from support import random_rows
 from tests.stored_run import (
     CHUNKS,
     PROVENANCE,

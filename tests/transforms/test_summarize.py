@@ -10,7 +10,7 @@ import pytest
 from apache_beam.coders import registry
 from apache_beam.testing.util import assert_that, equal_to
 
-from tests.random_rows import make_rows
+from support.random_rows import make_rows
 from transforms.core.slices import Slice
 from transforms.core.statistics import ImportanceStatistics, merge_slices, summarize_rows
 from transforms.summarize import MergeStatistics, SliceCoder, StatisticsCoder, SummarizeChunks

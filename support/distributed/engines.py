@@ -166,9 +166,17 @@ def _fetch(what: str, command: Sequence[str], variables: dict[str, str] | None =
     if shutil.which(command[0]) is None:
         raise UnavailableError(f"no {command[0]} on PATH to fetch {what}")
     environment = {**os.environ, **(variables or {})}
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
-        done = subprocess.run(command, env=environment, text=True, timeout=_SECONDS, check=False, **pipes)
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"{command[0]} did not fetch {what} within {_SECONDS} s") from None
     if done.returncode:

@@ -1,4 +1,4 @@
-"""What can be killed of a Flink cluster; `benchmarks.faults` tries it."""
+"""What can be killed of a Flink cluster; `support.faults` tries it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from benchmarks.trial import Ended, Job, Running
-from tests.distributed import cluster, engines, runners
-from tests.distributed.cluster import Cluster
+from support.distributed import cluster, engines, runners
+from support.distributed.cluster import Cluster
+from support.fault_job import Ended, Job, Running
 
 _STAGES = 20
 """Of the job on Flink, about; with its parts, a count of what is done."""
@@ -18,7 +18,7 @@ ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP
 
 
 class Scene(Protocol):
-    """What is used of `benchmarks.faults.Scene`."""
+    """What is used of `support.faults.Scene`."""
 
     job: Job
     output: str

@@ -41,7 +41,7 @@ _OPTIONS = {
 
 
 class Bucket:
-    """A folder with the methods of `benchmarks.stores.S3`."""
+    """A folder with the methods of `support.stores.S3`."""
 
     def __init__(self, folder: Path) -> None:
         """Takes a folder for the bucket."""
@@ -302,7 +302,7 @@ def _shard(number: int) -> bytes:
 
 def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.preload"])
+    context.set_forkserver_preload(["support.fault_job_preload"])
     return context
 
 

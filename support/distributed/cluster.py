@@ -1,6 +1,6 @@
 """A real Flink cluster on loopback: one JobManager, TaskManagers, each with a pool of Beam's workers; no Docker.
 
-`python -m tests.distributed.cluster start` prints the flags that run a job on it, `stop` ends it.
+`python -m support.distributed.cluster start` prints the flags that run a job on it, `stop` ends it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.distributed import engines
+from support.distributed import engines
 
 OPENS = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "net", "nio", "util")]
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
@@ -321,7 +321,7 @@ def _task_manager_figures(home: Path, folder: Path) -> tuple[list[str], list[str
 
 def main() -> None:
     """Starts or stops a cluster that outlives this command."""
-    parser = argparse.ArgumentParser("python -m tests.distributed.cluster", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("python -m support.distributed.cluster", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["start", "stop"])
     parser.add_argument("--task_managers", type=int, default=2)
     parser.add_argument("--slots", type=int, default=1, help="of each TaskManager")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.distributed import cluster, engines
-from tests.distributed.cluster import Services
+from support.distributed import cluster, engines
+from support.distributed.cluster import Services
 
 Runner = Callable[[Mapping[str, str]], AbstractContextManager[list[str]]]
 

@@ -1,4 +1,4 @@
-"""What a process that is about to run the job imports; see `benchmarks.trial`."""
+"""What a process that is about to run the job imports; see `support.fault_job`."""
 
 import logging
 import os
