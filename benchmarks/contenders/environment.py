@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import venv
 from collections.abc import Iterable
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from support import environment
+from support.environment import ROOT
+
 FOLDER = ROOT / ".venv-peers"
 
 PACKAGES = {
@@ -24,29 +21,16 @@ PACKAGES = {
 def make_environment(peers: Iterable[str]) -> str:
     """Returns the interpreter of an environment that has all of `peers`; installs what is missing.
 
-    TensorFlow and all that ig-audit also uses come in the versions of constraints.txt.
-
     Raises:
         subprocess.CalledProcessError: pip failed.
     """
-    python = FOLDER / "bin" / "python"
-    stamp = FOLDER / "installed.json"
-    wanted = sorted({package for peer in peers for package in PACKAGES[peer]})
-    installed = json.loads(stamp.read_text()) if stamp.exists() else []
-    if missing := sorted(set(wanted) - set(installed)):
-        print(f"Installing {', '.join(missing)} into {FOLDER}", file=sys.stderr)
-        if not python.exists():
-            venv.create(FOLDER, with_pip=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), *missing], check=True)
-        stamp.write_text(json.dumps(sorted({*installed, *missing})))
-    return str(python)
+    return environment.make_environment(FOLDER, _packages(peers))
 
 
 def versions(python: str, peers: Iterable[str]) -> dict[str, str]:
     """Returns the installed version of each package that `peers` asked for."""
-    command = [python, "-m", "pip", "list", "--format=json", "--disable-pip-version-check"]
-    listed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    found = {package["name"].lower(): package["version"] for package in listed}
-    names = {package.partition("==")[0] for peer in peers for package in PACKAGES[peer]}
-    return {name: found[name] for name in sorted(names)}
+    return environment.versions(python, _packages(peers))
+
+
+def _packages(peers: Iterable[str]) -> list[str]:
+    return sorted({package for peer in peers for package in PACKAGES[peer]})
