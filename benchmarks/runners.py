@@ -30,9 +30,9 @@ from benchmarks.common import table, write_json
 from benchmarks.contenders.process import ROOT
 from support.distributed import engines, runners
 from support.distributed.engines import UnavailableError
+from support.distributed.runners import ONE_THREAD
 from transforms import store
 
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 FIRST = 2
 """Parts after which processors' seconds are counted: one of each of two workers."""
 

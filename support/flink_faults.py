@@ -14,7 +14,6 @@ from support.fault_job import Ended, Job, Running
 
 _STAGES = 20
 """Of the job on Flink, about; with its parts, a count of what is done."""
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class Scene(Protocol):
@@ -55,7 +54,7 @@ def _on_flink(scene: Scene, disturb: Callable[[Cluster], Any], heal: Callable[[C
     ten times as fast.
     """
     jar = engines.job_server()
-    up = scene.closing.enter_context(cluster.running(2, variables=ONE_THREAD))
+    up = scene.closing.enter_context(cluster.running(2, variables=runners.ONE_THREAD))
     scene.flags = flags = (*up.flags(), *runners.job_server_flags(jar))
     wanted, later = scene.chance.randrange(_STAGES + len(scene.job.files)), scene.chance.uniform(0, 0.5)
     running = scene.start()

@@ -14,6 +14,7 @@ from pathlib import Path
 from support.distributed import cluster, engines
 from support.distributed.cluster import Services
 
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 Runner = Callable[[Mapping[str, str]], AbstractContextManager[list[str]]]
 
 
