@@ -201,7 +201,7 @@ def _check_statistics(run_uri: str, file: StoredFile, statistics: dict[Slice, Im
     try:
         with open_parquet(storage.join(run_uri, file.name)) as parquet:
             blocks = itertools.zip_longest(iter_tables(parquet, rows=BLOCK_SLICES), statistics_blocks(statistics))
-            if all(stored is not None and stored.equals(expected) for stored, expected in blocks):
+            if all(stored is not None and _equal(stored, expected) for stored, expected in blocks):
                 return findings
             different = _different_slices(parquet.read(), statistics_table(statistics))
     except FileNotFoundError:
@@ -230,7 +230,22 @@ def _stored_slices(run_uri: str, name: str) -> frozenset[Slice]:
 
 def _different_slices(stored: pa.Table, expected: pa.Table) -> list[Slice]:
     found, wanted = _by_slice(stored), _by_slice(expected)
-    return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    shared = found.keys() & wanted.keys()
+    return sorted(
+        (found.keys() ^ wanted.keys()) | {key for key in shared if not _equal(found[key], wanted[key])},
+    )
+
+
+def _equal(stored: pa.Table, expected: pa.Table | None) -> bool:
+    """Returns whether statistics are the same; −0 equals 0, since version 0.1.0 stored whichever came first."""
+    if expected is None or stored.equals(expected):
+        return expected is not None
+    position = stored.schema.get_field_index("state")
+    try:
+        states = [ImportanceStatistics.from_state(text).state() for text in stored.column(position).to_pylist()]
+    except ValueError:
+        return False
+    return stored.set_column(position, stored.schema.field(position), pa.array(states, pa.string())).equals(expected)
 
 
 def _by_slice(table: pa.Table) -> dict[Slice, pa.Table]:

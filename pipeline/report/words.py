@@ -22,18 +22,20 @@ def number(value: float | None) -> str:
     """Returns a number to three decimals, fewer where it is large, with a true minus; a dash where there is none."""
     if value is None or not np.isfinite(value):
         return "–"
-    if value == 0 or (float(value).is_integer() and abs(value) < 1e6):
+    if float(value).is_integer() and abs(value) < 1e6:
         text = f"{value:,.0f}"
     elif 5e-4 <= abs(value) < 1e6:
         text = f"{value:,.{3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0}f}"
     else:
         text = f"{value:.1e}"
-    return text.replace("-", "−")
+    return _true_minus(text)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Returns a share in percent."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}%}".replace("-", "−")
+    if value is None or not np.isfinite(value):
+        return "–"
+    return _true_minus(f"{value:.{digits}%}")
 
 
 def points(change: float) -> str:
@@ -75,3 +77,8 @@ def where(changed: Iterable[Mapping[str, Any]], side: int) -> list[tuple[str, fl
         place = _PLACES[3 * cell["row"] // side][3 * cell["col"] // side]
         found[place] = found.get(place, 0.0) + cell["candidate"] - cell["reference"]
     return sorted(found.items(), key=lambda item: -abs(item[1]))
+
+
+def _true_minus(text: str) -> str:
+    """Returns the text of a number with a true minus, and with none before zero."""
+    return text.replace("-", "−" if text.strip("-0.%") else "")

@@ -53,6 +53,16 @@ def test_one_pixel_has_all():
     assert importance.border_share == 0
 
 
+def test_zero_is_never_minus_zero():
+    values = np.zeros((4, 4, 1))
+    values[1, 2], values[3, 3] = 1, -1e-60  # whose share rounds to −0
+    one_pixel = summarize_map(np.abs(values))
+    assert one_pixel.entropy == 0
+    for importance in (one_pixel, summarize_map(values, 4), summarize_map(-np.abs(values), 4)):
+        for name, value in vars(importance).items():
+            assert not np.signbit(np.asarray(value)[np.asarray(value) == 0]).any(), name
+
+
 def test_a_uniform_map_is_spread_evenly():
     importance = summarize_map(np.full((10, 20, 3), -2e-6, np.float32), border=0.1)
     assert importance.gini == pytest.approx(0, abs=FLOAT32)

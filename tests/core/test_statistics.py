@@ -6,6 +6,8 @@ merges gives the sum that one pass gives. Float sums do not: the first test show
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import math
 from fractions import Fraction
@@ -69,6 +71,36 @@ def test_blocks_do_not_show(monkeypatch):
     monkeypatch.setattr(exact, "_BLOCK", 8)
     monkeypatch.setattr("transforms.core.statistics._SLICES", 2)
     assert states(summarize_rows(ROWS)) == WHOLE
+
+
+SMALL = st.sampled_from([0.0, -0.0, 1e-45, -1e-45, 1.1754943e-38, -1e-40, 1.0, -1.0, math.nan])
+
+
+@settings(deadline=None)
+@given(st.lists(SMALL, min_size=1, max_size=12), st.lists(st.integers(0, 12), max_size=4), st.randoms())
+def test_the_sign_of_zero_does_not_show_whatever_the_order_and_the_parts(values, cuts, random):
+    def state(found: Distribution) -> str:  # unlike ==, repr tells 0 and −0 apart
+        return repr((found, found.quantiles([0, 0.5, 1])))
+
+    shuffled = np.array(random.sample(values, len(values)), np.float32)
+    edges = sorted({0, len(values), *(cut for cut in cuts if cut < len(values))})
+    parts = [
+        Distribution.grouped(shuffled[low:high], Groups.of([range(high - low)]))[0]
+        for low, high in itertools.pairwise(edges)
+    ]
+    merged = functools.reduce(Distribution.merge, parts)
+    without_signs = np.array([abs(value) if value == 0 else value for value in values], np.float32)
+    (whole,) = Distribution.grouped(without_signs, Groups.of([range(len(values))]))
+    assert state(merged) == state(whole)
+
+
+def test_the_sign_of_zero_in_an_earlier_state_does_not_show():
+    (zero,) = Distribution.grouped(np.zeros(1, np.float32), Groups.of([[0]]))
+    some = ImportanceStatistics.of(take(ROWS, [0]))
+    text = dataclasses.replace(some, scalars={**some.scalars, "entropy": zero}).state()
+    earlier = text.replace('"high":0.0,', '"high":-0.0,').replace('"low":0.0,', '"low":-0.0,')
+    assert earlier != text
+    assert ImportanceStatistics.from_state(earlier).state() == text
 
 
 def test_a_changed_row_shows():

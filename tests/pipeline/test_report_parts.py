@@ -159,6 +159,7 @@ def test_noise_looks_like_noise():
         (None, "–"),
         (float("nan"), "–"),
         (0, "0"),
+        (-0.0, "0"),
         (512.0, "512"),
         (0.36, "0.360"),
         (-0.25, "−0.250"),
@@ -169,6 +170,13 @@ def test_noise_looks_like_noise():
 )
 def test_numbers_as_people_read_them(value, text):
     assert words.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.1234, "12.3%"), (-0.1234, "−12.3%"), (-0.0, "0.0%"), (-0.0004, "0.0%")]
+)
+def test_shares_as_people_read_them(value, text):
+    assert words.percent(value) == text
 
 
 def test_places_are_named_and_added_up():

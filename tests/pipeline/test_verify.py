@@ -19,6 +19,7 @@ from pipeline.verify import verify
 from tests.stored_run import CHUNKS, PROVENANCE, SHAPE, make_failure, make_rows, write_chunk, write_run
 from transforms import store
 from transforms.core.settings import Settings
+from transforms.core.statistics import merge_slices, summarize_rows
 
 FIRST, MIDDLE, LAST = (f"attributions/part-{chunk.id}.parquet" for chunk in CHUNKS)
 ERRORS = f"errors/part-{CHUNKS[-1].id}.parquet"
@@ -52,6 +53,11 @@ def rewrite(path: Path, change) -> None:
     """Replaces the table in a Parquet file by `change(table)`, and keeps its metadata."""
     metadata = {key: value for key, value in pq.read_metadata(path).metadata.items() if key != b"ARROW:schema"}
     pq.write_table(change(pq.read_table(path)).replace_schema_metadata(metadata), path)
+
+
+def replaced(table: pa.Table, name: str, values: list) -> pa.Table:
+    field = table.schema.field(name)
+    return table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))
 
 
 def test_a_good_run_has_no_findings_and_progress_is_told(run, monkeypatch):
@@ -114,6 +120,39 @@ def test_a_changed_mean_is_found_even_where_the_manifest_was_made_to_agree(run):
     rewrite(run / STATISTICS, nudge)
     relist(run)
     assert found(run) == {STATISTICS: "differs from the statistics of the stored rows in confusion 1>3"}
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_minus_zero_is_zero_in_whatever_order_parts_were_merged(run, backwards):
+    """As version 0.1.0 stored it: the entropy of a single pixel was −0, that of a black picture 0."""
+    for part, entropy in ((FIRST, -0.0), (MIDDLE, 0.0), (LAST, 0.5)):
+        rewrite(run / part, lambda table, entropy=entropy: replaced(table, "entropy", [entropy] * len(table)))
+    summaries = store.read_manifest(str(run)).parts
+    found_in = [summarize_rows(store.read_rows(str(run), part)) for part in summaries]
+    store.write_statistics(str(run), merge_slices(reversed(found_in) if backwards else found_in), PROVENANCE)
+    relist(run)
+    assert verify(str(run)) == []
+
+
+def test_statistics_of_version_0_1_0_may_hold_minus_zero(run):
+    def minus_zero(table: pa.Table) -> pa.Table:
+        for name in ("min_entropy", "max_entropy", "p05_entropy", "p25_entropy"):
+            table = replaced(table, name, [-0.0] * len(table))
+        states = [text.replace('"low":0.0,', '"low":-0.0,') for text in table.column("state").to_pylist()]
+        return replaced(table, "state", states)
+
+    for part in (FIRST, MIDDLE, LAST):
+        rewrite(run / part, lambda table: replaced(table, "entropy", [0.0] * len(table)))
+    statistics = merge_slices(
+        summarize_rows(store.read_rows(str(run), part)) for part in store.read_manifest(str(run)).parts
+    )
+    store.write_statistics(str(run), statistics, PROVENANCE)
+    rewrite(run / STATISTICS, minus_zero)
+    relist(run)
+    assert verify(str(run)) == []
+    rewrite(run / STATISTICS, lambda table: replaced(table, "state", ["{}"] * len(table)))
+    relist(run)
+    assert "differs from the statistics" in found(run)[STATISTICS]
 
 
 def test_slices_in_another_order_are_found(run):

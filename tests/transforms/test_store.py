@@ -164,6 +164,24 @@ def test_text_that_is_not_utf8_is_escaped(run):
     assert pq.read_table(part_path(run, CHUNK, "errors")).column("message").to_pylist() == ["no \\udcff"]
 
 
+def test_equal_numbers_are_stored_alike_and_nan_is_null(run):
+    def zeros(value):
+        if isinstance(value, np.ndarray) and value.dtype != np.int8:
+            return np.full_like(value, -0.0)
+        return -0.0 if isinstance(value, float) else value
+
+    rows = [
+        {name: zeros(value) for name, value in make_rows(CHUNK, 0)[0].items()} | {"score": np.float32(np.nan)},
+    ]
+    with store.write_part(run, CHUNK, PROVENANCE, Settings(dtype="float32"), SHAPE) as part:
+        part.add(rows)
+    (stored,) = pq.read_table(part_path(run)).to_pylist()
+    assert stored["score"] is None
+    assert "-0.0" not in repr({name: value for name, value in stored.items() if name != "thumbnail"})
+    assert stored["entropy"] == 0
+    assert not any(stored["attribution"])
+
+
 def test_the_footer_tells_what_made_the_part(run):
     write_chunk(run, LAST)
     footer = store.read_footer(part_path(run, LAST))

@@ -151,7 +151,7 @@ class Distribution:
         count: number of finite values.
         total: their sum, in units of 2**-44.
         square: the sum of their squares, in units of 2**-88.
-        low: the least value; infinite when nothing was counted.
+        low: the least value, never −0; infinite when nothing was counted.
         high: the greatest value.
         histogram: counts by bucket.
     """
@@ -173,6 +173,7 @@ class Distribution:
             most: buckets that each group's histogram holds; by default COARSE.
         """
         most = most or [COARSE] * len(groups.starts)
+        values = values + np.float32(0)  # turns −0 into 0, or else the range would depend on the order
         finite = np.isfinite(values)
         counts = groups.add(finite.astype(np.int64)).tolist()
         totals, squares = _totals(np.where(finite, values, 0), groups)

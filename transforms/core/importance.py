@@ -108,7 +108,7 @@ def summarize_mask(values: np.ndarray, mask: np.ndarray | None) -> MaskImportanc
 
 
 def _float32(value: np.floating) -> float:
-    return float(np.float32(value))
+    return float(np.float32(value)) + 0.0  # −0 becomes 0: equal numbers have one spelling
 
 
 def _centers(size: int) -> np.ndarray:
@@ -125,7 +125,7 @@ def _cell_sums(pixels: np.ndarray, grid: int) -> np.ndarray:
     cols = np.arange(width) * grid // width
     cells = rows[:, None] * grid + cols
     sums = np.bincount(cells.ravel(), weights=pixels.ravel(), minlength=grid * grid)
-    return sums.reshape(grid, grid).astype(np.float32)
+    return sums.reshape(grid, grid).astype(np.float32) + np.float32(0)  # small negative sums round to −0
 
 
 def _gini(share: np.ndarray) -> np.floating:

@@ -270,5 +270,6 @@ def _distribution_of(state: Mapping[str, Any]) -> Distribution:
     if not state["count"]:
         return Distribution()
     count, total, square = (int(state[name]) for name in ("count", "total", "square"))
+    low, high = (float(state[name]) + 0.0 for name in ("low", "high"))  # version 0.1.0 wrote −0, too
     histogram = Histogram.of(*(state["histogram"][name] for name in ("most", "level", "buckets", "counts")))
-    return Distribution(count, total, square, float(state["low"]), float(state["high"]), histogram)
+    return Distribution(count, total, square, low, high, histogram)

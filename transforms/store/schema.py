@@ -152,6 +152,7 @@ def rows_to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     """Returns `rows` as a table; `path` may be float32 `[n, 3]`, and `fields` a dict or pairs.
 
     What can't be written as UTF-8 (a lone surrogate, from an odd file name or JSON) is escaped with a backslash.
+    Equal numbers are stored alike: −0 as 0. A number that is NaN is unknown, and stored as null.
 
     Raises:
         KeyError: a row lacks a column.
@@ -214,7 +215,18 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
         values = [[(_text(key), _text(value)) for key, value in dict(pairs).items()] for pairs in values]
     elif pa.types.is_string(field.type):
         values = [None if value is None else _text(value) for value in values]
+    elif pa.types.is_floating(field.type):
+        return _numbers(values, field.type)
     return pa.array(values, field.type)
+
+
+def _numbers(values: list[Any], kind: pa.DataType) -> pa.Array:
+    found = np.array([np.nan if value is None else value for value in values], np.float64)
+    return pa.array(_without_minus_zero(found.astype(kind.to_pandas_dtype())), kind, from_pandas=True)
+
+
+def _without_minus_zero(values: np.ndarray) -> np.ndarray:
+    return values + values.dtype.type(0)  # −0 + 0 is 0
 
 
 def _text(value: str) -> str:
@@ -228,13 +240,13 @@ def _fixed_size(values: list[Any], kind: pa.DataType, shape: tuple[int, ...] | N
         if array.size != kind.list_size or (shape is not None and array.shape != shape):
             raise ValueError(f"an array of shape {array.shape}, where {shape or kind.list_size} is stored")
     flat = np.concatenate([array.ravel() for array in arrays]) if arrays else np.zeros(0, dtype)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)
+    return pa.FixedSizeListArray.from_arrays(pa.array(_without_minus_zero(flat)), type=kind)
 
 
 def _steps(paths: list[Any], kind: pa.ListType) -> pa.Array:
     step = kind.value_type
     steps = [np.asarray(path, np.float32).reshape(-1, 3) for path in paths]
     ends = np.cumsum([0, *map(len, steps)], dtype=np.int32)
-    values = np.ascontiguousarray(np.concatenate([np.zeros((0, 3), np.float32), *steps]).T)
+    values = np.ascontiguousarray(_without_minus_zero(np.concatenate([np.zeros((0, 3), np.float32), *steps])).T)
     columns = pa.StructArray.from_arrays(list(map(pa.array, values)), fields=list(step))
     return pa.ListArray.from_arrays(pa.array(ends), columns, kind)
