@@ -57,4 +57,5 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _lists(values: np.ndarray) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), values.shape[1])
+    unknown = np.isnan(values).all(axis=1)
+    return pa.array([None if null else row for row, null in zip(values.astype(np.float32), unknown, strict=True)])

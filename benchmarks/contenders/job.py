@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.contenders.process import Contender, Setup, serve
 from pipeline import cli
+from transforms.store.schema import arrays
 
 
 class Job(Contender):
@@ -36,8 +37,7 @@ class Job(Contender):
 
     def maps(self, result: Path) -> np.ndarray:
         """See Contender."""
-        column = pq.read_table(result / "attributions", columns=["attribution"])["attribution"]
-        return column.combine_chunks().to_numpy_ndarray().astype(np.float32)
+        return arrays(pq.read_table(result / "attributions", columns=["attribution"]), "attribution").astype(np.float32)
 
 
 if __name__ == "__main__":

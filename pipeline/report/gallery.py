@@ -61,8 +61,8 @@ class Numbers:
         predicted: the image's top prediction; −1 where unknown.
         probability: of that.
         error_estimate: relative L1 error of the map.
-        border_share: share of the attribution near the border.
-        grid: share of the attribution in each cell, `[rows, cells]`.
+        border_share: share of the attribution near the border; NaN for a map that is zero everywhere.
+        grid: share of the attribution in each cell, `[rows, cells]`; NaN likewise.
     """
 
     target: np.ndarray
@@ -189,5 +189,5 @@ def _numbers(table: pa.Table) -> Numbers:
         probability=pc.struct_field(first, "probability").fill_null(np.nan).to_numpy(),
         error_estimate=table.column("error_estimate").to_numpy(),
         border_share=table.column("border_share").to_numpy(),
-        grid=matrix(table.column("grid")),
+        grid=matrix(table, "grid"),
     )

@@ -15,6 +15,7 @@ from transforms.core.contrast import (
     cell_statistics,
     contrast,
     halves,
+    known,
     measure,
     shared_classes,
 )
@@ -63,7 +64,7 @@ def test_a_scalars_effect_is_scipys_distance_over_the_spread_within_classes():
     found = measure(rows, weights, ["gini", "mask_share"])
     for name, measured in found.items():
         present = np.isfinite(rows.scalars[name])
-        values, part = rows.scalars[name][present], weights.restrict(present)
+        values, part = rows.scalars[name][present], weights.restrict(present, rows.classes)
         distance = scipy.stats.wasserstein_distance(values, values, part.reference[0], part.candidate[0])
         means = {one: values[rows.classes[present] == one].mean() for one in range(4)}
         within = values - np.array([means[one] for one in rows.classes[present]])
@@ -91,6 +92,42 @@ def test_a_scalar_that_one_side_lacks_is_not_measured():
     lacking = np.where(np.arange(len(POOL)) >= 200, np.nan, POOL.scalars["mask_share"]).astype(np.float32)
     rows = dataclasses.replace(POOL, scalars=POOL.scalars | {"mask_share": lacking})
     assert "mask_share" not in measure(rows, contrast(rows.classes, np.arange(len(rows)) >= 200), TOPICS)
+
+
+@pytest.mark.parametrize("name", ["grid", "mask_share"])
+def test_what_is_unknown_of_one_class_changes_no_class_mix(name):
+    """Half of class 0 turns black: what is left of it looks where it looked, and still counts as much."""
+    night = draw(POOL, 200, seed=2)
+    night = dataclasses.replace(
+        night, scalars=night.scalars | {"mask_share": night.classes.astype(np.float32)}
+    )  # that tells classes apart
+    black = (night.classes == 0) & (np.arange(200) % 2 == 0)
+    scalars = {"mask_share": np.where(black, np.nan, night.scalars["mask_share"])}
+    vectors = {one: np.where(black[:, None], np.nan, values) for one, values in night.vectors.items()}
+    rows = night.join(dataclasses.replace(night, vectors=vectors, scalars=night.scalars | scalars))
+    weights = contrast(rows.classes, np.arange(400) >= 200)
+    present = known(rows, weights, name)
+    for side in (present.weights.reference, present.weights.candidate):
+        assert side.sum() == pytest.approx(1, abs=ROUNDING)
+        shares = np.bincount(present.classes, side[0]) - np.bincount(night.classes) / 200
+        assert np.abs(shares).max() < ROUNDING
+    if name == "mask_share":
+        means = [float(side[0] @ present.values) for side in (present.weights.reference, present.weights.candidate)]
+        assert means == pytest.approx([night.classes.mean()] * 2, rel=ROUNDING)
+    assert 0 < measure(rows, weights, ["cells"])["cells"].effect[0] < 0.02
+
+
+def test_a_class_that_is_unknown_on_one_side_counts_on_neither():
+    night = draw(POOL, 200, seed=2)
+    unknown = np.where((night.classes == 0)[:, None], np.nan, night.vectors["grid"])
+    rows = night.join(dataclasses.replace(night, vectors=night.vectors | {"grid": unknown}))
+    weights = contrast(rows.classes, np.arange(400) >= 200)
+    found = measure(rows, weights, ["grid", "cells", "grid_rank", "signed_cells"])
+    assert all(found[name].effect[0] < 1e-6 for name in ("grid", "cells", "grid_rank"))
+    nowhere = dataclasses.replace(rows, vectors=rows.vectors | {"grid": np.full_like(rows.vectors["grid"], np.nan)})
+    assert list(measure(nowhere, weights, ["grid", "cells", "grid_rank", "signed_cells"])) == ["signed_cells"]
+    with pytest.raises(ValueError, match="cells: no rows of one class have a grid on both sides"):
+        cell_statistics(nowhere, weights, "cells")
 
 
 def test_the_cell_with_the_stamp_stands_out():
@@ -123,6 +160,6 @@ def test_classes_that_one_side_hardly_has_are_not_shared():
 
 def test_restricted_weights_sum_to_one():
     weights = Weights(np.array([[0.5, 0.5, 0]]), np.array([[0, 0.2, 0.8]]))
-    part = weights.restrict(np.array([True, False, True]))
+    part = weights.restrict(np.array([True, False, True]), np.zeros(3, int))
     assert part.reference.tolist() == [[1, 0]]
     assert part.candidate.tolist() == [[0, 1]]

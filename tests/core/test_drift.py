@@ -14,6 +14,7 @@ import scipy.stats
 
 from pipeline.thresholds import load_thresholds
 from tests.night_rows import CORNER, SIDE, draw, make_pool, pairs, speak_up, stamp
+from transforms.core.contrast import ATTENTION, CONVERGENCE, SCALARS, SCORE, TOPICS, Rows
 from transforms.core.drift import Pair, SliceAudit, control_false_discoveries, judge
 from transforms.core.slices import Slice
 
@@ -21,6 +22,31 @@ THRESHOLDS = load_thresholds()
 POOL = make_pool(1600)
 REFERENCE = draw(POOL, 512, seed=1)
 CLASS = 3
+
+
+def blackened(rows: Rows, chosen: np.ndarray) -> Rows:
+    """Returns the rows with maps of the `chosen` ones that are zero everywhere, of which nothing is known."""
+    names = [name for name, topic in TOPICS.items() if topic == ATTENTION and name in SCALARS]
+    scalars = {name: np.where(chosen, np.nan, rows.scalars[name]).astype(np.float32) for name in names}
+    vectors = {name: np.where(chosen[:, None], np.nan, values) for name, values in rows.vectors.items()}
+    return dataclasses.replace(rows, vectors=vectors, scalars=rows.scalars | scalars)
+
+
+def test_maps_that_are_zero_everywhere_raise_no_alarm():
+    night = draw(POOL, 512, seed=3)
+    chosen = (night.classes == CLASS) & (np.arange(512) % 2 == 0)
+    assert drifted(judge(pairs(blackened(night, chosen), REFERENCE), THRESHOLDS)) == {}
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_slice_of_which_no_map_is_known_has_no_grid(side):
+    nights = [draw(POOL, 512, seed=3), REFERENCE]
+    nights[side] = blackened(nights[side], nights[side].classes == CLASS)
+    audits = {f"{one.kind} {one.value}".strip(): one for one in judge(pairs(*nights), THRESHOLDS)}
+    black = audits.pop(f"label {CLASS}")
+    assert black.grid is None
+    assert {metric.topic for metric in black.metrics} == {SCORE, CONVERGENCE}
+    assert all(one.grid is not None and one.state == "fine" for one in audits.values())
 
 
 def drifted(audits: list[SliceAudit]) -> dict[str, SliceAudit]:

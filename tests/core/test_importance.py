@@ -84,10 +84,18 @@ def test_shares_do_not_depend_on_the_unit_of_the_score():
         np.testing.assert_array_equal(value, vars(large)[name], err_msg=name)
 
 
-def test_a_map_of_zeros_gives_zeros():
-    importance = summarize_map(np.zeros((4, 4, 3), np.float32))
-    for name, value in vars(importance).items():
-        assert not np.any(value), name
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_of_a_map_of_zeros_nothing_is_known(zero):
+    importance = summarize_map(np.full((4, 4, 3), zero, np.float32))
+    assert set(vars(importance).values()) == {None}
+
+
+def test_of_the_faintest_map_everything_is_known():
+    values = np.zeros((4, 4, 3), np.float32)
+    values[1, 2, 0] = np.float32(1e-45)
+    importance = summarize_map(values)
+    assert None not in [value if np.isscalar(value) else 0 for value in vars(importance).values()]
+    assert (importance.center_row, importance.center_col) == (0.375, 0.625)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

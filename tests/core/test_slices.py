@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.random_rows import make_rows
-from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, kept_slices, overflow
+from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer, is_overflow, kept_slices, overflow
 from transforms.core.statistics import fold_slices, merge_slices, summarize_rows
 
 PLAIN = {
@@ -62,6 +62,12 @@ def test_the_largest_of_each_kind_are_kept_and_the_least_where_they_tie():
     counts = {Slice("a", "x"): 1, Slice("a", "y"): 3, Slice("a", "w"): 1, Slice("a", "z"): 1, Slice("b", "q"): 1}
     assert kept_slices(counts, 2) == {Slice("a", "y"), Slice("a", "w"), Slice("b", "q")}
     assert kept_slices(counts, 9) == counts.keys()
+
+
+def test_what_is_counted_together_is_told_from_slices_that_look_alike():
+    assert is_overflow(overflow(Slice("predicted", "7", "cat")))
+    for key in (Slice("all"), Slice("wrong"), Slice("field:site", "", ""), Slice("field:site", "other", "other")):
+        assert not is_overflow(key)
 
 
 @given(most=st.integers(1, 6), cuts=st.lists(st.integers(0, 60), max_size=4), order=st.permutations(range(60)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 import math
 from fractions import Fraction
 
@@ -24,6 +25,7 @@ from transforms.core.histogram import FINE
 from transforms.core.slices import Slice, Slicer
 from transforms.core.statistics import (
     STORED_SCALARS,
+    VECTORS,
     ImportanceStatistics,
     merge_slices,
     summarize_rows,
@@ -185,11 +187,38 @@ def test_the_largest_sums_do_not_overflow():
 
 def test_moments_refuse_what_is_not_finite_and_vectors_of_another_length():
     with pytest.raises(ValueError, match="not finite"):
-        Moments.grouped(np.array([[np.nan]], np.float32), Groups.of([[0]]))
+        Moments.grouped(np.array([[np.nan, 0]], np.float32), Groups.of([[0]]))
     with pytest.raises(ValueError, match="2 and more"):
         Moments.grouped(np.array([[-2]], np.float32), Groups.of([[0]]))
     with pytest.raises(ValueError, match="of 2 and of 3 elements"):
         Moments.of(1, (1, 2), (1, 4)).merge(Moments.of(1, (1, 2, 3), (1, 4, 9)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.booleans(), min_size=97, max_size=97), st.lists(st.integers(0, 97), max_size=5))
+def test_unknown_vectors_are_not_counted_whatever_the_parts(unknown, cuts):
+    rows = take(ROWS, range(97))
+    for name in VECTORS:
+        rows[name][np.array(unknown)] = np.nan
+    edges = sorted({0, 97, *cuts})
+    parts = [summarize_rows(take(rows, range(low, high))) for low, high in itertools.pairwise(edges)]
+    found = merge_slices(parts)
+    known = summarize_rows(take(ROWS, [row for row in range(97) if not unknown[row]]))
+    for key, statistics in found.items():
+        expected = known.get(key, ImportanceStatistics.zero())
+        assert statistics.vectors == expected.vectors
+        assert statistics.count == int(json.loads(WHOLE[key])["count"])
+        row = statistics.finish()
+        assert (row["mean_grid"] is row["std_grid"] is None) == (not expected.count)
+    assert states(found) == states(summarize_rows(rows))
+
+
+def test_vectors_of_which_none_is_known_have_no_length():
+    rows = take(ROWS, range(5)) | {name: np.zeros((5, 0), np.float32) for name in VECTORS}
+    (some,) = summarize_rows(rows, lambda *_: (Slice("all"),)).values()
+    whole = ImportanceStatistics.of(ROWS)
+    assert (some.count, some.vectors) == (5, ImportanceStatistics.zero().vectors)
+    assert whole.merge(some).vectors == whole.vectors == some.merge(whole).vectors
 
 
 def test_quantiles_are_within_a_bucket_of_the_exact_ones():
@@ -216,7 +245,7 @@ def test_zero_changes_nothing_and_finishes():
     row = zero.finish()
     assert row["count"] == 0
     assert row["mean_score"] is None
-    assert row["mean_grid"] == []
+    assert row["mean_grid"] is None
 
 
 def test_finish_agrees_with_numpy():

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.cli import main
+from transforms.store.schema import arrays
 
 
 def run(folder: Path, *flags: Any, **options: Any) -> int:
@@ -33,7 +34,7 @@ def rows_of(folder: Path, table: str = "attributions") -> list[dict[str, Any]]:
             part.drop_columns(["attribution"]).to_pylist() if "attribution" in part.column_names else part.to_pylist()
         )
         if "attribution" in part.column_names:
-            maps = part.column("attribution").combine_chunks().to_numpy_ndarray()
+            maps = arrays(part, "attribution")
             listed = [{**row, "attribution": values} for row, values in zip(listed, maps, strict=True)]
         rows += listed
     return sorted(rows, key=lambda row: (row["image_id"], row.get("target_rank", 0)))

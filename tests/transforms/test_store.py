@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -27,12 +28,14 @@ from tests.stored_run import (
 )
 from transforms import store
 from transforms.core.histogram import Histogram
+from transforms.core.importance import Importance
 from transforms.core.quantize import reduce_channels, restore
 from transforms.core.record import Chunk
 from transforms.core.settings import Settings
 from transforms.core.slices import Slice
 from transforms.core.statistics import merge_slices, summarize_rows
 from transforms.store import parts, tables
+from transforms.store.schema import arrays, matrix, pairs
 
 CHUNK, LAST = CHUNKS[0], CHUNKS[-1]
 
@@ -58,7 +61,7 @@ def test_rows_come_back(run, dtype, tolerance, channels):
     settings = Settings(dtype=dtype, channels=channels)
     write_chunk(run, CHUNK, settings, targets=2)
     table = pq.read_table(part_path(run))
-    maps = table.column("attribution").combine_chunks().to_numpy_ndarray()
+    maps = arrays(table, "attribution")
     assert maps.dtype == dtype
     assert len(table) == 8
     expected = [row for position in range(4) for row in make_rows(CHUNK, position, settings, targets=2)]
@@ -76,9 +79,9 @@ def test_rows_come_back(run, dtype, tolerance, channels):
             "target_rank",
             "steps",
             "thumbnail",
-            "fields",
         ):
             assert stored[name] == row[name], name
+        assert pairs(stored["fields"]) == row["fields"]
         assert stored["gini"] == row["gini"]
         np.testing.assert_array_equal(np.reshape(stored["grid"], (8, 8)), row["grid"])
         assert stored["path"][0] == {"alpha": 0.25, "score": np.float32(0.1), "slope": 1.5}
@@ -160,7 +163,11 @@ def test_text_that_is_not_utf8_is_escaped(run):
         part.add(rows)
         part.fail(failure)
     (stored,) = pq.read_table(part_path(run), columns=["image_id", "label_name", "fields"]).to_pylist()
-    assert stored == {"image_id": "a#\\udcff", "label_name": "\\ud800", "fields": [("camera", "\\udc80")]}
+    assert stored == {
+        "image_id": "a#\\udcff",
+        "label_name": "\\ud800",
+        "fields": [{"key": "camera", "value": "\\udc80"}],
+    }
     assert pq.read_table(part_path(run, CHUNK, "errors")).column("message").to_pylist() == ["no \\udcff"]
 
 
@@ -307,13 +314,68 @@ def test_pandas_reads_attributions_and_statistics(run):
     assert frame["mean_steps"][0] == np.mean([40, 41, 42, 43] * 2 + [40, 41])
 
 
-def test_duckdb_reads_attributions_and_statistics(run):
-    duckdb = pytest.importorskip("duckdb")
-    write_run(run)
-    query = f"select count(*), avg(score), max(len(attribution)), max(grid[1]) from '{run}/attributions/*.parquet'"
-    assert duckdb.sql(query).fetchall()[0][:3] == (10, 0.5, np.prod(SHAPE))
-    query = f"select count, p50_steps, mean_grid[1] from '{run}/statistics/statistics.parquet' where kind = 'all'"
-    assert duckdb.sql(query).fetchall()[0][:2] == (10, pytest.approx(41, rel=2.0**-6))  # a bucket
+def types_within(kind: pa.DataType) -> list[pa.DataType]:
+    return [kind, *(found for at in range(kind.num_fields) for found in types_within(kind.field(at).type))]
+
+
+@pytest.mark.parametrize("channels", ["all", "sum"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8"])
+def test_columns_are_of_types_that_every_reader_knows(run, dtype, channels):
+    """Other readers: tests/external/readers."""
+    write_run(run, Settings(dtype=dtype, channels=channels, gradient=True))
+    for name in ("attributions", "errors", "statistics"):
+        (path, *_) = sorted(Path(run, name).iterdir())
+        for field in pq.read_schema(path):
+            kinds = types_within(field.type)
+            assert not [kind for kind in kinds if isinstance(kind, pa.BaseExtensionType) or pa.types.is_map(kind)]
+            assert not [kind for kind in kinds if pa.types.is_fixed_size_list(kind)]  # which can't be read with nulls
+
+
+@pytest.mark.parametrize("channels", ["all", "sum"])
+def test_the_shape_of_maps_stands_in_the_metadata_of_the_file_and_of_the_field(run, channels):
+    write_run(run, Settings(channels=channels, gradient=True))
+    shape = SHAPE if channels == "all" else SHAPE[:2]
+    table = pq.read_table(os.path.join(run, "attributions"), columns=["attribution", "gradient", "grid"])
+    assert json.loads(table.schema.metadata[b"ig_audit.map_shape"]) == list(shape)
+    assert arrays(table, "attribution").shape == (10, *shape)
+    assert arrays(table, "gradient").shape == (10, *SHAPE[:2])
+    (row,) = store.find_rows(run, "a.tfrecord#2", ["attribution", "gradient", "fields"])
+    assert (row["attribution"].shape, row["gradient"].shape) == (shape, SHAPE[:2])
+    assert row["fields"] == [("camera", "north")]
+
+
+def blank(row: dict) -> dict:
+    return row | vars(Importance()) | {"attribution": np.zeros(SHAPE, np.float16)}
+
+
+def test_arrays_that_are_unknown_come_back_as_nan(run):
+    with store.write_part(run, CHUNK, PROVENANCE, Settings(), SHAPE) as part:
+        for position in range(4):
+            (row,) = make_rows(CHUNK, position)
+            part.add([blank(row) if position in (1, 3) else row])
+    table = pq.read_table(part_path(run))
+    cells = matrix(table, "grid")
+    assert np.isnan(cells).all(axis=1).tolist() == [False, True, False, True]
+    np.testing.assert_array_equal(cells[2], make_rows(CHUNK, 2)[0]["grid"].ravel())
+    sliced = pa.concat_tables([table.slice(3, 1), table.slice(1, 2)])
+    np.testing.assert_array_equal(matrix(sliced, "grid"), cells[[3, 1, 2]])
+    assert matrix(table.slice(1, 1), "grid").shape == (1, 64)
+    assert matrix(table.slice(0, 0), "grid").shape == (0, 64)
+    with pytest.raises(ValueError, match="grid: the column doesn't say the shape of its arrays, or one is missing"):
+        arrays(table, "grid")
+    found = summarize_rows(store.read_rows(run, part.summary))[Slice("all")]
+    assert (found.count, found.vectors["grid"].count, found.scalars["gini"].count) == (4, 2, 2)
+
+
+def test_arrays_of_another_length_are_refused(run):
+    write_chunk(run, CHUNK)
+    table = pq.read_table(part_path(run), columns=["grid"])
+    lists = table.column("grid").to_pylist()
+    lists[1] = lists[1][:-1]
+    for field in (table.schema.field("grid"), pa.field("grid", pa.list_(pa.float32()))):
+        damaged = pa.table([pa.array(lists, pa.list_(pa.float32()))], schema=pa.schema([field]))
+        with pytest.raises(ValueError, match=r"grid: arrays of .*63.* numbers, where 64 are stored"):
+            matrix(damaged, "grid")
 
 
 def test_the_store_loads_neither_beam_nor_tensorflow():

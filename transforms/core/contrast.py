@@ -16,7 +16,8 @@ candidate therefore don't hide behind the spread that they cause.
   mostly a network's noise, whose signs cancel within a cell: this is where a shortcut shows that moves the score;
 - scalars: Wasserstein distance over the reference's standard deviation.
 
-Spread is measured within classes, since classes are compared with themselves only.
+Spread is measured within classes, since classes are compared with themselves only. Rows of which a metric is unknown
+are left out of it, and those of their class that are left count for them, so that the class mix stays the same.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,7 +69,7 @@ class Rows:
     """Rows of one slice, an image once.
 
     Attributes:
-        vectors: float32 `[rows, elements]` by the names in VECTORS.
+        vectors: float32 `[rows, elements]` by the names in VECTORS; NaN where a row has no such vector.
         scalars: float32 `[rows]` by the names in SCALARS; NaN where a row has no such number.
         classes: each row's class, int `[rows]`.
         nights: which run each row is of, int `[rows]`.
@@ -123,10 +125,30 @@ class Weights:
         """Variance of the difference of two means, in units of the variance of a row, float `[pairs]`."""
         return np.asarray(sum(np.einsum("pr,pr->p", side, side) for side in (self.reference, self.candidate)))
 
-    def restrict(self, rows: np.ndarray) -> Weights:
-        """Returns the weights of some rows, which again sum to 1."""
-        parts = (weights[:, rows] for weights in (self.reference, self.candidate))
-        return Weights(*(part / np.maximum(part.sum(axis=1, keepdims=True), _TINY) for part in parts))
+    def restrict(self, rows: np.ndarray, classes: np.ndarray) -> Weights:
+        """Returns the weights of some rows: each class has the share that it had, and shares again sum to 1.
+
+        A class that is left on one side only counts on neither. A pair of which nothing is left has no weights.
+
+        Args:
+            rows: which are left, bool `[rows]`.
+            classes: each row's class, int `[rows]`, of the same share on both sides.
+        """
+        if rows.all():
+            return self
+        found, codes = np.unique(classes, return_inverse=True)
+        order = np.argsort(codes, kind="stable")
+        starts = np.searchsorted(codes[order], np.arange(len(found)))
+        left = [np.where(rows, weights, 0) for weights in (self.reference, self.candidate)]
+        was, *shares = (np.add.reduceat(weights[:, order], starts, axis=1) for weights in (self.reference, *left))
+        mix = np.where((shares[0] > 0) & (shares[1] > 0), was, 0)
+        mix /= np.maximum(mix.sum(axis=1, keepdims=True), _TINY)
+        return Weights(
+            *(
+                weights[:, rows] * (mix / np.maximum(share, _TINY))[:, codes[rows]]
+                for weights, share in zip(left, shares, strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -186,7 +208,7 @@ def halves(classes: np.ndarray, pairs: int, rng: np.random.Generator) -> Weights
 
 
 def measure(rows: Rows, weights: Weights, metrics: Iterable[str]) -> dict[str, Measured]:
-    """Returns `metrics` of each pair of weightings; without scalars that the rows don't have.
+    """Returns `metrics` of each pair of weightings; without those that too few rows have for one of the pairs.
 
     Args:
         rows: what is compared.
@@ -195,33 +217,57 @@ def measure(rows: Rows, weights: Weights, metrics: Iterable[str]) -> dict[str, M
     """
     wanted = set(metrics)
     found: dict[str, Measured] = {}
-    if wanted & {"grid", "grid_rank", "cells"}:
-        found |= _measure_grid(rows.vectors["grid"], rows.classes, weights)
-    if "signed_cells" in wanted:
+    if wanted & {"grid", "grid_rank", "cells"} and (present := known(rows, weights, "grid")):
+        found |= _measure_grid(*present)
+    if "signed_cells" in wanted and known(rows, weights, "signed_grid"):
         found["signed_cells"] = _most(cell_statistics(rows, weights, "signed_cells"))
-    if "channel_share" in wanted:
-        shares = _Means.of(rows.vectors["channel_share"], rows.classes, weights)
-        found["channel_share"] = _divergence(shares, weights)
+    if "channel_share" in wanted and (present := known(rows, weights, "channel_share")):
+        found["channel_share"] = _divergence(_Means.of(*present), present.weights)
     for name in wanted.intersection(SCALARS):
-        present = np.isfinite(rows.scalars[name])
-        if present.all():
-            found[name] = _measure_scalar(rows.scalars[name], rows.classes, weights)
-        elif all((side[:, present] > 0).any(axis=1).all() for side in (weights.reference, weights.candidate)):
-            values, classes = rows.scalars[name][present], rows.classes[present]
-            found[name] = _measure_scalar(values, classes, weights.restrict(present))
+        if present := known(rows, weights, name):
+            found[name] = _measure_scalar(*present)
     return {name: found[name] for name in TOPICS if name in found and name in wanted}
+
+
+class Known(NamedTuple):
+    """The rows that have a vector or a number: its values `[rows, …]`, their classes, and their weights."""
+
+    values: np.ndarray
+    classes: np.ndarray
+    weights: Weights
+
+
+def known(rows: Rows, weights: Weights, name: str) -> Known | None:
+    """Returns the rows that have a vector or a number, or None if a pair of weightings has none of a class left.
+
+    Args:
+        rows: what is compared.
+        weights: of these rows.
+        name: in VECTORS or SCALARS.
+    """
+    values = rows.vectors[name] if name in VECTORS else rows.scalars[name]
+    present = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    restricted = weights.restrict(present, rows.classes)
+    if not (restricted.reference > 0).any(axis=1).all():  # then the candidate has none either
+        return None
+    return Known(values[present], rows.classes[present], restricted)
 
 
 def cell_statistics(rows: Rows, weights: Weights, metric: str) -> Measured:
     """Returns the change of each cell in each pair, float `[pairs, cells]`: signed effect, and statistic.
 
     Args:
-        rows: what is compared.
+        rows: what is compared, some of which have the grid on both sides.
         weights: of these rows.
         metric: a name in CELLS.
+
+    Raises:
+        ValueError: a pair of weightings has no such rows.
     """
-    means = _Means.of(rows.vectors[CELLS[metric]], rows.classes, weights)
-    return _cells(means, weights, in_spreads=metric == "signed_cells")
+    present = known(rows, weights, CELLS[metric])
+    if present is None:
+        raise ValueError(f"{metric}: no rows of one class have a {CELLS[metric]} on both sides")
+    return _cells(_Means.of(*present), present.weights, in_spreads=metric == "signed_cells")
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,14 @@ from transforms.core.contrast import (
     CELLS,
     SCALARS,
     TOPICS,
+    VECTORS,
+    Known,
     Measured,
     Rows,
-    Weights,
     cell_statistics,
     contrast,
     halves,
+    known,
     measure,
     shared_classes,
 )
@@ -167,7 +169,7 @@ class _Contrast:
         nights: each night of the reference against the others.
         distances: of each metric, by the names that people know.
         means: of each scalar, (reference, candidate).
-        vectors: mean vectors by the names in VECTORS, (reference, candidate).
+        vectors: mean vectors by the names in VECTORS, (reference, candidate), of those that both sides have.
         cells: the change of each cell, by the names in CELLS.
     """
 
@@ -198,14 +200,19 @@ def _contrast(pair: Pair, thresholds: Thresholds) -> _Contrast | None:
     weights = contrast(rows.classes, np.arange(len(rows)) >= len(reference))
     splits = _splits(reference, thresholds, _rng(pair.key, thresholds.seed))
     found = measure(rows, weights, splits)
-    vectors = {name: _mean_vectors(rows, weights, name) for name in rows.vectors}
+    present = {name: part for name in (*VECTORS, *SCALARS) if (part := known(rows, weights, name))}
+    means = {
+        name: (part.weights.reference[0] @ part.values, part.weights.candidate[0] @ part.values)
+        for name, part in present.items()
+    }
+    vectors = {name: means[name] for name in VECTORS if name in means}
     return _Contrast(
         pair=_description(pair) | {"compared_share": len(candidate) / len(pair.candidate)},
         found=found,
         splits={name: splits[name] for name in found},
         nights=_nights(reference, thresholds),
-        distances={name: _distances(rows, weights, name, found[name].effect[0], vectors) for name in found},
-        means={name: _mean_scalars(rows, weights, name) for name in found if name in SCALARS},
+        distances={name: _distances(present.get(name), name, found[name].effect[0], vectors) for name in found},
+        means={name: (float(means[name][0]), float(means[name][1])) for name in found if name in SCALARS},
         vectors=vectors,
         cells={name: cell_statistics(rows, weights, name) for name in CELLS if name in found},
     )
@@ -302,8 +309,13 @@ def _metric(one: _Contrast, name: str, p_value: float, q_value: float, threshold
     )
 
 
-def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, drifted: Collection[str]) -> GridAudit:
-    """Returns the mean grids and, where metrics `drifted`, the cells that changed: p-values hold for all at once."""
+def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, drifted: Collection[str]) -> GridAudit | None:
+    """Returns the mean grids and, where metrics `drifted`, the cells that changed: p-values hold for all at once.
+
+    There are none if a side has only maps that are zero everywhere.
+    """
+    if "grid" not in one.vectors:
+        return None
     reference, candidate = one.vectors["grid"]
     side = round(len(reference) ** 0.5)
     found: dict[int, tuple[float, CellAudit]] = {}
@@ -323,34 +335,16 @@ def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, drifted: Collecti
     return GridAudit(side, reference.tolist(), candidate.tolist(), changed, signed)
 
 
-def _distances(
-    rows: Rows, weights: Weights, name: str, effect: float, vectors: Mapping[str, Means]
-) -> dict[str, float]:
-    """Returns the distances that people know by name."""
-    if name in SCALARS:
-        values, sides = _present(rows, weights, name)
-        psi = population_stability_index(values, sides.reference[0], sides.candidate[0])
+def _distances(present: Known | None, name: str, effect: float, vectors: Mapping[str, Means]) -> dict[str, float]:
+    """Returns the distances that people know by name; `present` are the rows that have a scalar."""
+    if name in SCALARS and present:
+        psi = population_stability_index(present.values, present.weights.reference[0], present.weights.candidate[0])
         return {"wasserstein": float(effect), "psi": psi}
     if name == "signed_cells":
         return {}
     means = vectors["channel_share" if name == "channel_share" else "grid"]
     distances = {"jensen_shannon": jensen_shannon, "total_variation": total_variation, "ndcg": ndcg}
     return {distance: float(function(*means)) for distance, function in distances.items()}
-
-
-def _mean_vectors(rows: Rows, weights: Weights, name: str) -> Means:
-    return weights.reference[0] @ rows.vectors[name], weights.candidate[0] @ rows.vectors[name]
-
-
-def _mean_scalars(rows: Rows, weights: Weights, name: str) -> tuple[float, float]:
-    values, sides = _present(rows, weights, name)
-    return float(sides.reference[0] @ values), float(sides.candidate[0] @ values)
-
-
-def _present(rows: Rows, weights: Weights, name: str) -> tuple[np.ndarray, Weights]:
-    """Returns the values of a scalar that are there, and the weights of their rows."""
-    present = np.isfinite(rows.scalars[name])
-    return rows.scalars[name][present], weights.restrict(present)
 
 
 def _rng(key: Slice, seed: int) -> np.random.Generator:

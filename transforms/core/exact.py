@@ -88,20 +88,24 @@ class Moments:
 
     @classmethod
     def grouped(cls, values: np.ndarray, groups: Groups) -> list[Moments]:
-        """Returns the moments of each group's rows of `values`.
+        """Returns the moments of each group's rows of `values`; unknown vectors are left out.
 
         Args:
-            values: float `[rows, elements]`, at most a block of rows; see `blocks`.
+            values: float `[rows, elements]`, at most a block of rows; see `blocks`. An unknown vector is NaN in every
+                element.
             groups: of rows.
 
         Raises:
-            ValueError: a value is not finite, or not less than 2 in magnitude.
+            ValueError: a value of a known vector is not finite, or not less than 2 in magnitude.
         """
-        units = _units(values)
+        known = ~np.isnan(values).all(axis=1)
+        if not known.any():
+            return [cls()] * len(groups.starts)
+        units = _units(np.where(known[:, None], values, 0))
         if not _is_small(units):
             raise ValueError("values that are not finite, or of 2 and more in magnitude, have no moments")
-        totals = _small_totals(units, groups)
-        return [cls(count, each.tobytes()) for count, each in zip(groups.sizes.tolist(), totals, strict=True)]
+        counts, totals = groups.add(known.astype(np.int64)).tolist(), _small_totals(units, groups)
+        return [cls(count, each.tobytes()) if count else cls() for count, each in zip(counts, totals, strict=True)]
 
     def merge(self, other: Moments) -> Moments:
         """Returns the moments of both.

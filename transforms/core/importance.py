@@ -2,6 +2,10 @@
 
 All shares are of the map's total `Σ|IG|` over pixels and channels, so maps of images with different
 scores can be averaged. Concentration is measured on the magnitude of a pixel, `Σ_channels |IG|`.
+
+A map that is zero everywhere (of a picture that equals its baseline, say) looks nowhere: a share of nothing, its
+centre and its concentration are unknown. They are None, and not counted: zeros would draw the means of all other maps
+towards 0, and their centre towards the top left corner.
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Importance:
-    """The summary of one attribution map; all zeros for a map that is zero everywhere.
+    """The summary of one attribution map; all of it is None if the map is zero everywhere.
 
     Attributes:
         grid: float32 `[cells, cells]`, each cell's share of the magnitude; sums to 1.
-        signed_grid: float32 `[cells, cells]`, each cell's signed sum over the total magnitude; in [-1, 1].
+        signed_grid: float32 `[cells, cells]`, each cell's signed sum over the total magnitude of the map, hence
+            unknown if `grid` is; in [-1, 1].
         channel_share: float32 `[channels]`, each channel's share of the magnitude; sums to 1.
         positive_share: share of the magnitude that speaks for the score; in [0, 1].
         gini: Gini coefficient of the pixels' magnitudes: 0 when all are equal, towards 1 when one pixel has all.
@@ -27,15 +32,15 @@ class Importance:
         border_share: share of the magnitude in the outer frame of the image.
     """
 
-    grid: np.ndarray
-    signed_grid: np.ndarray
-    channel_share: np.ndarray
-    positive_share: float
-    gini: float
-    entropy: float
-    center_row: float
-    center_col: float
-    border_share: float
+    grid: np.ndarray | None = None
+    signed_grid: np.ndarray | None = None
+    channel_share: np.ndarray | None = None
+    positive_share: float | None = None
+    gini: float | None = None
+    entropy: float | None = None
+    center_row: float | None = None
+    center_col: float | None = None
+    border_share: float | None = None
 
 
 def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Importance:
@@ -56,12 +61,11 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
         raise ValueError(f"an attribution map is [height, width, channels], not {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("the attribution map has values that are not finite")
-    height, width, channels = values.shape
+    height, width, _ = values.shape
     magnitude = np.abs(values).sum(axis=2)
     total = magnitude.sum()
     if total == 0:
-        empty = np.zeros((grid, grid), np.float32)
-        return Importance(empty, empty, np.zeros(channels, np.float32), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        return Importance()
 
     share = magnitude / total
     rows, cols = _centers(height), _centers(width)

@@ -153,6 +153,11 @@ def overflow(key: Slice) -> Slice:
     return Slice(key.kind, "", OTHER)
 
 
+def is_overflow(key: Slice) -> bool:
+    """Returns whether a slice is one in which others are counted together, which is no slice to compare."""
+    return key == overflow(key)
+
+
 def counted_in(key: Slice, kept: Collection[Slice]) -> Slice:
     """Returns the slice in which the rows of a slice are counted: itself where it is kept, else its overflow."""
     return key if key in kept else overflow(key)

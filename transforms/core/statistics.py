@@ -51,8 +51,8 @@ _SLICES = 1 << 8  # summarised at once: more leave holes in memory, fewer cost t
 _SLICER = Slicer()
 
 Columns = Mapping[str, Any]
-"""Rows by column: arrays `[rows, …]` for VECTORS, STORED_SCALARS, `baseline_score` and `converged`; lists for
-SLICE_COLUMNS."""
+"""Rows by column: arrays `[rows, …]` for VECTORS, STORED_SCALARS, `baseline_score` and `converged`, NaN where a row has
+no such vector or number; lists for SLICE_COLUMNS."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class ImportanceStatistics:
     Attributes:
         count: number of rows.
         converged: number of rows that met the tolerance.
-        vectors: moments by the names in VECTORS.
-        scalars: distributions by the names in SCALARS.
+        vectors: moments by the names in VECTORS, of the rows that have such a vector.
+        scalars: distributions by the names in SCALARS, of the rows that have such a number.
     """
 
     count: int = 0
@@ -81,7 +81,7 @@ class ImportanceStatistics:
         """Returns the statistics of all of `rows`.
 
         Raises:
-            ValueError: a grid or a channel share isn't finite.
+            ValueError: a grid or a channel share that is known isn't finite.
         """
         return summarize_rows(rows, lambda *_: (Slice("all"),)).get(Slice("all"), cls.zero())
 
@@ -106,7 +106,8 @@ class ImportanceStatistics:
         """
         row: Row = {"count": self.count, "converged": self.converged}
         for name, moments in self.vectors.items():
-            row |= {f"mean_{name}": moments.mean, f"std_{name}": moments.std}
+            known = moments.count > 0
+            row |= {f"mean_{name}": moments.mean if known else None, f"std_{name}": moments.std if known else None}
         for name, distribution in self.scalars.items():
             row |= _finish_scalar(name, distribution)
         return row | {"state": self.state()}
@@ -151,7 +152,7 @@ def summarize_rows(rows: Columns, slices_of: SliceRow = _SLICER) -> dict[Slice, 
         slices_of: names the slices of a row.
 
     Raises:
-        ValueError: a grid or a channel share isn't finite.
+        ValueError: a grid or a channel share that is known isn't finite.
     """
     summarized: dict[Slice, ImportanceStatistics] = {}
     add_slices(summarized, iter_slices(rows, slices_of))
@@ -166,7 +167,7 @@ def iter_slices(rows: Columns, slices_of: SliceRow = _SLICER) -> Iterator[tuple[
         slices_of: names the slices of a row.
 
     Raises:
-        ValueError: a grid or a channel share isn't finite.
+        ValueError: a grid or a channel share that is known isn't finite.
     """
     for block in exact.blocks(len(rows["target"])):
         yield from _summarize_block({name: column[block] for name, column in rows.items()}, slices_of)

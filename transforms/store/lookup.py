@@ -6,7 +6,6 @@ import difflib
 import itertools
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -15,6 +14,7 @@ from transforms import storage
 from transforms.core.quantize import restore
 from transforms.core.record import Row
 from transforms.store.parts import ATTRIBUTIONS, ERRORS
+from transforms.store.schema import arrays, pairs
 
 _MAPS = {"attribution": "scale", "gradient": "gradient_scale"}
 _SUGGESTIONS = 3
@@ -28,7 +28,7 @@ def find_rows(run_uri: str, image_id: str, columns: Sequence[str]) -> list[Row]:
         run_uri: a run directory, complete or not.
         image_id: as stored.
         columns: what to read besides `target` and `target_rank`, as far as the run stores it; `attribution` and
-            `gradient` come as float32 maps, in units of the score.
+            `gradient` come as float32 maps, in units of the score, and `fields` as pairs.
 
     Raises:
         ValueError: the run has no such image; the message tells why it failed, or which ids are like it.
@@ -45,16 +45,15 @@ def find_rows(run_uri: str, image_id: str, columns: Sequence[str]) -> list[Row]:
 
 def rows_of_table(table: pa.Table) -> list[Row]:
     """Returns the rows of a table of attributions; maps come as float32, if their scales are in the table too."""
-    maps = {name: _to_numpy(table.column(name)) for name in _MAPS if name in table.column_names}
+    maps = {name: arrays(table, name) for name in _MAPS if name in table.column_names}
     rows = table.drop_columns(list(maps)).to_pylist()
+    for row in rows:
+        if "fields" in row:
+            row["fields"] = pairs(row["fields"])
     for name, values in maps.items():
         for row, stored in zip(rows, values, strict=True):
             row[name] = restore(stored, row[_MAPS[name]])
     return rows
-
-
-def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(column.combine_chunks().to_numpy_ndarray())
 
 
 def _dataset(run_uri: str, table: str) -> ds.Dataset:

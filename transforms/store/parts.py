@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from transforms import storage
@@ -140,9 +142,10 @@ def write_part(
         map_shape: (height, width, channels) of a map before channels are reduced.
     """
     columns = schema.attributions_schema(settings, map_shape)
+    stored_shape = schema.stored_shape(settings, map_shape)
     metadata = provenance.to_metadata() | {KEY + "chunk": schema.to_json(dataclasses.asdict(chunk))}
-    storage_type = columns.field("attribution").type.storage_type
-    map_bytes = storage_type.list_size * storage_type.value_type.bit_width // 8
+    metadata[schema.MAP_SHAPE] = schema.to_json(stored_shape)
+    map_bytes = math.prod(stored_shape) * np.dtype(settings.dtype).itemsize
     with write_parquet(run_uri, part_name(ATTRIBUTIONS, chunk.id), columns, metadata) as parquet:
         writer = PartWriter(parquet, columns, max(1, _ROW_GROUP_BYTES // map_bytes))
         yield writer

@@ -154,7 +154,7 @@ def _rows(table: pa.Table, night: int) -> Rows:
     columns = slice_columns(table)
     classes = map(class_of, *(columns[name] for name in SLICE_COLUMNS[:4]))
     return Rows(
-        {name: matrix(table.column(name)) for name in VECTORS},
+        {name: matrix(table, name) for name in VECTORS},
         {name: table.column(name).to_numpy().astype(np.float32) for name in SCALARS},
         np.array([_code(value) for value, _ in classes], np.int64),
         np.full(len(table), night),

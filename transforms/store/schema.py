@@ -1,10 +1,16 @@
-"""Columns of the stored tables, the provenance in their metadata, and rows ↔ Arrow."""
+"""Columns of the stored tables, the provenance in their metadata, and rows ↔ Arrow.
+
+Only types that every reader of Parquet knows: arrays are plain lists, row by row, whose shape stands in the metadata of
+their field (and that of maps in the file's, too). Fixed-size lists would not do, as pyarrow can't read them back where
+some are null; nor extension types and map types, which Hugging Face's `datasets` refuses.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +24,12 @@ from transforms.core.statistics import STORED_SCALARS, VECTORS, Columns
 
 KEY = "ig_audit."
 """What the keys of our file metadata begin with."""
+
+MAP_SHAPE = KEY + "map_shape"
+"""Metadata of a file of attributions: the shape of its maps, as JSON."""
+
+_SHAPE = b"shape"
+"""Metadata of a field of arrays: their shape, as JSON."""
 
 PLACING_COLUMNS = ("label", "label_name", "predictions", "target", "target_name", "target_rank", "shard", "fields")
 """The columns of attributions that place a row in its slices."""
@@ -102,12 +114,13 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
         settings: how maps are stored, and the cells of the importance grid.
         map_shape: (height, width, channels) of a map before channels are reduced.
     """
-    stored_shape = map_shape if settings.channels == "all" else map_shape[:2]
-    shares = {"grid": settings.grid**2, "signed_grid": settings.grid**2, "channel_share": map_shape[2]}
+    cells = (settings.grid, settings.grid)
+    shares = {"grid": cells, "signed_grid": cells, "channel_share": map_shape[2:]}
     element = pa.from_numpy_dtype(np.dtype(settings.dtype))
     prediction = pa.struct([("target", pa.int32()), ("name", pa.string()), ("probability", pa.float32())])
     step = pa.struct([("alpha", pa.float32()), ("score", pa.float32()), ("slope", pa.float32())])
-    gradient = [("gradient", pa.fixed_shape_tensor(pa.int8(), map_shape[:2])), ("gradient_scale", pa.float32())]
+    pair = pa.struct([("key", pa.string()), ("value", pa.string())])
+    gradient = [_arrays("gradient", pa.int8(), map_shape[:2]), ("gradient_scale", pa.float32())]
     return pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
@@ -125,10 +138,10 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
             ("converged", pa.bool_()),
             ("steps", pa.int32()),
             ("predictions", pa.list_(prediction)),
-            ("attribution", pa.fixed_shape_tensor(element, stored_shape)),
+            _arrays("attribution", element, stored_shape(settings, map_shape)),
             ("scale", pa.float32()),
             *(gradient if settings.gradient else ()),
-            *((name, pa.list_(pa.float32(), size)) for name, size in shares.items()),
+            *(_arrays(name, pa.float32(), shape) for name, shape in shares.items()),
             ("positive_share", pa.float32()),
             ("gini", pa.float32()),
             ("entropy", pa.float32()),
@@ -143,14 +156,30 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
             ("width", pa.int32()),
             ("thumbnail", pa.binary()),
             ("path", pa.list_(step)),
-            ("fields", pa.map_(pa.string(), pa.string())),
+            ("fields", pa.list_(pair)),
         ]
     )
 
 
-def rows_to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """Returns `rows` as a table; `path` may be float32 `[n, 3]`, and `fields` a dict or pairs.
+def stored_shape(settings: Settings, map_shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Returns the shape in which maps of `map_shape` (height, width, channels) are stored."""
+    return map_shape if settings.channels == "all" else map_shape[:2]
 
+
+def shape_of(field: pa.Field) -> tuple[int, ...] | None:
+    """Returns the shape of a column's arrays, as its field says; None if the column holds none, or doesn't say."""
+    if isinstance(field.type, pa.FixedShapeTensorType):  # of version 0.1.0, as the next
+        return tuple(field.type.shape)
+    if pa.types.is_fixed_size_list(field.type):
+        return (field.type.list_size,)
+    found = (field.metadata or {}).get(_SHAPE)
+    return tuple(json.loads(found)) if found else None
+
+
+def rows_to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """Returns `rows` as a table.
+
+    Arrays come in the shape of their field, or as None; `path` as float32 `[n, 3]`; `fields` as a dict or pairs.
     What can't be written as UTF-8 (a lone surrogate, from an odd file name or JSON) is escaped with a backslash.
     Equal numbers are stored alike: −0 as 0. A number that is NaN is unknown, and stored as null.
 
@@ -169,7 +198,7 @@ def failures_to_table(failures: Iterable[Failure]) -> pa.Table:
 
 def statistic_columns(table: pa.Table) -> Columns:
     """Returns what `statistics.summarize_rows` takes, from the STATISTIC_COLUMNS of stored rows."""
-    columns: dict[str, Any] = {name: matrix(table.column(name)) for name in VECTORS}
+    columns: dict[str, Any] = {name: matrix(table, name) for name in VECTORS}
     for name in (*STORED_SCALARS, "baseline_score"):
         columns[name] = table.column(name).to_numpy()  # NaN where there is none
     columns["converged"] = table.column("converged").to_numpy()
@@ -179,6 +208,7 @@ def statistic_columns(table: pa.Table) -> Columns:
 def slice_columns(table: pa.Table) -> dict[str, list[Any]]:
     """Returns the `slices.SLICE_COLUMNS` of rows, from their PLACING_COLUMNS."""
     columns = {name: table.column(name).to_pylist() for name in PLACING_COLUMNS if name != "predictions"}
+    columns["fields"] = list(map(pairs, columns["fields"]))
     top = first_predictions(table)
     return columns | {
         "predicted": pc.struct_field(top, "target").to_pylist(),
@@ -192,10 +222,31 @@ def first_predictions(table: pa.Table) -> pa.StructArray:
     return pc.list_slice(predictions, 0, 1, return_fixed_size_list=True).flatten()
 
 
-def matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """Returns a column of fixed-size lists as `[rows, elements]`."""
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), column.type.list_size)
+def matrix(table: pa.Table, name: str) -> np.ndarray:
+    """Returns a column of arrays of numbers as `[rows, elements]`; null is NaN in every element.
+
+    Raises:
+        ValueError: they differ in length, or from the shape that the column says they have.
+    """
+    return np.concatenate([np.zeros((0, _elements(table, name)), np.float32), *_matrices(table, name, np.nan)])
+
+
+def arrays(table: pa.Table, name: str) -> np.ndarray:
+    """Returns a column of arrays as `[rows, …]` in their shape and type.
+
+    Raises:
+        ValueError: they haven't the shape that the column says, it doesn't say one, or one is null.
+    """
+    shape = shape_of(table.schema.field(name))
+    if shape is None or table.column(name).null_count:
+        raise ValueError(f"{name}: the column doesn't say the shape of its arrays, or one is missing")
+    found = list(_matrices(table, name, 0))
+    return np.concatenate(found).reshape(-1, *shape) if found else np.zeros((0, *shape))
+
+
+def pairs(stored: Iterable[Any] | None) -> list[tuple[str, str]]:
+    """Returns the pairs of one row's `fields`, which version 0.1.0 stored as a map."""
+    return [(pair["key"], pair["value"]) if isinstance(pair, dict) else tuple(pair) for pair in stored or ()]
 
 
 def to_json(value: Any) -> str:
@@ -204,15 +255,12 @@ def to_json(value: Any) -> str:
 
 
 def _column(values: list[Any], field: pa.Field) -> pa.Array:
-    if isinstance(field.type, pa.FixedShapeTensorType):
-        storage = _fixed_size(values, field.type.storage_type, tuple(field.type.shape))
-        return pa.ExtensionArray.from_storage(field.type, storage)
-    if pa.types.is_fixed_size_list(field.type):
-        return _fixed_size(values, field.type, None)
+    if shape := shape_of(field):
+        return _lists(values, field, shape)
     if field.name == "path":
         return _steps(values, field.type)
-    elif pa.types.is_map(field.type):
-        values = [[(_text(key), _text(value)) for key, value in dict(pairs).items()] for pairs in values]
+    if field.name == "fields":
+        values = [[{"key": _text(key), "value": _text(value)} for key, value in dict(row).items()] for row in values]
     elif pa.types.is_string(field.type):
         values = [None if value is None else _text(value) for value in values]
     elif pa.types.is_floating(field.type):
@@ -233,14 +281,47 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _fixed_size(values: list[Any], kind: pa.DataType, shape: tuple[int, ...] | None) -> pa.Array:
-    dtype = pa.array([], kind.value_type).to_numpy(zero_copy_only=False).dtype  # its own answer needs pandas
-    arrays = [np.asarray(value, dtype) for value in values]
-    for array in arrays:
-        if array.size != kind.list_size or (shape is not None and array.shape != shape):
-            raise ValueError(f"an array of shape {array.shape}, where {shape or kind.list_size} is stored")
-    flat = np.concatenate([array.ravel() for array in arrays]) if arrays else np.zeros(0, dtype)
-    return pa.FixedSizeListArray.from_arrays(pa.array(_without_minus_zero(flat)), type=kind)
+def _arrays(name: str, element: pa.DataType, shape: tuple[int, ...]) -> pa.Field:
+    return pa.field(name, pa.list_(element), metadata={_SHAPE: to_json(shape)})
+
+
+def _lists(values: list[Any], field: pa.Field, shape: tuple[int, ...]) -> pa.Array:
+    dtype = field.type.value_type.to_pandas_dtype()
+    known = np.array([value is not None for value in values], bool)
+    found = [np.asarray(value, dtype) for value in values if value is not None]
+    for array in found:
+        if array.shape != shape:
+            raise ValueError(f"{field.name}: an array of shape {array.shape}, where {shape} is stored")
+    flat = np.concatenate([np.zeros(0, dtype), *(array.ravel() for array in found)])
+    ends = np.cumsum([0, *(known * math.prod(shape))], dtype=np.int32)
+    mask = None if known.all() else pa.array(~known)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(_without_minus_zero(flat)), field.type, mask=mask)
+
+
+def _elements(table: pa.Table, name: str) -> int:
+    """Returns the length of a column's arrays; that of the first, if the column doesn't say it."""
+    shape = shape_of(table.schema.field(name))
+    if shape is not None:
+        return math.prod(shape)
+    return next((int(size) for size in pc.list_value_length(table.column(name)).to_pylist() if size is not None), 0)
+
+
+def _matrices(table: pa.Table, name: str, unknown: float) -> Iterator[np.ndarray]:
+    """Yields a column of arrays by chunks, `[rows, elements]` each."""
+    elements = _elements(table, name)
+    for chunk in table.column(name).chunks:
+        if isinstance(chunk, pa.ExtensionArray):
+            chunk = chunk.storage
+        lengths = pc.unique(pc.list_value_length(chunk).drop_null()).to_pylist()
+        if lengths not in ([], [elements]):
+            raise ValueError(f"{name}: arrays of {lengths} numbers, where {elements} are stored")
+        values = chunk.flatten().to_numpy(zero_copy_only=False)
+        if chunk.null_count:
+            filled = np.full((len(chunk), elements), unknown, values.dtype)
+            filled[chunk.is_valid().to_numpy(zero_copy_only=False)] = values.reshape(-1, elements)
+            yield filled
+        else:
+            yield values.reshape(len(chunk), elements)
 
 
 def _steps(paths: list[Any], kind: pa.ListType) -> pa.Array:
