@@ -19,7 +19,7 @@ from transforms import storage, store
 from transforms.core.drift import DRIFT, Pair, SliceAudit, judge
 from transforms.core.mix import MixAudit, judge_mix
 from transforms.core.record import Row
-from transforms.core.slices import Slice, overflow
+from transforms.core.slices import Slice, is_overflow
 from transforms.core.statistics import STORED_SCALARS
 from transforms.core.thresholds import Thresholds
 from transforms.store.sample import RunIndex, index_run, read_slices
@@ -107,7 +107,7 @@ def _stored_slices(run_uri: str) -> Iterator[Slice]:
     """Yields the slices in a run's statistics; what they count together is no slice of its own."""
     for row in read_finished(run_uri, ("kind", "value", "name")):
         key = Slice(row["kind"], row["value"], row["name"])
-        if key != overflow(key):
+        if not is_overflow(key):
             yield key
 
 
@@ -145,7 +145,8 @@ def _finished(run_uri: str) -> list[Row]:
     """Returns the means of every slice of a run, of those numbers that it has: earlier versions knew fewer."""
     known = set(scalar_names(run_uri))
     means = [f"mean_{name}" for name in STORED_SCALARS if name in known]
-    return read_finished(run_uri, ("kind", "value", "count", *means))
+    rows = read_finished(run_uri, ("kind", "value", "name", "count", *means))
+    return [row for row in rows if not is_overflow(Slice(row["kind"], row["value"], row["name"]))]
 
 
 def _trend(one: SliceAudit, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from transforms.core.slices import Slice, is_overflow
+
 METRICS = {
     "score": "Score",
     "mask_share": "Share inside the mask",
@@ -50,7 +52,13 @@ def kind_name(kind: str) -> str:
 
 
 def member_name(kind: str, value: str, name: str) -> str:
-    """Returns what a slice is called among those of its kind; nothing where it is the only one."""
+    """Returns what a slice is called among those of its kind; nothing if it is the only one.
+
+    >>> member_name("predicted", "", "other")
+    'all others'
+    """
+    if is_overflow(Slice(kind, value, name)):
+        return "all others"
     return "" if kind in _ALONE else name or value
 
 

@@ -18,10 +18,11 @@ from pipeline.report.gallery import (
     read_picks,
     wrong_and_confident,
 )
-from pipeline.report.maps import Audited
+from pipeline.report.maps import Audited, slice_of
 from transforms import store
 from transforms.core.decode import DecodeError
 from transforms.core.record import Row
+from transforms.core.slices import Slice, is_overflow
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def make_sections(
 
 def _far_from_mean(rows: Sequence[Row], audited: Audited) -> _Plan:
     """Returns the section of maps far from the mean map of their class: the reference's, where there is one."""
-    predicted = {int(value): entry for (kind, value), entry in audited.items() if kind == "predicted" and entry["grid"]}
+    predicted = {int(key.value): entry for key, entry in audited.items() if _is_class(key) and entry["grid"]}
     if predicted:
         references = {key: entry["grid"]["reference"] for key, entry in predicted.items()}
         drifted = frozenset(key for key, entry in predicted.items() if entry["state"] == "drift")
@@ -102,13 +103,19 @@ def _far_from_mean(rows: Sequence[Row], audited: Audited) -> _Plan:
             "from the mean map",
             _ranking(references, drifted or None),
         )
-    own = {int(row["value"]): row["mean_grid"] for row in rows if row["kind"] == "predicted" and row["count"] > 1}
+    known = [row for row in rows if _is_class(slice_of(row)) and row["count"] > 1 and row["mean_grid"]]
+    own = {int(row["value"]): row["mean_grid"] for row in known}
     return _Plan(
         "Unlike their class",
         "Maps farthest from the mean map of their predicted class.",
         "from the mean map",
         _ranking(own, None),
     )
+
+
+def _is_class(key: Slice) -> bool:
+    """Returns whether a slice holds the images of one predicted class; what is counted together is no class."""
+    return key.kind == "predicted" and not is_overflow(key)
 
 
 def _ranking(means: Mapping[int, Sequence[float]], only: frozenset[int] | None) -> FarFromMean:

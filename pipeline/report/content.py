@@ -10,7 +10,7 @@ from pipeline.report.cards import Section, make_sections
 from pipeline.report.distributions import Audit, Distributions, Trends, read_distributions
 from pipeline.report.failures import FailureKind, failure_kinds
 from pipeline.report.faithfulness import Faithfulness, read_faithfulness
-from pipeline.report.maps import SLICE_COLUMNS, Audited, Change, Scale, SliceLine, common_scale, weight
+from pipeline.report.maps import SLICE_COLUMNS, Audited, Change, Scale, SliceLine, common_scale, slice_of, weight
 from transforms import store
 from transforms.core.record import Row
 from transforms.store.tables import read_finished
@@ -35,6 +35,7 @@ class Content:
         changes: slices that changed.
         changes_left: how many more there are.
         overview: all rows as one slice; None where every image failed.
+        blank: rows whose map is zero everywhere, so that nothing is known of where the model looks.
         slices: lines of the table of slices.
         slices_left: how many slices have no line.
         scale: of the table's maps.
@@ -54,6 +55,7 @@ class Content:
     changes: list[Change]
     changes_left: int
     overview: SliceLine | None
+    blank: int
     slices: list[SliceLine]
     slices_left: int
     scale: Scale
@@ -77,7 +79,7 @@ def gather(run_uri: str, audit: Audit | None) -> Content:
         OSError: a part is missing or damaged.
     """
     manifest = store.read_manifest(run_uri)
-    audited = {(entry["kind"], entry["value"]): entry for entry in audit["slices"]} if audit else {}
+    audited = {slice_of(entry): entry for entry in audit["slices"]} if audit else {}
     changed = sorted((entry for entry in audited.values() if entry["state"] == "drift"), key=weight, reverse=True)
     rows = sorted(read_finished(run_uri, SLICE_COLUMNS), key=lambda row: _precedence(row, audited))
     whole = next((row for row in rows if row["kind"] == "all"), None)
@@ -93,6 +95,7 @@ def gather(run_uri: str, audit: Audit | None) -> Content:
         changes=[Change.of(entry) for entry in changed[:MOST_CHANGES]],
         changes_left=_left(changed, MOST_CHANGES),
         overview=SliceLine.of(whole, audited) if whole else None,
+        blank=whole["count"] - whole["count_gini"] if whole else 0,
         slices=[SliceLine.of(row, audited, scale) for row in rows[:MOST_SLICES]],
         slices_left=_left(rows, MOST_SLICES),
         scale=scale,
@@ -106,7 +109,7 @@ def gather(run_uri: str, audit: Audit | None) -> Content:
 
 
 def _precedence(row: Row, audited: Audited) -> tuple[bool, bool, int, str, str]:
-    state = audited.get((row["kind"], row["value"]), {}).get("state")
+    state = audited.get(slice_of(row), {}).get("state")
     return row["kind"] != "all", state != "drift", -row["count"], row["kind"], row["value"]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.report import figures, words
 from transforms.core.record import Row
+from transforms.core.slices import Slice
 
 SLICE_COLUMNS = (
     "kind",
@@ -17,6 +18,7 @@ SLICE_COLUMNS = (
     "name",
     "count",
     "converged",
+    "count_gini",
     "mean_grid",
     "mean_channel_share",
     *(f"mean_{name}" for name in ("score", "border_share", "gini", "positive_share", "center_row", "center_col")),
@@ -26,8 +28,8 @@ SLICE_COLUMNS = (
 _PLACES = 4
 _SCALE_PERCENTILE = 95
 
-Audited = Mapping[tuple[str, str], Mapping[str, Any]]
-"""The slices of an audit.json by kind and value."""
+Audited = Mapping[Slice, Mapping[str, Any]]
+"""The slices of an audit.json."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class Maps:
-    """Mean maps side by side, as data URIs, and their scale; there may be no reference."""
+    """Mean maps side by side, as data URIs, and their scale.
 
-    this: str
+    There may be no reference; and no map of this run, if all of the slice's maps are zero everywhere.
+    """
+
+    this: str | None
     scale: Scale
     reference: str | None = None
     difference: str | None = None
@@ -92,12 +97,18 @@ class SliceLine:
     @classmethod
     def of(cls, row: Row, audited: Audited, scale: Scale | None = None) -> SliceLine:
         """Returns the line of a slice; without a `scale`, its maps have their own."""
-        entry = audited.get((row["kind"], row["value"]))
+        entry = audited.get(slice_of(row))
         state = entry["state"] if entry else ""
         if entry and entry["grid"]:
             return cls(row, _side_by_side(entry["grid"], scale), state)
-        scale = scale or Scale(max(row["mean_grid"]))
-        return cls(row, Maps(figures.map_image(row["mean_grid"], scale.top), scale), state)
+        grid = row["mean_grid"]
+        scale = scale or Scale(max(grid) if grid else 0.0)
+        return cls(row, Maps(figures.map_image(grid, scale.top) if grid else None, scale), state)
+
+
+def slice_of(entry: Mapping[str, Any]) -> Slice:
+    """Returns which slice a row of statistics, or an entry of an audit, is about."""
+    return Slice(entry["kind"], entry["value"], entry["name"])
 
 
 def weight(entry: Mapping[str, Any]) -> float:
@@ -113,7 +124,7 @@ def weight(entry: Mapping[str, Any]) -> float:
 def common_scale(rows: Sequence[Row], audited: Audited) -> Scale:
     """Returns a scale on which slices can be compared; the few with the highest peaks saturate."""
     changes = [np.abs(_change(entry["grid"])).max() for entry in audited.values() if entry["grid"]]
-    return Scale(_high([max(row["mean_grid"]) for row in rows]), _high(changes))
+    return Scale(_high([max(row["mean_grid"]) for row in rows if row["mean_grid"]]), _high(changes))
 
 
 def _high(values: Sequence[float]) -> float:

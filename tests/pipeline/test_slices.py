@@ -14,6 +14,7 @@ from tests.pipeline.job import pictures, png, rows_of, run, table_of
 from tests.saved_models import smooth
 from tests.shards import write_tar
 from transforms.core.slices import OTHER
+from transforms.store.schema import pairs
 
 COUNT = 12
 FAST = {"rule": "midpoint", "steps": 4, "channels": "sum"}
@@ -26,9 +27,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("shard") / "a.tar"
+    return write_pictures(tmp_path_factory.mktemp("shard") / "a.tar")
+
+
+def write_pictures(path: Path, seed: int = 0) -> Path:
     members: dict[str, Any] = {}
-    for number, image in enumerate(pictures(COUNT)):
+    for number, image in enumerate(pictures(COUNT, seed=seed)):
         members |= {f"{number}.jpg": png(image), f"{number}.json": {"label": number % 3, "camera": f"c{number // 3}"}}
         if number % 2:
             left = np.zeros_like(image)
@@ -44,7 +48,7 @@ def slices(folder: Path) -> dict[tuple[str, str, str], int]:
 
 def test_fields_make_slices_and_are_carried(tmp_path, model, shard):
     assert run(tmp_path / "run", input=shard, model=model, slice_by=["camera", "site"], **FAST) == 0
-    assert [dict(row["fields"])["camera"] for row in rows_of(tmp_path / "run")].count("c1") == 3
+    assert [dict(pairs(row["fields"]))["camera"] for row in rows_of(tmp_path / "run")].count("c1") == 3
     found = slices(tmp_path / "run")
     assert {key[1]: count for key, count in found.items() if key[0] == "field:camera"} == {f"c{i}": 3 for i in range(4)}
     assert main(["verify", str(tmp_path / "run")]) == 0
@@ -58,6 +62,30 @@ def test_only_the_largest_slices_are_kept_and_the_others_counted(tmp_path, model
     cameras = {key[1:]: count for key, count in found.items() if key[0] == "field:camera"}
     assert cameras == {("c0", "c0"): 3, ("c1", "c1"): 3, ("", OTHER): 6}
     assert main(["verify", str(tmp_path / "run")]) == 0
+
+
+@pytest.mark.parametrize("max_slices", [1, 2])
+def test_a_run_that_keeps_few_slices_is_compared_reported_and_resumed(tmp_path, model, max_slices):
+    shard = write_pictures(tmp_path / "a.tar", seed=4)  # the model predicts three classes: of 9, 2 and 1
+    (tmp_path / "few.yaml").write_text("min_rows: 4\nmin_class_rows: 2\n")
+    options = {"input": shard, "model": model, "slice_by": "camera", "max_slices": max_slices, **FAST}
+    assert run(tmp_path / "approved", **options) == 0
+    options |= {"reference": tmp_path / "approved", "thresholds": tmp_path / "few.yaml"}
+    assert run(tmp_path / "run", **options) == 0
+    assert run(tmp_path / "run", resume=True, **options) == 0
+    assert main(["verify", str(tmp_path / "run")]) == 0
+    found = slices(tmp_path / "run")
+    assert found["predicted", "", OTHER] == {1: 3, 2: 1}[max_slices]
+    assert found["field:camera", "", OTHER] == 12 - 3 * max_slices
+    audit = json.loads((tmp_path / "run" / "audit.json").read_text())
+    assert "predicted" in {one["kind"] for one in audit["slices"]}
+    assert ("", OTHER) not in {(one["value"], one["name"]) for one in audit["slices"]}
+    for page in ("report.html", "alone.html"):
+        text = (tmp_path / "run" / page).read_text()
+        for kind in ("Predicted as", "Camera"):
+            assert f'{kind} <bdi dir="auto">all others</bdi>' in text
+        (tmp_path / "run" / "audit.json").unlink(missing_ok=True)
+        assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "run" / "alone.html")]) == 0
 
 
 def test_masks_are_measured_where_there_are_any(tmp_path, model, shard):
