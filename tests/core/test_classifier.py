@@ -78,7 +78,7 @@ class TestScore:
             model = ends_in(tmp_path / str(index), last, score="log_odds")
             assert model.probabilities
             assert score(model, softmax(LOGITS)) == pytest.approx(log_odds(LOGITS, TARGETS), rel=1e-5)
-            assert model.to_probabilities(LOGITS) is LOGITS
+            assert model.to_probabilities(LOGITS).numpy().tolist() == np.float32(LOGITS).tolist()
         assert score(ends_in(tmp_path / "p", tf.nn.softmax), LOGITS) == pytest.approx(LOGITS[[0, 1], TARGETS], rel=1e-6)
 
     def test_of_independent_probabilities(self, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 The scaling of pixels is part of the function that is explained: a straight path in raw pixels stays
 straight after any of these affine scalings, so attributions are in units of the score whatever the
-model is fed. A score is one number per image:
+model is fed. A score is one number per image, computed by TensorFlow from tensors, while a graph is traced as well as
+afterwards:
 
     probability   p_t: the output of a model that ends in softmax or sigmoid, else softmax(z)_t
     logit         z_t: the output of a model that does not end in softmax or sigmoid
@@ -14,6 +15,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -52,8 +54,9 @@ class Classifier:
         digest: sha256 of the model's files.
         size_bytes: size of these files.
         ending: `softmax`, `sigmoid`, or empty where the outputs are taken for logits.
-        outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable.
-        score: `(outputs, int32 targets [batch])` → float32 `[batch]`; traceable.
+        outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable. Arrays
+            become tensors first.
+        score: `(float32 outputs [batch, classes], int32 targets [batch])` → float32 `[batch]`; likewise.
         frozen: `outputs` as a frozen graph, or None where the model can't be frozen.
         frozen_reason: why the model can't be frozen; empty when it is.
     """
@@ -79,8 +82,8 @@ class Classifier:
         return bool(self.ending)
 
     def to_probabilities(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns `outputs` `[batch, classes]` as probabilities."""
-        return _probabilities(outputs, self.ending)
+        """Returns `outputs`, float32 `[batch, classes]`, as probabilities; likewise."""
+        return _on_tensors(_probabilities, tf.float32)(outputs, last=self.ending)
 
 
 def load(
@@ -98,8 +101,8 @@ def load(
     Args:
         uri: a TF-Hub `https://` handle, a local SavedModel folder or a local `.keras` file.
         pixels: what the model is fed: one of `PIXELS`.
-        score: one of `SCORES`, or `module:function` naming an operator `(outputs [batch, classes],
-            targets [batch])` → `[batch]`.
+        score: one of `SCORES`, or `module:function` naming an operator of tensors `(float32 outputs
+            [batch, classes], int32 targets [batch])` → `[batch]`.
         output: name of the output to explain, where the model has several.
         input_size: height and width, or one number for both, where the model doesn't tell.
         names: class names, in the order of the outputs. One name fewer than outputs is taken as a
@@ -115,7 +118,7 @@ def load(
         raise ValueError(f"score={score!r}: allowed are {', '.join(SCORES)} and module:function")
     model = open_model(uri, signature)
     height, width = _input_size(model.spec, input_size)
-    outputs = _outputs(model, PIXELS[pixels], output)
+    outputs = _on_tensors(_outputs(model, PIXELS[pixels], output), tf.float32)
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
     last, frozen, reason = _freeze(concrete)
@@ -126,10 +129,19 @@ def load(
         size_bytes=model_digest.size(model.path),
         ending=last,
         outputs=outputs,
-        score=_score(score, last),
+        score=_on_tensors(_score(score, last), tf.float32, tf.int32),
         frozen=frozen,
         frozen_reason=reason,
     )
+
+
+def _on_tensors(function: Callable[..., tf.Tensor], *dtypes: tf.DType) -> Callable[..., tf.Tensor]:
+    """Returns `function` for arrays too: its positional arguments become tensors of these types."""
+
+    def converted(*values: Any, **options: Any) -> tf.Tensor:
+        return function(*(tf.cast(value, dtype) for value, dtype in zip(values, dtypes, strict=True)), **options)
+
+    return converted
 
 
 def _input_size(spec: tf.TensorSpec, option: int | tuple[int, int] | None) -> tuple[int, int]:
