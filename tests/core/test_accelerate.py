@@ -59,23 +59,46 @@ def test_what_is_faster_and_alike_is_kept(name, low, high, step, each_faster, to
 
 
 def test_both_together(step, each_faster, tolerant):
+    before = dict(vars(step))
     accelerated = accelerate(step, BOTH)
+    assert vars(step) == before
     assert [entry.applied for entry in accelerated.report[-2:]] == [True, True]
     assert 1e-5 < difference(maps(accelerated), maps(step)) < 0.05
 
 
 def test_what_changes_maps_is_refused(step, each_faster):
+    before = dict(vars(step))
     accelerated = accelerate(step, ["half_precision"])
-    assert accelerated is step
+    assert vars(step) == before
+    assert difference(maps(accelerated), maps(step)) == 0
     assert accelerated.report[-1].reason.startswith("changes maps by ")
 
 
 def test_what_is_slower_is_refused(step, monkeypatch):
     rates = iter([1.0, 2.0])
     monkeypatch.setattr(accelerations, "steps_a_second", lambda step, in_flight, calls: next(rates))
+    before = dict(vars(step))
     accelerated = accelerate(step, ["xla"])
-    assert accelerated is step
+    assert vars(step) == before
+    assert difference(maps(accelerated), maps(step)) == 0
     assert accelerated.report[-1].reason == "1 steps a second, against 2 without"
+
+
+def test_a_step_that_does_not_fit_is_tried_at_half_its_batch(model, monkeypatch):
+    run = CompiledStep.run
+
+    def limited(self, *arguments):
+        if self.batch > 2:
+            raise MemoryError("OOM when allocating tensor")
+        return run(self, *arguments)
+
+    monkeypatch.setattr(CompiledStep, "run", limited)
+    step = compile_step(model, 4, ())
+    accelerated = accelerate(step, ["half_precision"])
+    assert (accelerated.batch, step.batch, accelerated.report[-1].applied) == (2, 4, False)
+    monkeypatch.setattr(CompiledStep, "run", lambda *_: (_ for _ in ()).throw(MemoryError("OOM")))
+    with pytest.raises(MemoryError, match="batch of one"):
+        accelerate(step, ["half_precision"])
 
 
 def test_what_a_model_cannot_have_is_refused(model):

@@ -44,6 +44,7 @@ def rates(monkeypatch, by_size: dict[int, float]) -> list[int]:
         ({4: 10, 8: 20, 16: 40, 32: 90}, [4, 8, 16, 32], 32),
         ({4: 10, 8: 20}, [4, 8, 16], 8),  # or doesn't fit
         ({4: 10, 8: 10.4}, [4, 8], 4),  # or gains too little for its memory
+        ({2: 10, 1: 9, 8: 90}, [4, 2], 2),  # halves the smallest if that doesn't fit, and tries none above
     ],
 )
 def test_the_fastest_size_is_found_and_kept(model, monkeypatch, cache, by_size, tried, best):
@@ -54,6 +55,13 @@ def test_the_fastest_size_is_found_and_kept(model, monkeypatch, cache, by_size, 
     assert seen == tried
     (file,) = cache.iterdir()
     assert json.loads(file.read_text())["batch"] == best
+
+
+def test_where_no_step_for_each_thread_fits_the_first_call_decides(model, monkeypatch, cache):
+    seen = rates(monkeypatch, {})
+    assert compile_calibrated(model, 2).batch == 1
+    assert seen == [4, 2, 1, 1]  # the last one with nothing beside
+    assert not cache.exists()
 
 
 def test_of_workers_that_measure_at_once_the_first_decides(model, monkeypatch, cache):

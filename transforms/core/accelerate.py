@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from transforms.core.calibrate import steps_a_second
 from transforms.core.compile import CompiledStep, PassReport
+from transforms.core.ladder import StepLadder
 from transforms.core.passes.frozen import NotApplicableError
 
 MOST_DIFFERENT = 0.005
@@ -29,10 +30,16 @@ def accelerate(step: CompiledStep, names: Sequence[str], in_flight: int = 1) -> 
         step: the step as it is.
         names: out of `half_precision` (convolutions and matrix products in float16) and `xla`.
         in_flight: how many batches run at once.
+
+    Raises:
+        MemoryError: the step doesn't fit into the device's memory, even with a batch of one; where a smaller one than
+            its own fits, that is returned.
     """
     if not names:
         return step
-    wanted = _maps(step)
+    ladder = StepLadder(step)
+    wanted = ladder.call(_maps)
+    step = ladder.step
     for name in names:
         try:
             candidate = step.accelerated(name)
@@ -43,10 +50,7 @@ def accelerate(step: CompiledStep, names: Sequence[str], in_flight: int = 1) -> 
             reason = str(refusal)
         except (tf.errors.OpError, MemoryError, NotImplementedError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-        report = (*step.report, PassReport(name, not reason, reason))
-        if not reason:
-            step = candidate
-        step.report = report
+        step = (step if reason else candidate).with_report(PassReport(name, not reason, reason))
     return step
 
 

@@ -231,7 +231,7 @@ class Attributor:
         if job.pixels is None:
             return
         image = job.pixels.array
-        end = self.step.enter(image[None])[0]
+        end = self._ladder.enter(image[None])[0]
         end_gradient = self.settings.gradient
         for baseline in self.baselines:
             for start_image, start, outputs in zip(*self._start(baseline, job), strict=True):
@@ -247,7 +247,7 @@ class Attributor:
         if baseline in self._constant:
             return self._constant[baseline]
         images = baseline.make(job.pixels.array, job.image.id)
-        made = images, self.step.enter(images), self._ladder.outputs(images)
+        made = images, self._ladder.enter(images), self._ladder.outputs(images)
         if baseline.constant:
             self._constant[baseline] = made
         return made

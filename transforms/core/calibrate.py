@@ -2,8 +2,9 @@
 
 Too small a batch leaves a device idle between calls, too large a one falls out of its caches or its
 memory. Sizes are tried upwards, each with as many batches in flight as the job will have, until one is
-slower than the one before or doesn't fit. The choice is kept in a file, so that every run of the same model
-on the same machine packs alike, and its rows come out the same to the bit.
+slower than the one before or doesn't fit; if the smallest doesn't fit, half of it, and so on. The choice is
+kept in a file, so that every run of the same model on the same machine packs alike, and its rows come out the
+same to the bit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step, device_name
+from transforms.core.ladder import StepLadder
 
 SIZES = {"CPU": (4, 8), "GPU": (16, 32, 64, 128, 256)}
 """Sizes to try, smallest first; on the CPUs measured, 16 was no faster than 8 (76 against 78), and took 0.5 GB more."""
@@ -40,9 +42,14 @@ def compile_calibrated(classifier: Classifier, in_flight: int) -> CompiledStep:
     path = _folder() / f"{key}.json"
     if size := _remembered(path):
         return compile_step(classifier, size)
-    best = compile_step(classifier, SIZES[kind][0])
-    rate = steps_a_second(best, in_flight)
-    for size in SIZES[kind][1:]:
+    smallest, *larger = SIZES[kind]
+    ladder = StepLadder(compile_step(classifier, smallest))
+    try:
+        rate = ladder.call(lambda step: steps_a_second(step, in_flight))
+    except MemoryError:
+        return ladder.step  # one step for each thread doesn't fit; whether one alone does, the first call will show
+    best = ladder.step
+    for size in larger if best.batch == smallest else ():
         try:
             candidate = best.with_batch(size)
             found = steps_a_second(candidate, in_flight)

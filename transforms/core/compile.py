@@ -13,6 +13,7 @@ the transpose of the same layers, both once per image instead of once per step.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import os
 import platform
@@ -123,6 +124,12 @@ class CompiledStep:
     def with_batch(self, batch: int) -> CompiledStep:
         """Returns the same step at another batch size, without running the passes again."""
         return CompiledStep(self._classifier, batch, self._route, self.report, self._xla)
+
+    def with_report(self, entry: PassReport) -> CompiledStep:
+        """Returns the same step with one more entry in its report; both share what is traced."""
+        step = copy.copy(self)
+        step.report = (*self.report, entry)
+        return step
 
     def accelerated(self, name: str) -> CompiledStep:
         """Returns the same step with one of the accelerations that `accelerate` tries.

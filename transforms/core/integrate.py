@@ -4,8 +4,8 @@ Continuous batching: a path enters when there is room for its steps and leaves w
 done, so that every batch is full until the last paths. `in_flight` batches run at once, each in a
 thread of its own, and one more waits, so that no thread idles while results are absorbed. These are
 absorbed in the order of submission: which steps share a batch depends on nothing but the paths and
-their order, so the same paths give the same bits. (Unless a device runs out of memory: then the batch
-shrinks, and a batch that didn't fit is taken apart again.)
+their order, so the same paths give the same bits. (Unless a device runs out of memory, in this call or any
+other: then the batch shrinks, and batches of the size before that are not done are taken apart again.)
 
     paths ─→ resident (a rule's state each) ─→ steps ─→ batch ─→ sums per block ─→ resident
                                                                       └→ integral, when done
@@ -175,7 +175,7 @@ class _Batch(Generic[K]):
         )
         return result, time.monotonic() - begin
 
-    def absorb(self, result: StepResult) -> list[_Resident[K]]:
+    def absorb(self, result: StepResult, ladder: StepLadder) -> list[_Resident[K]]:
         """Adds the results to the blocks; returns the residents that had a block finished."""
         for position, taken in enumerate(self.steps):
             taken.pending.scores[taken.node] = result.scores[position]
@@ -185,10 +185,21 @@ class _Batch(Generic[K]):
             pending.sum = pending.sum + result.sums[segment]
         finished = [pending for pending in self.blocks if not pending.left]
         if finished:
-            gradients = self.compiled.leave(np.stack([pending.sum for pending in finished]))
+            gradients = ladder.leave(np.stack([pending.sum for pending in finished]))
             for pending, gradient in zip(finished, gradients, strict=True):
                 pending.resident.absorb(pending, gradient)
         return list(dict.fromkeys(pending.resident for pending in finished))
+
+
+_Running = tuple[_Batch[K], Future[tuple[StepResult, float] | None]]
+
+
+def _undone(running: deque[_Running[K]]) -> list[_Step[K]]:
+    """Takes out of `running` the batches that became too large, waiting for all; returns their steps in order."""
+    ended = [(entry, entry[1].result()) for entry in running]
+    running.clear()
+    running.extend(entry for entry, result in ended if result is not None)
+    return [step for (batch, _), result in ended if result is None for step in batch.steps]
 
 
 class Integrator:
@@ -214,26 +225,24 @@ class Integrator:
         """
         source = iter(paths)
         waiting: deque[_Step[K]] = deque()
-        running: deque[tuple[_Batch[K], Future[tuple[StepResult, float]]]] = deque()
+        running: deque[_Running[K]] = deque()
         with ThreadPoolExecutor(self._in_flight, "integrate") as threads:
             while True:
-                size = self._ladder.step.batch
-                while len(waiting) < size and (path := next(source, None)) is not None:
+                while len(waiting) < self._ladder.step.batch and (path := next(source, None)) is not None:
                     waiting.extend(_Resident(path, self._rule.start()).first_steps())
-                if len(running) <= self._in_flight and waiting and (len(waiting) >= size or not running):
-                    steps = [waiting.popleft() for _ in range(min(len(waiting), size))]
-                    batch = _Batch(self._ladder.step, steps)
-                    running.append((batch, threads.submit(batch.run)))
+                compiled = self._ladder.step  # one for size and call: who made the paths may have shrunk it, or others
+                if len(running) <= self._in_flight and waiting and (len(waiting) >= compiled.batch or not running):
+                    steps = [waiting.popleft() for _ in range(min(len(waiting), compiled.batch))]
+                    batch = _Batch(compiled, steps)
+                    running.append((batch, threads.submit(self._ladder.attempt, compiled, batch.run)))
                 elif running:
-                    batch, future = running.popleft()
-                    try:
-                        result, seconds = future.result()
-                    except MemoryError as error:
-                        self._ladder.descend(batch.compiled, error)
-                        waiting.extendleft(reversed(batch.steps))
+                    done = running[0][1].result()
+                    if done is None:
+                        waiting.extendleft(reversed(_undone(running)))
                         continue
+                    batch, (result, seconds) = running.popleft()[0], done
                     on_batch(len(batch.steps), seconds)
-                    for resident in batch.absorb(result):
+                    for resident in batch.absorb(result, self._ladder):
                         if resident.done:
                             yield resident.integral()
                         else:

@@ -60,11 +60,11 @@ def _maps(
     step: CompiledStep, images: np.ndarray, baselines: Sequence[np.ndarray], targets: Sequence[int]
 ) -> list[np.ndarray]:
     """Returns maps with their sign, summed over the channels, float `[height, width]` each."""
-    paths = []
+    ladder, paths = StepLadder(step), []
     for index, (image, baseline, target) in enumerate(zip(images, baselines, targets, strict=True)):
-        start, end = step.enter(np.stack([baseline, image]))
+        start, end = ladder.enter(np.stack([baseline, image]))
         paths.append(Path(index, start, end, image - baseline, target))
-    integrals = Integrator(StepLadder(step), fixed_rule("midpoint", STEPS)).integrate(paths)
+    integrals = Integrator(ladder, fixed_rule("midpoint", STEPS)).integrate(paths)
     maps = {integral.key: integral.values.sum(axis=2) for integral in integrals}
     return [maps[index] for index in range(len(paths))]
 
