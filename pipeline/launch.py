@@ -16,8 +16,6 @@ from pipeline.config import AuditConfig, ConfigError, digest
 from pipeline.references import check_comparable, find_nights
 from pipeline.thresholds import load_thresholds
 from transforms import __version__, formats, storage, store, worker
-from transforms.core.baseline import parse_baselines
-from transforms.core.decode import DecodeError, decode
 from transforms.core.target import Targets
 from transforms.formats import Shard
 from transforms.worker import AttributorSpec
@@ -60,7 +58,7 @@ def prepare(config: AuditConfig) -> Job:
     except (ValueError, FileNotFoundError) as error:
         raise ConfigError(f"input: {error}") from error
     names = _class_names(config.class_names)
-    pictures = _baseline_images(config)
+    pictures = _baseline_images(config.baseline)
     shaping = config.shaping()
     model_digest = worker.model_digest_of(config.model)
     provenance = store.Provenance(
@@ -118,19 +116,11 @@ def _class_names(uri: str) -> tuple[str, ...]:
     return names
 
 
-def _baseline_images(config: AuditConfig) -> tuple[bytes, ...]:
-    """Returns the encoded pictures of the `image:` baselines, in order."""
-    pictures = []
-    for baseline in parse_baselines(config.baseline):
-        if baseline.name.startswith("image:"):
-            uri = baseline.name.removeprefix("image:")
-            try:
-                data = storage.read_bytes(uri)
-                decode(data, None)
-            except (OSError, DecodeError) as error:
-                raise ConfigError(f"baseline: {uri}: {error}") from error
-            pictures.append(data)
-    return tuple(pictures)
+def _baseline_images(baseline: str) -> tuple[bytes, ...]:
+    try:
+        return worker.baseline_images(baseline)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _sha256(content: bytes) -> str:

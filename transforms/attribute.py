@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from transforms.core.statistics import ImportanceStatistics, summarize_rows
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
 from transforms.rows import rows_of
-from transforms.worker import AttributorSpec, Loaded, attributor
+from transforms.worker import AttributorSpec, Loaded, attributor, baseline_images
 
 if TYPE_CHECKING:
     from transforms.core.attributor import Attributor
@@ -86,18 +86,21 @@ class AttributeImages(beam.PTransform):
 
     model: str
     settings: Settings
-    names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     batch_size: int = 0
 
     def expand(self, images: beam.PCollection[Image]) -> beam.PCollection[Explanation | Failure]:
         """Takes images; returns an explanation or a failure for each.
 
         Raises:
-            ValueError: a setting has a value that is not allowed.
+            ValueError: a setting has a value that is not allowed, or the picture of a baseline can't be read.
         """
         if problems := self.settings.problems():
             raise ValueError("\n".join(problems))
-        spec = AttributorSpec(self.model, self.settings, self.names, self.batch_size)
+        if isinstance(self.names, str):
+            raise ValueError(f"names: expected a sequence of class names, found {self.names!r:.80}")
+        pictures = baseline_images(self.settings.baseline)
+        spec = AttributorSpec(self.model, self.settings, tuple(self.names), self.batch_size, pictures)
         batches = images | "Batch" >> beam.BatchElements(min_batch_size=16, max_batch_size=256)
         return batches | "Attribute" >> beam.ParDo(_AttributeImages(spec))
 

@@ -20,7 +20,8 @@ from pyarrow import fs as pafs
 
 from transforms import memory, storage
 from transforms.core import model_digest
-from transforms.core.decode import decode
+from transforms.core.baseline import parse_baselines
+from transforms.core.decode import DecodeError, decode
 from transforms.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -112,6 +113,25 @@ def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
         input_size=settings.size(),
         names=names or None,
     )
+
+
+def baseline_images(baseline: str) -> tuple[bytes, ...]:
+    """Returns the encoded pictures of the `image:` baselines among those that the option names, in order.
+
+    Raises:
+        ValueError: one can't be read or decoded; the text names it.
+    """
+    pictures = []
+    for each in parse_baselines(baseline):
+        if each.takes_picture:
+            uri = each.name.removeprefix("image:")
+            try:
+                data = storage.read_bytes(uri)
+                decode(data, None)
+            except (OSError, DecodeError) as error:
+                raise ValueError(f"baseline: {uri}: {error}") from error
+            pictures.append(data)
+    return tuple(pictures)
 
 
 def model_digest_of(uri: str) -> str:

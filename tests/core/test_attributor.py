@@ -151,6 +151,32 @@ def test_several_baselines_are_averaged(model):
     assert len(both.path) == 12
 
 
+def test_a_picture_is_a_baseline(model):
+    grey = np.full((32, 32, 3), 0.5, np.float32)
+    (wanted,) = Attributor(model, Settings(baseline="gray white", **FIXED), 8).explain(arrays(1))
+    bytes_of = np.full((32, 32, 3), 128, np.uint8)
+    for picture, tolerance in [(grey, 1e-6), (tf.constant(grey), 1e-6), (bytes_of, 0.01)]:  # 128 / 255 is not 0.5
+        made = Attributor(model, Settings(baseline="image:grey.png white", **FIXED), 8, [picture])
+        (found,) = made.explain(arrays(1))
+        np.testing.assert_allclose(found.attributions[0].values, wanted.attributions[0].values, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "pictures", "message"),
+    [
+        ("black image:a.png image:b.png", [], "image:a.png, image:b.png with 0 pictures; baseline_images must .* 2 of"),
+        ("image:a.png image:b.png", [np.zeros((32, 32, 3))], "image:a.png, image:b.png with 1 pictures"),
+        ("image:a.png", [np.zeros((32, 32, 3))] * 2, "image:a.png with 2 pictures; .* 1 of them"),
+        ("black", [np.zeros((32, 32, 3))], "no image: baseline with 1 pictures; .* 0 of them"),
+        ("image:a.png", [np.zeros((16, 16, 3))], r"baseline image 0 has shape \(16, 16, 3\); the model takes"),
+        ("image:a.png", [np.full((32, 32, 3), 255.0)], r"baseline image 0 has values outside \[0, 1\]"),
+    ],
+)
+def test_pictures_that_do_not_fit_the_baselines_are_refused(model, baseline, pictures, message):
+    with pytest.raises(ValueError, match=message):
+        Attributor(model, Settings(baseline=baseline, **FIXED), 8, pictures)
+
+
 def test_random_baselines_are_seeded_by_the_image_alone(model):
     random = Attributor(model, Settings(baseline="uniform:2", **FIXED), 8)
     first = [explanation.attributions[0].values for explanation in random.attribute(images(3))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import apache_beam as beam
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from transforms import worker
 from transforms.attribute import AttributeImages
+from transforms.core import classifier
+from transforms.core.attributor import Attributor
 from transforms.core.record import Explanation, Failure, Image
 from transforms.core.settings import Settings
 from transforms.worker import AttributorSpec
@@ -55,6 +59,36 @@ def test_images_of_someones_own_pipeline(model):
 def test_settings_are_checked_before_the_pipeline_runs(model):
     with pytest.raises(ValueError, match="rule: 'romberg'"):
         beam.Pipeline(runner="FnApiRunner") | beam.Create([]) | AttributeImages(model, Settings(rule="romberg"))
+
+
+def test_a_picture_is_a_baseline_of_someones_own_pipeline_too(model, tmp_path):
+    (tmp_path / "grey.png").write_bytes(png(np.full([9, 9, 3], 128, np.uint8)))
+    names = ["a", "b", "c", "d", "e"]
+    stage = AttributeImages(model, replace(SETTINGS, baseline=f"black image:{tmp_path}/grey.png"), names)
+    images = [Image(f"i{number}", "", number, png(picture)) for number, picture in enumerate(pictures(2))]
+    same = replace(SETTINGS, baseline="black color:128,128,128")
+    wanted = list(Attributor(classifier.load(model, names=names), same, 4).attribute(images))
+
+    def check(outcomes: list[Explanation]) -> None:
+        for found, expected in zip(sorted(outcomes, key=lambda each: each.image.id), wanted, strict=True):
+            assert [each.name for each in found.predictions] == [each.name for each in expected.predictions]
+            assert {each.name for each in found.predictions} == set(names)
+            np.testing.assert_allclose(found.attributions[0].values, expected.attributions[0].values, atol=1e-6)
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        assert_that(pipeline | beam.Create(images) | stage, check)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names", "message"),
+    [
+        ({"baseline": "image:/none/such.png"}, (), "baseline: /none/such.png: "),
+        ({}, "names.txt", "names: expected a sequence of class names, found 'names.txt'"),
+    ],
+)
+def test_pictures_and_names_are_checked_before_the_pipeline_runs(model, settings, names, message):
+    with pytest.raises(ValueError, match=message):
+        beam.Pipeline(runner="FnApiRunner") | beam.Create([]) | AttributeImages(model, Settings(**settings), names)
 
 
 def test_the_model_is_loaded_once_per_process(model, monkeypatch):

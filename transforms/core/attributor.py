@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from transforms.core.accelerate import accelerate
-from transforms.core.baseline import Baseline, parse_baselines
+from transforms.core.baseline import Baseline, parse_baselines, with_images
 from transforms.core.calibrate import compile_calibrated
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step
@@ -77,21 +77,21 @@ class Attributor:
             classifier: the loaded model.
             settings: how to attribute.
             batch_size: steps in one model call; 0 takes what is fastest on this device.
-            baseline_images: float32 `[height, width, 3]` in [0, 1], one for each `image:` baseline
-                among the settings' baselines, in order.
+            baseline_images: float `[height, width, 3]` in [0, 1] or uint8, at the model's input size, one for each
+                `image:` baseline among the settings' baselines, in order.
 
         Raises:
-            ValueError: the model has no such target.
+            ValueError: the model has no such target; there are not as many pictures as `image:` baselines, or one
+                doesn't fit the model.
+            MemoryError: a batch of one doesn't fit into the device's memory.
         """
         self.classifier = classifier
         self.settings = settings
         self.targets = Targets.parse(settings.targets)
         self.targets.check(classifier.classes)
-        images = iter(baseline_images)
-        self.baselines = tuple(
-            baseline.with_image(next(images)) if baseline.name.startswith("image:") else baseline
-            for baseline in parse_baselines(settings.baseline)
-        )
+        shape = tuple(classifier.input_shape)
+        pictures = [_pixels(np.asarray(each), shape, f"baseline image {i}") for i, each in enumerate(baseline_images)]
+        self.baselines = with_images(parse_baselines(settings.baseline), pictures)
         self._threads = min(os.cpu_count() or 1, _MOST_IN_FLIGHT)
         self._guards = Guards(self._threads, settings.max_pixels)
         step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
@@ -169,11 +169,7 @@ class Attributor:
         return explained
 
     def _job_of(self, index: int, array: np.ndarray, target: Any) -> _Job:
-        if array.shape != tuple(self.classifier.input_shape):
-            raise ValueError(f"image {index} has shape {array.shape}; the model takes {self.classifier.input_shape}")
-        values = array.astype(np.float32) / np.float32(255 if array.dtype == np.uint8 else 1)
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            raise ValueError(f"image {index} has values outside [0, 1]; give uint8, or floats in [0, 1]")
+        values = _pixels(array, tuple(self.classifier.input_shape), f"image {index}")
         job = _Job(Image(str(index), "", index, b""), Pixels(values, *array.shape[:2]))
         if target is not None:
             target = np.asarray(target)
@@ -315,6 +311,16 @@ def _ahead(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Itera
             yield futures.popleft().result()
     while futures:
         yield futures.popleft().result()
+
+
+def _pixels(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """Returns an array of bytes, or of floats in [0, 1], as float32 in [0, 1]; refuses others by their `name`."""
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; the model takes {shape}")
+    values = array.astype(np.float32) / np.float32(255 if array.dtype == np.uint8 else 1)
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        raise ValueError(f"{name} has values outside [0, 1]; give uint8, or floats in [0, 1]")
+    return values
 
 
 def _pairs(images: Any, targets: Any) -> Iterator[tuple[np.ndarray, Any]]:

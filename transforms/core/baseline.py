@@ -50,6 +50,11 @@ class Baseline:
     count: int = 1
     constant: bool = False
 
+    @property
+    def takes_picture(self) -> bool:
+        """Whether it is an `image:` baseline, which `with_image` gives its pixels."""
+        return self.name.startswith("image:")
+
     def make(self, image: np.ndarray, image_id: str) -> np.ndarray:
         """Returns the baselines of an image, float32 `[count, height, width, 3]` in [0, 1].
 
@@ -69,7 +74,7 @@ class Baseline:
         Raises:
             ValueError: this is another kind of baseline.
         """
-        if not self.name.startswith("image:"):
+        if not self.takes_picture:
             raise ValueError(f"baseline: {self.name} takes no picture")
         return replace(self, draw=functools.partial(_picture, self.name, array))
 
@@ -89,6 +94,26 @@ def parse_baselines(text: str | Sequence[str]) -> tuple[Baseline, ...]:
     if not names or len(set(names)) < len(names):
         raise ValueError(f"baseline: {text!r} must name at least one, and none twice, of {_ALLOWED}")
     return baselines
+
+
+def with_images(baselines: Sequence[Baseline], images: Sequence[np.ndarray]) -> tuple[Baseline, ...]:
+    """Returns `baselines`, those of them that are pictures with their pixels.
+
+    Args:
+        baselines: all of them.
+        images: float32 `[height, width, 3]` in [0, 1], one for each `image:` baseline, in order.
+
+    Raises:
+        ValueError: there are more or fewer images than such baselines.
+    """
+    wanted = [baseline.name for baseline in baselines if baseline.takes_picture]
+    if len(images) != len(wanted):
+        raise ValueError(
+            f"baseline: {', '.join(wanted) or 'no image: baseline'} with {len(images)} pictures; baseline_images must "
+            f"hold one array [height, width, 3] for each image: baseline, {len(wanted)} of them"
+        )
+    given = iter(images)
+    return tuple(each.with_image(next(given)) if each.takes_picture else each for each in baselines)
 
 
 def _parse(text: str) -> Baseline:
