@@ -6,6 +6,7 @@ directory in use) fails here, in the launcher, with nothing written.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
@@ -59,30 +60,40 @@ def prepare(config: AuditConfig) -> Job:
         raise ConfigError(f"input: {error}") from error
     names = _class_names(config.class_names)
     pictures = _baseline_images(config.baseline)
-    shaping = config.shaping()
-    model_digest = worker.model_digest_of(config.model)
-    provenance = store.Provenance(
-        config=shaping,
-        config_digest=digest(shaping, model=model_digest, names=names, pictures=[_sha256(data) for data in pictures]),
-        model=config.model,
-        model_digest=model_digest,
-        versions=_versions(),
-        baseline_images=pictures,
-    )
+    provenance = _provenance(config, names, pictures, worker.model_digest_of(config.model))
     spec = AttributorSpec(
         model=config.model,
         settings=config.settings(),
         names=names,
         batch_size=0 if config.batch_size == "auto" else int(config.batch_size),
         baseline_images=pictures,
-        model_digest=model_digest,
+        model_digest=provenance.model_digest,
     )
     if config.reference:
         check_comparable(provenance, find_nights(config.reference, config.nights, exclude=config.output))
         load_thresholds(config.thresholds)
     if not goes_on(config, provenance):
-        _check_model(spec)
+        model_digest = _check_model(spec)
+        if model_digest != spec.model_digest:  # a damaged copy has been made anew
+            spec = dataclasses.replace(spec, model_digest=model_digest)
+            provenance = _provenance(config, names, pictures, model_digest)
     return Job(config, shards, spec, provenance, started.isoformat(timespec="seconds"))
+
+
+def _provenance(
+    config: AuditConfig, names: tuple[str, ...], pictures: tuple[bytes, ...], model_digest: str
+) -> store.Provenance:
+    """Returns what the run says about its making with a model of this digest."""
+    shaping = config.shaping()
+    hashes = [_sha256(data) for data in pictures]
+    return store.Provenance(
+        config=shaping,
+        config_digest=digest(shaping, model=model_digest, names=names, pictures=hashes),
+        model=config.model,
+        model_digest=model_digest,
+        versions=_versions(),
+        baseline_images=pictures,
+    )
 
 
 def goes_on(config: AuditConfig, provenance: store.Provenance) -> bool:
@@ -135,13 +146,17 @@ def _differences(one: store.Provenance, other: store.Provenance) -> str:
     return ", ".join(names) or "class names, baseline image or version of ig-audit"
 
 
-def _check_model(spec: AttributorSpec) -> None:
-    """Loads the model in the launcher, so that one that doesn't fit the options fails before the work."""
+def _check_model(spec: AttributorSpec) -> str:
+    """Loads the model in the launcher, so that one that doesn't fit the options fails before the work.
+
+    Returns its digest, which is another than before if a damaged copy was made anew.
+    """
     try:
         classifier = worker.classifier(spec)
         Targets.parse(spec.settings.targets).check(classifier.classes)
     except OSError as error:
         raise ConfigError(f"model: {spec.model}: {error}") from error
+    return classifier.digest
 
 
 def _versions() -> dict[str, str]:

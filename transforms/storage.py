@@ -127,6 +127,11 @@ def fingerprint(uri: str) -> str:
     return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def sizes(uri: str) -> dict[str, int]:
+    """Returns the sizes in bytes of all files below the folder `uri` by their relative paths; of a file, by ""."""
+    return {name: info.size for name, info in _files(uri, recursive=True)} if is_folder(uri) else {"": _info(uri).size}
+
+
 def has_wildcard(pattern: str) -> bool:
     """Returns whether `pattern` holds one of `*`, `?` and `[`."""
     return bool(_WILDCARD.search(pattern))

@@ -9,9 +9,11 @@ import functools
 import gc
 import hashlib
 import os
+import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ from transforms import memory, storage
 from transforms.core import model_digest
 from transforms.core.baseline import parse_baselines
 from transforms.core.decode import DecodeError, decode
+from transforms.core.model_copy import load_copy
 from transforms.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,15 +107,19 @@ def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
     import_tensorflow()
     from transforms.core import classifier
 
-    return classifier.load(
-        local_model(model),
-        pixels=settings.pixels,
-        score=settings.score,
-        output=settings.output_name or None,
-        signature=settings.signature or None,
-        input_size=settings.size(),
-        names=names or None,
-    )
+    def load(path: str) -> Classifier:
+        return classifier.load(
+            path,
+            pixels=settings.pixels,
+            score=settings.score,
+            output=settings.output_name or None,
+            signature=settings.signature or None,
+            input_size=settings.size(),
+            names=names or None,
+        )
+
+    path = local_model(model)
+    return load_copy(load, lambda: local_model(model), Path(path).parents[1]) if _is_copied(model) else load(path)
 
 
 def baseline_images(baseline: str) -> tuple[bytes, ...]:
@@ -167,13 +174,15 @@ def import_tensorflow() -> None:
 
 def local_model(uri: str) -> str:
     """Returns a local path (or an https handle) for a model; an object store's is copied to a cache once."""
-    if uri.startswith(("https://", "http://")) or not storage.is_remote(uri):
+    if not _is_copied(uri):
         return uri.removeprefix("file://")
     filesystem, path = storage.resolve(uri)
     listing = storage.fingerprint(uri)
     key = hashlib.sha256(f"{uri} {listing}".encode()).hexdigest()[:24]
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "ig-audit", "models")
     target = os.path.join(cache, key, os.path.basename(path.rstrip("/")))
+    if os.path.exists(target) and not _is_whole(target, storage.sizes(uri)):
+        shutil.rmtree(os.path.dirname(target), ignore_errors=True)
     if not os.path.exists(target):
         os.makedirs(cache, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
@@ -188,3 +197,16 @@ def local_model(uri: str) -> str:
                 if not os.path.exists(target):
                     raise
     return target
+
+
+def _is_copied(uri: str) -> bool:
+    """Returns whether a model lies in an object store, of which TensorFlow and Keras read none."""
+    return storage.is_remote(uri) and not uri.startswith(("https://", "http://"))
+
+
+def _is_whole(copy: str, sizes: Mapping[str, int]) -> bool:
+    """Returns whether a copy has all its files, by relative path, at their sizes: caches are cleaned file by file."""
+    try:
+        return all(os.path.getsize(os.path.join(copy, name) if name else copy) == sizes[name] for name in sizes)
+    except OSError:
+        return False

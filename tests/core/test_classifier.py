@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import loopback
 from tests.networks import BUILDERS, CLASSES, SIZE
 from tests.saved_models import save
 from transforms.core.classifier import load
+from transforms.core.model_copy import UnreadableError
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 0.3]])
 EXTREME = np.array([[90.0, -90.0, 0.0], [-90.0, 90.0, 90.0]])
@@ -148,8 +146,7 @@ class TestFiles:
         url, folder = served
         monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
         save(tmp_path / "net", lambda images: images[:, 0, 0, :] * 2.0, 1, 1)
-        with tarfile.open(folder / "1", "w:gz") as archive:
-            archive.add(tmp_path / "net", ".")
+        loopback.pack(str(tmp_path / "net"), folder / "1")
         for _ in range(2):
             model = load(f"{url}/1")
             assert model.outputs(tf.ones([1, 1, 1, 3])).numpy().tolist() == [[2.0, 2.0, 2.0]]
@@ -252,6 +249,40 @@ class TestInput:
     def test_a_size_that_the_layers_refuse_is_named(self, tmp_path: Path) -> None:
         path = any_size(tmp_path, lambda images: tf.reshape(images, [-1, 48]) @ tf.ones([48, 2]) + images[0, 3, 3, 0])
         assert load(path, input_size=4).classes == 2
+        with pytest.raises(ValueError, match=r"(?s)input_size: the model can't be called with images of 5x5: .*75"):
+            load(path, input_size=5)
+
+    def test_a_size_that_a_keras_model_refuses_is_named(self, tmp_path: Path) -> None:
+        import keras
+
+        images = keras.Input((None, None, 3))
+        keras.Model(images, keras.layers.Dense(2)(keras.layers.Reshape((48,))(images))).save(tmp_path / "any.keras")
+        assert load(str(tmp_path / "any.keras"), input_size=4).classes == 2
+        with pytest.raises(ValueError, match=r"(?s)input_size: the model can't be called with images of 5x5: .*48"):
+            load(str(tmp_path / "any.keras"), input_size=5)
+
+    def test_what_fails_for_another_reason_is_not_laid_on_the_size(self, tmp_path: Path) -> None:
+        def asserting(images: Any) -> Any:
+            with tf.control_dependencies([tf.debugging.assert_greater(tf.reduce_min(images), 1.0, "too dark")]):
+                return tf.reduce_mean(images, [1, 2])
+
+        def mismatched(images: Any) -> Any:
+            return tf.reshape(images, tf.constant([-1, 7]))[:, :2] + tf.reduce_mean(images)
+
+        for name, path, size in [
+            ("too dark", any_size(tmp_path / "a", asserting), "4x4, a size that it leaves open"),
+            ("too dark", save(tmp_path / "b", asserting, 4, 4), "4x4, its own size"),
+            ("reshape", save(tmp_path / "c", mismatched, 4, 4), "4x4, its own size"),
+        ]:
+            message = rf"model='{path}': it can be loaded, but not called with images of {size}: .*{name}"
+            with pytest.raises(UnreadableError, match=f"(?s){message}") as raised:
+                load(path, input_size=4)
+            assert "input_size" not in str(raised.value)
+
+    def test_a_batch_that_is_fixed_is_refused(self, tmp_path: Path) -> None:
+        path = typed(tmp_path, [1, 1, 1, 3], "float32")
+        with pytest.raises(ValueError, match=r"model: it takes batches of 1 only; export it with an open batch size"):
+            load(path)
 
     @pytest.mark.parametrize("dtype", ["float16", "float64"])
     def test_other_floats_are_cast(self, dtype: str, tmp_path: Path) -> None:
@@ -272,6 +303,19 @@ class TestNames:
     def test_may_lack_the_background(self, tmp_path: Path) -> None:
         assert identity(tmp_path / "a", names=["x", "y", "z"]).names == ("x", "y", "z")
         assert identity(tmp_path / "b", names=["x", "y"]).names == ("background", "x", "y")
+
+    @pytest.mark.parametrize("none", [None, (), [], np.array([], str)])
+    def test_may_be_left_out(self, none: Any, tmp_path: Path) -> None:
+        assert identity(tmp_path, names=none).names == ("class_0", "class_1", "class_2")
+
+    def test_may_be_in_any_sequence(self, tmp_path: Path) -> None:
+        for index, names in enumerate((["x", "y", "z"], ("x", "y", "z"), np.array(["x", "y", "z"]))):
+            assert identity(tmp_path / str(index), names=names).names == ("x", "y", "z")
+
+    @pytest.mark.parametrize("names", ["xyz", "names.txt", [0, 1, 2], [b"x", b"y", b"z"]])
+    def test_must_be_text_each(self, names: Any, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="names: expected a sequence of class names, found "):
+            identity(tmp_path, names=names)
 
     @pytest.mark.parametrize("count", [1, 4])
     def test_must_be_as_many_as_outputs(self, count: int, tmp_path: Path) -> None:
@@ -310,15 +354,5 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A folder, and the loopback address at which it is served."""
     folder = tmp_path / "served"
     folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", folder
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with loopback.serve(folder) as url:
+        yield url, folder

@@ -13,6 +13,7 @@ afterwards:
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,8 @@ from typing import Any
 import tensorflow as tf
 
 from transforms.core import model_digest
-from transforms.core.model_file import ModelFile, open_model
+from transforms.core.model_copy import UnreadableError
+from transforms.core.model_file import ModelFile, load_resolved, open_model
 from transforms.core.passes.ending import ending
 from transforms.core.passes.freeze import flatten, freeze
 from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
@@ -29,6 +31,8 @@ _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 _TINY = 1e-37
+_SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
+_SHAPE_WORDS = re.compile("shape|size|dimension|rank", re.IGNORECASE)
 
 Score = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -105,22 +109,41 @@ def load(
             [batch, classes], int32 targets [batch])` → `[batch]`.
         output: name of the output to explain, where the model has several.
         input_size: height and width, or one number for both, where the model doesn't tell.
-        names: class names, in the order of the outputs. One name fewer than outputs is taken as a
-            list without the leading `background` class of TF-Hub's slim models.
+        names: class names, in the order of the outputs; None or an empty sequence numbers the classes. One
+            name fewer than outputs is taken as a list without the leading `background` class of TF-Hub's slim
+            models.
         signature: the SavedModel signature to call; None takes the one that accepts images.
 
     Raises:
+        UnreadableError: the files can't be loaded or called; a damaged copy of a handle has been downloaded again.
         ValueError: an option does not fit the model; the text names the option, its value and what is allowed.
+        MemoryError: not even one image fits into the device's memory.
     """
     if pixels not in PIXELS:
         raise ValueError(f"pixels={pixels!r}: allowed are {', '.join(PIXELS)}")
     if score not in SCORES and ":" not in score:
         raise ValueError(f"score={score!r}: allowed are {', '.join(SCORES)} and module:function")
-    model = open_model(uri, signature)
+
+    def load_path(path: str) -> Classifier:
+        return _classifier(open_model(path, signature), pixels, score, output, input_size, names)
+
+    return load_resolved(load_path, uri)
+
+
+def _classifier(
+    model: ModelFile,
+    pixels: str,
+    score: str,
+    output: str | None,
+    input_size: int | tuple[int, int] | None,
+    names: Sequence[str] | None,
+) -> Classifier:
+    """Returns the classifier of an opened model, which has been called with one image."""
     height, width = _input_size(model.spec, input_size)
     outputs = _on_tensors(_outputs(model, PIXELS[pixels], output), tf.float32)
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
+    outputs(tf.zeros([1, height, width, 3]))  # tracing a SavedModel looks at no size inside
     last, frozen, reason = _freeze(concrete)
     return Classifier(
         input_shape=(height, width, 3),
@@ -145,7 +168,9 @@ def _on_tensors(function: Callable[..., tf.Tensor], *dtypes: tf.DType) -> Callab
 
 
 def _input_size(spec: tf.TensorSpec, option: int | tuple[int, int] | None) -> tuple[int, int]:
-    _, height, width, channels = spec.shape.as_list()
+    batch, height, width, channels = spec.shape.as_list()
+    if batch is not None:
+        raise ValueError(f"model: it takes batches of {batch} only; export it with an open batch size, {spec.shape}")
     if channels not in (3, None):
         raise ValueError(f"model: expected images [height, width, 3], its input is {spec.shape}")
     if not (spec.dtype.is_floating):
@@ -164,10 +189,13 @@ def _outputs(
     """Returns the function from raw pixels to float32 `[batch, classes]`."""
 
     def outputs(images: tf.Tensor) -> tf.Tensor:
+        fed = tf.cast(scale(images), model.spec.dtype)
         try:
-            results = model.call(tf.cast(scale(images), model.spec.dtype))
-        except Exception as error:  # what a model raises on a size that it does not take is its own affair
-            raise ValueError(f"input_size: the model can't be called with images {images.shape}: {error}") from error
+            results = model.call(fed)
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(str(error)) from error
+        except Exception as error:  # what a model raises is its own affair
+            raise _refusal(model, fed, error) from error
         if name is None and len(results) != 1:
             raise ValueError(f"output: the model has several, name one of {', '.join(sorted(results))}")
         if name is not None and name not in results:
@@ -176,6 +204,18 @@ def _outputs(
         return result if result.shape.rank == 2 else tf.reshape(result, [tf.shape(result)[0], _count(result)])
 
     return outputs
+
+
+def _refusal(model: ModelFile, images: tf.Tensor, error: Exception) -> ValueError:
+    """Returns what a failed call says: the size is at fault only if the model leaves it open, and fails on a shape."""
+    _, height, width, _ = images.shape
+    open_size = None in model.spec.shape[1:3].as_list()
+    if open_size and isinstance(error, _SHAPE_ERRORS) and _SHAPE_WORDS.search(str(error)):
+        return ValueError(f"input_size: the model can't be called with images of {height}x{width}: {error}")
+    return UnreadableError(
+        f"model={str(model.path)!r}: it can be loaded, but not called with images of {height}x{width}, "
+        f"{'a size that it leaves open' if open_size else 'its own size'}: {error}"
+    )
 
 
 def _count(result: tf.Tensor) -> int:
@@ -198,14 +238,17 @@ def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[str, Froz
         return ending(frozen), None, str(refusal)
 
 
-def _names(names: Sequence[str] | None, classes: int) -> tuple[str, ...]:
-    if names is None:
+def _names(given: Sequence[str] | None, classes: int) -> tuple[str, ...]:
+    names = () if given is None else tuple(given)
+    if isinstance(given, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"names: expected a sequence of class names, found {given!r:.80}")
+    if not names:
         return tuple(f"class_{index}" for index in range(classes))
     if len(names) == classes - 1:
-        return ("background", *names)
+        return "background", *names
     if len(names) != classes:
         raise ValueError(f"names: {len(names)} class names for a model with {classes} outputs")
-    return tuple(names)
+    return names
 
 
 def _score(score: str, last: str) -> Score:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
+from transforms.core.model_copy import UnreadableError, load_copy
+
 Outputs = Mapping[str, tf.Tensor]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,24 +36,39 @@ class ModelFile:
     owner: object
 
 
-def open_model(uri: str, signature: str | None = None) -> ModelFile:
+def open_model(path: str, signature: str | None = None) -> ModelFile:
     """Opens a model.
 
     Args:
-        uri: a TF-Hub `https://` handle, a SavedModel folder or a `.keras` file.
+        path: a SavedModel folder or a `.keras` file.
         signature: the SavedModel signature to call, or `__call__` for the loaded object itself;
             None takes the one that accepts images.
 
     Raises:
-        ValueError: the model can't be found, read or called with one batch of images.
+        UnreadableError: the files can't be loaded.
+        ValueError: the model can't be found or called with one batch of images.
     """
     _set_up_gpus()
-    path = Path(resolve(uri))
-    if path.is_dir():
-        return _open_saved_model(path, signature)
-    if path.suffix == ".keras" and path.is_file():
-        return _open_keras(path)
-    raise ValueError(f"model={uri!r}: not an https:// TF-Hub handle, a SavedModel folder or a .keras file")
+    file = Path(path)
+    if file.is_dir():
+        return _open_saved_model(file, signature)
+    if file.suffix == ".keras" and file.is_file():
+        return _open_keras(file)
+    raise ValueError(f"model={path!r}: not an https:// TF-Hub handle, a SavedModel folder or a .keras file")
+
+
+def load_resolved(load: Callable[[str], T], uri: str) -> T:
+    """Returns what `load` makes of the local path of a model; a handle's copy that can't be read is downloaded again.
+
+    Raises:
+        UnreadableError: the files can't be read; of a handle, those of a fresh download neither.
+        ValueError: TensorFlow Hub can't resolve the handle, or `load` refuses the model.
+    """
+    if not _is_handle(uri):
+        return load(uri)
+    from tensorflow_hub.resolver import tfhub_cache_dir
+
+    return load_copy(load, lambda: resolve(uri), Path(tfhub_cache_dir(use_temp=True)))
 
 
 def resolve(uri: str) -> str:
@@ -59,7 +77,7 @@ def resolve(uri: str) -> str:
     Raises:
         ValueError: TensorFlow Hub can't resolve the handle.
     """
-    if not uri.startswith(("https://", "http://")):
+    if not _is_handle(uri):
         return uri
     import tensorflow_hub as hub
 
@@ -67,6 +85,10 @@ def resolve(uri: str) -> str:
         return hub.resolve(uri)
     except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and its own errors through
         raise ValueError(f"model={uri!r}: TensorFlow Hub could not resolve it: {error}") from error
+
+
+def _is_handle(uri: str) -> bool:
+    return uri.startswith(("https://", "http://"))
 
 
 def _set_up_gpus() -> None:
@@ -79,7 +101,7 @@ def _set_up_gpus() -> None:
 
 def _open_saved_model(path: Path, signature: str | None) -> ModelFile:
     if not (path / "saved_model.pb").is_file():
-        raise ValueError(f"model={str(path)!r}: the folder holds no saved_model.pb")
+        raise UnreadableError(f"model={str(path)!r}: the folder holds no saved_model.pb")
     if (path / "tfhub_module.pb").is_file():
         raise ValueError(
             f"model={str(path)!r}: a TF1 hub module (it holds tfhub_module.pb), which TensorFlow 2 can't "
@@ -88,7 +110,7 @@ def _open_saved_model(path: Path, signature: str | None) -> ModelFile:
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises anything from OpError to KeyError on a bad folder
-        raise ValueError(f"model={str(path)!r}: TensorFlow can't load it: {error}") from error
+        raise UnreadableError(f"model={str(path)!r}: TensorFlow can't load it: {error}") from error
     entries = dict(_entries(loaded))
     if signature is not None and signature not in entries:
         raise ValueError(f"signature={signature!r}: no such image function; allowed: {sorted(entries) or 'none'}")
@@ -136,7 +158,7 @@ def _open_keras(path: Path) -> ModelFile:
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises anything from TypeError to zipfile's errors on a bad file
-        raise ValueError(f"model={str(path)!r}: Keras can't load it in safe mode: {error}") from error
+        raise UnreadableError(f"model={str(path)!r}: Keras can't load it in safe mode: {error}") from error
     inputs = tf.nest.flatten(model.inputs)
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         shapes = [tuple(each.shape) for each in inputs]
