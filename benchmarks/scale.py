@@ -159,9 +159,9 @@ def _job(folder: Path) -> dict[str, Any]:
 
 def _verify(folder: Path) -> dict[str, Any]:
     from pipeline.verify import verify
-    from transforms import memory, store
+    from transforms import process, store
 
-    memory.return_freed()  # as the command does
+    process.return_freed()  # as the command does
     start = time.process_time()
     findings = verify(str(folder / "run"))
     if findings:

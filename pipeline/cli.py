@@ -248,9 +248,9 @@ def _compare(options: argparse.Namespace, _: list[str]) -> int:
 
 def _verify(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.verify import verify
-    from transforms import memory
+    from transforms import process
 
-    memory.return_freed()
+    process.return_freed()
     findings = verify(options.run)
     for finding in findings:
         print(finding)

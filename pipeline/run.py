@@ -20,7 +20,7 @@ from pipeline.graph import define_pipeline
 from pipeline.launch import Job, goes_on
 from pipeline.report import write_report
 from pipeline.thresholds import load_thresholds
-from transforms import memory, storage, store
+from transforms import process, storage, store
 from transforms.progress import Gauge, Meter
 from transforms.store import lock
 
@@ -51,7 +51,7 @@ def run(job: Job, beam_arguments: list[str]) -> int:
 def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> int:
     local = options.view_as(StandardOptions).runner == _LOCAL
     if local and options.view_as(DirectOptions).direct_running_mode == "multi_processing":
-        memory.return_freed()  # models are in other processes
+        process.return_freed()  # models are in other processes
     start = time.monotonic()
     with _meter(local) as meter:
         pipeline = beam.Pipeline(options=options)

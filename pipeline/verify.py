@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pipeline.image_hashes import ImageHashes
-from transforms import memory, storage, store
+from transforms import process, storage, store
 from transforms.core.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
 from transforms.core.statistics import ImportanceStatistics, add_slices, iter_slices
 from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
@@ -71,7 +71,7 @@ def verify(run_uri: str, progress: Progress | None = None) -> list[Finding]:
             Finding(name, f"has {count} images that another part has too") for name, count in hashes.shared().items()
         ]
     statistics = totals.finish()
-    memory.trim()  # of what adding up has left
+    process.trim()  # of what adding up has left
     different = _check_statistics(run_uri, manifest.statistics, statistics)
     if not different and kept_slices(totals.counts, options.max_slices) != totals.kept & totals.counts.keys():
         different = [Finding(manifest.statistics.name, "doesn't keep the largest slices")]

@@ -6,9 +6,9 @@ import os
 os.environ["MPLBACKEND"] = "Agg"
 logging.getLogger().setLevel(logging.ERROR)
 
-from transforms import worker  # noqa: E402
+from transforms import process  # noqa: E402
 
-worker.import_tensorflow()
+process.import_tensorflow()
 
 import pipeline.launch  # noqa: E402
 import pipeline.report  # noqa: E402

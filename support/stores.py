@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from transforms.core.cache_folder import cache_folder
+
 _START_SECONDS = 60.0
 _GOOGLE, _GOOGLE_VERSION = "fake-gcs-server", "v1.56.1"
 
@@ -176,7 +178,7 @@ def google_storage_program() -> str:
     """
     if found := shutil.which(_GOOGLE):
         return found
-    cache = Path(os.environ.get("IG_AUDIT_ENGINES") or Path.home() / ".cache/ig-audit/engines")
+    cache = Path(os.environ.get("IG_AUDIT_ENGINES") or cache_folder("engines"))
     program = cache / f"{_GOOGLE}-{_GOOGLE_VERSION}"
     module = f"github.com/fsouza/{_GOOGLE}@{_GOOGLE_VERSION}"
     if program.exists():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from transforms import formats, memory, store
+from transforms import formats, process, store
 from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.settings import Settings
 from transforms.core.slices import Slice, Slicer
@@ -159,7 +159,7 @@ class _AttributeChunks(_Attributing):
 
     def setup(self) -> None:
         if "tensorflow" not in sys.modules:  # whose import keeps freed memory; finished chunks don't need it
-            memory.return_freed()
+            process.return_freed()
 
     def process(self, chunk: Chunk) -> Iterator[ChunkResult]:
         stage = self._stage

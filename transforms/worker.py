@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 
 from pyarrow import fs as pafs
 
-from transforms import memory, storage
+from transforms import process, storage
 from transforms.core import model_digest
 from transforms.core.baseline import parse_baselines
+from transforms.core.cache_folder import cache_folder
 from transforms.core.decode import DecodeError, decode
+from transforms.core.errors import UsageError
 from transforms.core.model_copy import load_copy
 from transforms.core.settings import Settings
 
@@ -78,7 +80,7 @@ def _make(spec: AttributorSpec) -> Loaded:
     start = time.monotonic()
     classifier = _load(spec.model, spec.settings, spec.names)
     if spec.model_digest and classifier.digest != spec.model_digest:
-        raise ValueError(
+        raise UsageError(
             f"model: {spec.model} has digest {classifier.digest[:16]} on this worker, "
             f"{spec.model_digest[:16]} at launch"
         )
@@ -104,7 +106,7 @@ def classifier(spec: AttributorSpec) -> Classifier:
 
 @functools.lru_cache(maxsize=1)
 def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
-    import_tensorflow()
+    process.import_tensorflow()
     from transforms.core import classifier
 
     def load(path: str) -> Classifier:
@@ -149,27 +151,13 @@ def model_digest_of(uri: str) -> str:
     """
     path = local_model(uri)
     if path.startswith(("https://", "http://")):
-        import_tensorflow()
+        process.import_tensorflow()
         from transforms.core.model_file import resolve
 
         path = resolve(path)
     if not os.path.exists(path):
-        raise ValueError(f"model: {uri}: no such file or folder")
+        raise UsageError(f"model: {uri}: no such file or folder")
     return model_digest.digest(Path(path))
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without its start-up messages, some of which no setting silences."""
-    memory.keep_freed()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with open(os.devnull, "wb") as nowhere:
-        errors = os.dup(2)
-        try:
-            os.dup2(nowhere.fileno(), 2)
-            import tensorflow  # noqa: F401
-        finally:
-            os.dup2(errors, 2)
-            os.close(errors)
 
 
 def local_model(uri: str) -> str:
@@ -179,12 +167,11 @@ def local_model(uri: str) -> str:
     filesystem, path = storage.resolve(uri)
     listing = storage.fingerprint(uri)
     key = hashlib.sha256(f"{uri} {listing}".encode()).hexdigest()[:24]
-    cache = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "ig-audit", "models")
+    cache = cache_folder("models")
     target = os.path.join(cache, key, os.path.basename(path.rstrip("/")))
     if os.path.exists(target) and not _is_whole(target, storage.sizes(uri)):
         shutil.rmtree(os.path.dirname(target), ignore_errors=True)
     if not os.path.exists(target):
-        os.makedirs(cache, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             copy = os.path.join(folder, "copy", os.path.basename(target))
             os.makedirs(os.path.dirname(copy))

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import yaml
 
 from pipeline.samples.shards import make_shards
-from transforms import storage
-from transforms.worker import import_tensorflow
+from transforms import process, storage
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def build_model(folder: str) -> str:
     """Returns the path of the sample model's SavedModel below `folder`, built there unless it exists."""
 
     def build(path: str) -> None:
-        import_tensorflow()  # seconds that a second call saves
+        process.import_tensorflow()  # seconds that a second call saves
         from pipeline.samples.lite0 import save_lite0
 
         save_lite0(path)

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import apache_beam
 
+from transforms.core.cache_folder import cache_folder
+
 BEAM = apache_beam.__version__
 AIRFLOW = "3.3.2"
 FLINK = "1.19.3"
@@ -146,7 +148,7 @@ def java() -> str:
 
 def _once(name: str, make: Callable[[Path], None]) -> Path:
     """Returns the folder `name` of the cache; `make` fills it where it is missing, in one process at a time."""
-    cache = Path(os.environ.get("IG_AUDIT_ENGINES") or Path.home() / ".cache/ig-audit/engines")
+    cache = Path(os.environ.get("IG_AUDIT_ENGINES") or cache_folder("engines"))
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transforms.core.cache_folder import cache_folder
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step, device_name
 from transforms.core.ladder import StepLadder
@@ -39,7 +40,7 @@ def compile_calibrated(classifier: Classifier, in_flight: int) -> CompiledStep:
     """
     kind, name = device_name()
     key = hashlib.sha256(f"{classifier.digest} {kind} {name} {in_flight}".encode()).hexdigest()[:24]
-    path = _folder() / f"{key}.json"
+    path = cache_folder("batch") / f"{key}.json"
     if size := _remembered(path):
         return compile_step(classifier, size)
     smallest, *larger = SIZES[kind]
@@ -97,7 +98,6 @@ def _remember(path: Path, choice: dict[str, object]) -> int:
     Returns 0 where the cache can't be written; the next start measures again.
     """
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(choice))
         with contextlib.suppress(FileExistsError):
@@ -106,7 +106,3 @@ def _remember(path: Path, choice: dict[str, object]) -> int:
             os.replace(temporary, path)
         temporary.unlink(missing_ok=True)
     return _remembered(path)
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ig-audit", "batch")

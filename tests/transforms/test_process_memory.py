@@ -11,13 +11,13 @@ import pytest
 SCRIPT = """
 import re, sys
 from pathlib import Path
-from transforms import memory
+from transforms import process
 
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 for function in sys.argv[1:]:
-    getattr(memory, function)()
+    getattr(process, function)()
 b"x" * (30 << 20)  # freed at once: from now on glibc takes blocks up to this size from its heap
 blocks = [bytes([number]) * (1 << 20) for number in range(32)]
 held = resident()

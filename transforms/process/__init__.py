@@ -1,0 +1,27 @@
+"""The owner of what a process has only one of: signals, the hook for errors of threads, standard output, malloc.
+
+In reading order: `interruption` (stops the main thread from any thread, or by a signal), `threads` (what errors of
+threads are reported), `output` (standard streams that never end a command), `memory` (what becomes of freed memory),
+`tensorflow` (its quiet import). Nothing else in this project sets a signal handler or replaces such a hook.
+"""
+
+from transforms.process.interruption import Interrupted, Interruption, ending_by_signals, interruptible
+from transforms.process.memory import keep_freed, return_freed, trim
+from transforms.process.output import steady_output
+from transforms.process.tensorflow import import_tensorflow
+from transforms.process.threads import descendants, end_processes, thread_errors
+
+__all__ = [
+    "Interrupted",
+    "Interruption",
+    "descendants",
+    "end_processes",
+    "ending_by_signals",
+    "import_tensorflow",
+    "interruptible",
+    "keep_freed",
+    "return_freed",
+    "steady_output",
+    "thread_errors",
+    "trim",
+]
