@@ -1,7 +1,6 @@
 """The command line: `ig-audit run · compare · report · verify · show · samples`.
 
-Exit codes: 0 fine · 1 the job failed · 2 unusable options or input · 3 drift · 4 more failing images
-than `max_error_rate`. Each command imports what it needs when it runs.
+Exit codes are those of `exit_code`. Each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -9,9 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 
 from pipeline import beam_flags, config
@@ -25,7 +22,9 @@ from pipeline.command_line import (
     whole,
     write_problem,
 )
-from transforms import __version__
+from pipeline.exit_code import ExitCode, report_error
+from transforms import __version__, process
+from transforms.core.errors import JobError, UsageError
 
 _CLIPPED = ("polarity", "outlines")
 _FIRST_STEPS = (
@@ -39,27 +38,31 @@ _NIGHTLY = (
     "    --resume",
 )
 
-FINE, FAILED, UNUSABLE, DRIFT, TOO_MANY_ERRORS = 0, 1, 2, 3, 4
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> ExitCode:
     """Runs one command and returns its exit code; no traceback unless IG_AUDIT_DEBUG is set."""
+    try:
+        with process.steady_output():
+            return _main(arguments)
+    except OSError as error:  # of printing: what was printed is gone, and what was done is not known
+        return report_error(JobError(f"standard output: {error}"))
+
+
+def _main(arguments: Sequence[str] | None) -> ExitCode:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command is not _run:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return options.command(options, rest)
-    except KeyboardInterrupt:
-        print("ig-audit: interrupted; the same command with --resume goes on", file=sys.stderr)
-        return FAILED
+        with process.ending_by_signals():
+            return options.command(options, rest)
+    except KeyboardInterrupt as interruption:
+        hint = "; the same command with --resume goes on" if options.command is _run else ""
+        print(f"ig-audit: interrupted{f' ({interruption})' if str(interruption) else ''}{hint}", file=sys.stderr)
+        return ExitCode.FAILED
     except Exception as error:
-        unusable = isinstance(error, ValueError | FileNotFoundError)
-        if os.environ.get("IG_AUDIT_DEBUG"):
-            traceback.print_exc()
-        for line in str(error).splitlines() or [type(error).__name__]:
-            print(f"ig-audit: {line}", file=sys.stderr)
-        return UNUSABLE if unusable else FAILED
+        return report_error(error)
 
 
 def _parser() -> CommandParser:
@@ -206,7 +209,7 @@ def _add_judging(parser: argparse.ArgumentParser) -> None:
 def _command(
     commands: argparse._SubParsersAction[CommandParser],
     name: str,
-    function: Callable[[argparse.Namespace, list[str]], int],
+    function: Callable[[argparse.Namespace, list[str]], ExitCode],
     help: str,
 ) -> CommandParser:
     parser = commands.add_parser(name, help=help, description=help)
@@ -214,7 +217,7 @@ def _command(
     return parser
 
 
-def _run(options: argparse.Namespace, rest: list[str]) -> int:
+def _run(options: argparse.Namespace, rest: list[str]) -> ExitCode:
     beam_flags.check_words(rest)
     flags = {name: value for name, value in vars(options).items() if name != "command"}
     audit = config.load(flags)
@@ -225,17 +228,12 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
     from pipeline.launch import prepare
 
     job = prepare(audit)
-    import grpc
-
     from pipeline.run import run
 
-    try:
-        return run(job, rest)
-    except grpc.FutureTimeoutError:  # has no message of its own
-        raise RuntimeError("no job server answered: is it up, and --job_endpoint its address?") from None
+    return run(job, rest)
 
 
-def _compare(options: argparse.Namespace, _: list[str]) -> int:
+def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:
     from pipeline.compare import compare, write_audit
     from pipeline.thresholds import load_thresholds
 
@@ -246,9 +244,8 @@ def _compare(options: argparse.Namespace, _: list[str]) -> int:
     return audit.verdict.exit_code
 
 
-def _verify(options: argparse.Namespace, _: list[str]) -> int:
+def _verify(options: argparse.Namespace, _: list[str]) -> ExitCode:
     from pipeline.verify import verify
-    from transforms import process
 
     process.return_freed()
     findings = verify(options.run)
@@ -256,10 +253,10 @@ def _verify(options: argparse.Namespace, _: list[str]) -> int:
         print(finding)
     if not findings:
         print(f"{options.run}: every part is as the manifest says, and the rows give the same statistics to the bit")
-    return FAILED if findings else FINE
+    return ExitCode.FAILED if findings else ExitCode.FINE
 
 
-def _show(options: argparse.Namespace, _: list[str]) -> int:
+def _show(options: argparse.Namespace, _: list[str]) -> ExitCode:
     _refuse_ignored(options)
     from pipeline.pictures import Look
     from pipeline.show import show
@@ -267,7 +264,7 @@ def _show(options: argparse.Namespace, _: list[str]) -> int:
     look = Look(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Look)})
     show(options.run, options.image_id, options.output, options.target, options.kind, look)
     print(options.output)
-    return FINE
+    return ExitCode.FINE
 
 
 def _refuse_ignored(options: argparse.Namespace) -> None:
@@ -280,7 +277,7 @@ def _refuse_ignored(options: argparse.Namespace) -> None:
         raise config.ConfigError(f"clip_below: {options.clip_below:g} is not below clip_above, {options.clip_above:g}")
 
 
-def _report(options: argparse.Namespace, _: list[str]) -> int:
+def _report(options: argparse.Namespace, _: list[str]) -> ExitCode:
     if not options.reference and (options.thresholds or options.nights):
         name = "thresholds" if options.thresholds else "nights"
         raise config.ConfigError(f"{name}: is of a comparison; give --reference too")
@@ -294,18 +291,21 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
             options.run, options.reference, load_thresholds(options.thresholds or ""), options.nights
         ).to_json()
     print(write_report(options.run, options.output, audit))
-    return FINE
+    return ExitCode.FINE
 
 
-def _samples(options: argparse.Namespace, _: list[str]) -> int:
+def _samples(options: argparse.Namespace, _: list[str]) -> ExitCode:
     if options.seed is not None and options.count is None:
         raise config.ConfigError("seed: is of crops and flips; give --count too")
     if options.gzip and options.format != "tfrecord":
         raise config.ConfigError(f"gzip: is for --format tfrecord; it is {options.format}")
     from pipeline.samples.cache import make_samples
 
-    samples = make_samples(
-        options.output, options.format, options.count, options.shards, options.seed or 0, options.gzip
-    )
+    try:
+        samples = make_samples(
+            options.output, options.format, options.count, options.shards, options.seed or 0, options.gzip
+        )
+    except ModuleNotFoundError as error:
+        raise UsageError(f"samples: {error}; pip install 'ig-audit[samples]' brings what it takes") from error
     print(samples.config)
-    return FINE
+    return ExitCode.FINE

@@ -21,6 +21,7 @@ import yaml
 from pipeline.command_line import text
 from pipeline.suggest import suggestion
 from transforms import __version__, storage
+from transforms.core.errors import UsageError
 from transforms.core.option import GROUPS, option, problems_of
 from transforms.core.settings import Settings
 from transforms.core.slices import SliceOptions
@@ -35,7 +36,7 @@ _OF_FORMAT = {
 _METAVARS = {int: "INT", float: "FLOAT", bool: "true|false", str: "NAME", tuple: "NAME"}
 
 
-class ConfigError(ValueError):
+class ConfigError(UsageError):
     """Options that can't be used; `str()` has one line for each that is wrong."""
 
 

@@ -12,13 +12,14 @@ from transforms.plan import PlanChunks
 from transforms.progress import Meter
 
 
-def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter) -> None:
+def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "") -> None:
     """Adds the audit's stages to `root`.
 
     Args:
         root: an empty pipeline.
         job: a checked run.
-        meter: where workers on this machine tell their progress.
+        meter: where workers on this machine report their progress.
+        holder: what tells the lock of this run from those of others, if it holds one.
     """
     config = job.config
     options = config.read_options()
@@ -35,5 +36,5 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter) -> None:
 
     # Statistics are exact in any order, so partial sums may be combined as they come. The model is checked
     # once, and the manifest written last, by whichever worker: the launcher may be long gone.
-    finish = FinishRun(config.output, job.provenance, job.started, config.max_slices, job.spec, hints)
+    finish = FinishRun(config.output, job.provenance, job.started, config.max_slices, job.spec, hints, meter, holder)
     results | "FinishRun" >> finish

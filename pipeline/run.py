@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from tqdm import tqdm
 
 from pipeline import worker_errors
 from pipeline.compare import AUDIT, compare, write_audit
 from pipeline.config import AuditConfig
+from pipeline.exit_code import ExitCode, report_error
 from pipeline.graph import define_pipeline
 from pipeline.launch import Job, goes_on
 from pipeline.report import write_report
 from pipeline.thresholds import load_thresholds
 from transforms import process, storage, store
+from transforms.core.errors import JobError
 from transforms.progress import Gauge, Meter
 from transforms.store import lock
 
@@ -29,8 +34,8 @@ _LINE_SECONDS = 10.0
 _TABLE_ROWS = 12
 
 
-def run(job: Job, beam_arguments: list[str]) -> int:
-    """Runs `job`; returns the exit code: 0, 4 where too many images failed, or 3 where it drifted from its reference.
+def run(job: Job, beam_arguments: list[str]) -> ExitCode:
+    """Runs `job`; returns how it ended: failed if only its comparison or its report did, as the rest is complete.
 
     Args:
         job: a checked run.
@@ -39,52 +44,98 @@ def run(job: Job, beam_arguments: list[str]) -> int:
 
     Raises:
         InUseError: another run writes into the same directory.
-        RuntimeError: the job failed.
-        ValueError: the run can't be compared with its reference.
+        OSError: the directory can't be written.
+        JobError: the job failed.
     """
     options = _beam_options(beam_arguments)
     with lock.hold(job.config.output) as held:
         goes_on(job.config, job.provenance)  # another run may have ended here since this one was checked
-        return _run(job, options, held)
+        start = time.monotonic()
+        try:
+            manifest = _run(job, options, held)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the next run would do it, too
+                held.check()
+                store.delete_strays(job.config.output)
+            raise
+        if manifest is None:
+            print(f"submitted; results will be in {job.config.output}")
+            return ExitCode.FINE
+        return _conclude(job.config, manifest, held, start)
 
 
-def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> int:
+def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> store.Manifest | None:
+    """Returns the manifest when the job is done; None as soon as it is submitted, if it is not to be waited for."""
     local = options.view_as(StandardOptions).runner == _LOCAL
-    if local and options.view_as(DirectOptions).direct_running_mode == "multi_processing":
-        process.return_freed()  # models are in other processes
-    start = time.monotonic()
     with _meter(local) as meter:
-        pipeline = beam.Pipeline(options=options)
-        define_pipeline(pipeline, job, meter)
+        pipeline = beam.Pipeline(_local_runner(options) if local else None, options)
+        define_pipeline(pipeline, job, meter, held.run)
         submits = not local and options.view_as(StandardOptions).no_wait_until_finish
         if submits:
             held.submit()  # first: the job may end, and unlock, before this process goes on
         with worker_errors.told_plainly(local):
             result = pipeline.run()
             if submits:
-                print(f"submitted; results will be in {job.config.output}")
-                return 0
+                return None
             result.wait_until_finish()
-    manifest = store.read_manifest(job.config.output)
-    print(_table(job.config.output, manifest))
-    try:
-        verdict = _judge(job.config) if job.config.reference else 0
-    finally:
-        write_report(job.config.output)  # tells of the verdict too
-        print(_summary(job.config.output, manifest, time.monotonic() - start))
+            return store.read_manifest(job.config.output)
+
+
+def _local_runner(options: PipelineOptions) -> FnApiRunner:
+    """Returns Beam's runner for this machine; its worker processes, if any, leave Ctrl-C to this process."""
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode != "multi_processing":
+        return FnApiRunner()
+    process.return_freed()  # models are in other processes
+    direct.direct_running_mode = "in_memory"  # or the runner would put its own command in place of this one
+    command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m {worker_errors.WORKER}"
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+
+
+def _conclude(config: AuditConfig, manifest: store.Manifest, held: lock.Lock, start: float) -> ExitCode:
+    """Shows, compares and reports the run, which is complete even if one of these fails; returns the exit code."""
+    steps: list[tuple[Callable[[], ExitCode], list[str]]] = [
+        (lambda: _show_table(config.output, manifest), ["verify", config.output]),
+        (lambda: _judge(config), ["compare", config.output, *config.reference]),
+        (lambda: _report(config), ["report", config.output]),
+    ]
+    codes = []
+    for step, command in steps:
+        try:
+            held.check()
+            codes.append(step())
+        except JobError:  # the lock is lost
+            raise
+        except Exception as error:
+            code = report_error(error)
+            codes.append(ExitCode.FAILED if isinstance(error, OSError) else code)  # the job could write, so it failed
+            print(f"ig-audit: the run itself is complete; go on with: ig-audit {shlex.join(command)}", file=sys.stderr)
+    print(_summary(config.output, manifest, time.monotonic() - start))
     share = manifest.failures / max(1, manifest.images)
-    if share > job.config.max_error_rate:
+    if share > config.max_error_rate:
         print(f"{share:.1%} of the images failed, more than max_error_rate allows", file=sys.stderr)
-        return 4
-    return verdict
+        codes.append(ExitCode.TOO_MANY_ERRORS)
+    return ExitCode.first(*codes)
 
 
-def _judge(config: AuditConfig) -> int:
-    """Compares the finished run with its reference, and writes what was found into it; returns the exit code."""
+def _show_table(output: str, manifest: store.Manifest) -> ExitCode:
+    print(_table(output, manifest))
+    return ExitCode.FINE
+
+
+def _judge(config: AuditConfig) -> ExitCode:
+    """Compares the finished run with its reference, if it has one, and writes what was found into it."""
+    if not config.reference:
+        return ExitCode.FINE
     audit = compare(config.output, config.reference, load_thresholds(config.thresholds), config.nights)
-    write_audit(audit, storage.join(config.output, AUDIT))
     print(audit)
+    write_audit(audit, storage.join(config.output, AUDIT))
     return audit.verdict.exit_code
+
+
+def _report(config: AuditConfig) -> ExitCode:
+    write_report(config.output)  # with the verdict, if there is one
+    return ExitCode.FINE
 
 
 def _beam_options(arguments: list[str]) -> PipelineOptions:
@@ -102,7 +153,7 @@ def _meter(local: bool) -> Iterator[Meter]:
     if not local:
         yield Meter()
         return
-    with tempfile.TemporaryDirectory(prefix="ig-audit-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ig-audit-", ignore_cleanup_errors=True) as folder:
         meter, done = Meter(folder), threading.Event()
         shower = threading.Thread(target=_show, args=(meter, done), daemon=True)
         shower.start()

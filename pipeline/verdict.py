@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from pipeline.references import INCOMPARABLE, Night
 from transforms.core.contrast import ATTENTION, CONVERGENCE, SCORE
@@ -32,7 +33,7 @@ class Verdict:
     """The outcome; the fields are those of audit.json."""
 
     outcome: str
-    exit_code: int
+    exit_code: ExitCode
     headline: str
     reasons: list[Reason]
 
@@ -53,7 +54,7 @@ def reach_verdict(
     drifted = any(reason.alarm for reason in reasons)
     return Verdict(
         outcome=DRIFT if drifted else "fine",
-        exit_code=3 if drifted else 0,
+        exit_code=ExitCode.DRIFT if drifted else ExitCode.FINE,
         headline=_headline(slices, mix, reasons),
         reasons=sorted(reasons, key=lambda reason: not reason.alarm),
     )

@@ -1,8 +1,8 @@
-"""Lets a job end in a line when one of its worker processes dies, or fails.
+"""Ends a job with one line if one of its worker processes dies, or fails.
 
-What a worker process raises arrives as the text of a trace, whatever the runner. Beam's FnApiRunner notices most
-deaths, and every thread of it tells a trace. A worker that dies before its data channel is open, or after its last
-output, it waits for without an end.
+What a worker process raises arrives as the text of a trace, whatever the runner; what a worker in this process raises,
+with Beam's step in its message. Beam's FnApiRunner notices most deaths, and every thread of it prints a trace. For a
+worker that dies before its data channel is open, or after its last output, it waits forever.
 """
 
 from __future__ import annotations
@@ -11,13 +11,20 @@ import contextlib
 import itertools
 import logging
 import os
-import signal
+import re
 import threading
 from collections.abc import Iterator
-from types import FrameType
+
+import grpc
+
+from transforms import process
+from transforms.core.errors import JobError, UsageError
 
 PATIENCE_SECONDS = 20.0
 """How long Beam is given to notice by itself."""
+
+WORKER = "apache_beam.runners.worker.sdk_worker_main"
+"""The module that Beam's worker processes run: in their command lines."""
 
 _MESSAGE = (
     "a worker process ended in the middle of its work: killed, or out of memory; the same command with --resume goes on"
@@ -27,51 +34,72 @@ _TRACE = "Traceback (most recent call last):"
 _STEP = " [while running "
 _NO_THREAD = "can't start new thread"
 _STARTER = "run_worker"  # Beam's thread that starts a worker process and raises where that fails
-_SIGNAL = signal.SIGUSR1
+_ITS_THREADS = ("apache_beam", "grpc")
+_FAULT = re.compile(
+    r"(Assertion|Attribute|Index|Key|Name|NotImplemented|Recursion|Type|UnboundLocal|Value|ZeroDivision)Error\b"
+)
 _WATCHERS = (
     "apache_beam.runners.common",
     "apache_beam.runners.worker.data_plane",
     "apache_beam.runners.portability.fn_api_runner.worker_handlers",
-    "apache_beam.runners.portability.local_job_service",  # tells again what workers told
+    "apache_beam.runners.portability.local_job_service",  # repeats what workers report
 )
-
-
-class _DeadWorkerError(RuntimeError):
-    """What the waiting main thread is woken with."""
 
 
 @contextlib.contextmanager
 def told_plainly(local: bool) -> Iterator[None]:
-    """Ends the block with one line where a worker process failed or, in a `local` job, died.
+    """Ends the block with one line if a worker process failed or, in a `local` job, died.
 
-    A death is told at the latest after `PATIENCE_SECONDS`; only in the main thread can a wait be ended. With
+    A death is reported at the latest after `PATIENCE_SECONDS`; only in the main thread can a wait be ended. Whatever
+    interrupts a local job ends its worker processes first, since Beam would wait for what they are doing. With
     IG_AUDIT_DEBUG set Beam's traces are shown.
 
     Raises:
-        RuntimeError: a worker process failed or died.
+        JobError: a worker failed or died, or the runner did.
     """
-    with contextlib.ExitStack() as watching:
-        if local:
-            watching.enter_context(_quiet(bool(os.environ.get("IG_AUDIT_DEBUG"))))
-            watching.enter_context(_woken_up())
-        try:
+    try:
+        with _watched() if local else contextlib.nullcontext():
             yield
-        except RuntimeError as error:
-            if isinstance(error, _DeadWorkerError) or (local and _NOTICED in str(error)):
-                raise RuntimeError(_MESSAGE) from error
-            if _TRACE in str(error):
-                raise RuntimeError(_last_words(str(error))) from error
+    except (OSError, MemoryError, RuntimeError) as error:
+        raise JobError(_words(error, local)) from error
+    except grpc.FutureTimeoutError as error:  # has no message of its own
+        raise JobError("no job server answered: is it up, and --job_endpoint its address?") from error
+    except Exception as error:
+        if _STEP not in _text(error):
             raise
+        raise JobError(_words(error, local)) from error
+
+
+def _words(error: Exception, local: bool) -> str:
+    text = _text(error)
+    if local and _NOTICED in text:
+        return _MESSAGE
+    if _TRACE in text:
+        return _last_words(text)
+    if _STEP in text:
+        ours = isinstance(error, JobError | UsageError) or type(error) is RuntimeError
+        return _failed(text if ours else f"{type(error).__name__}: {text}")
+    return f"{text or type(error).__name__}; the same command with --resume goes on"
+
+
+def _text(error: Exception) -> str:
+    """Returns the message; `str` of a KeyError is a quotation."""
+    return error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else str(error)
 
 
 def _last_words(trace: str) -> str:
-    """Returns the message of the last exception in the text of a trace, after which a runner may tell its own."""
+    """Returns the message of the last exception in the text of a trace, after which a runner may print its own."""
     *_, last = trace.split(_TRACE)
     lines = itertools.dropwhile(_leads_there, last.splitlines())
-    words = "\n".join(itertools.takewhile(lambda line: not _leads_there(line), lines)).partition(_STEP)[0]
-    words = words.removeprefix("RuntimeError: ")  # Beam puts it before what it can't build again
+    return _failed("\n".join(itertools.takewhile(lambda line: not _leads_there(line), lines)))
+
+
+def _failed(text: str) -> str:
+    words = text.partition(_STEP)[0].removeprefix("RuntimeError: ")  # Beam puts it before what it can't build again
+    words = re.sub(rf"^{JobError.__module__}\.\w+: ", "", words)
     words = words.replace(_NO_THREAD, f"{_NO_THREAD}: out of memory, or of processes")
-    return f"a worker failed: {words}; IG_AUDIT_DEBUG=1 shows where, the same command with --resume goes on"
+    why = ", by a fault of ig-audit" if _FAULT.match(words) else ""
+    return f"a worker failed{why}: {words}; IG_AUDIT_DEBUG=1 shows where, the same command with --resume goes on"
 
 
 def _leads_there(line: str) -> bool:
@@ -79,48 +107,45 @@ def _leads_there(line: str) -> bool:
 
 
 @contextlib.contextmanager
-def _woken_up() -> Iterator[None]:
-    """Wakes the main thread when a worker died and the block still isn't done some time later."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    done, sending = threading.Event(), threading.Lock()  # a signal sent after the block would end the process
-    hook, handler = threading.excepthook, signal.signal(_SIGNAL, _raise)
+def _watched() -> Iterator[None]:
+    """Wakes the main thread if a worker died and the block is not done some time later; keeps Beam's traces back."""
+    quiet = not os.environ.get("IG_AUDIT_DEBUG")
+    timers: list[threading.Timer] = []
+    with process.interruptible(lambda: process.end_processes(WORKER)) as block:
 
-    def watch(arguments: threading.ExceptHookArgs) -> None:
-        hook(arguments)
-        if arguments.thread and arguments.thread.name == _STARTER and not done.wait(PATIENCE_SECONDS):
-            with sending:
-                if not done.is_set():
-                    signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+        def handle(arguments: threading.ExceptHookArgs) -> bool:
+            if arguments.thread and arguments.thread.name == _STARTER and waits:
+                timers.append(threading.Timer(PATIENCE_SECONDS, block.interrupt, [JobError(_MESSAGE)]))
+                timers[-1].daemon = True
+                timers[-1].start()
+            return quiet and _is_beams(arguments)
 
-    threading.excepthook = watch
-    try:
-        yield
-    finally:
-        with sending:
-            done.set()
-        threading.excepthook = hook
-        signal.signal(_SIGNAL, handler)
+        waits = threading.current_thread() is threading.main_thread()
+        with process.thread_errors(handle), _quiet_loggers() if quiet else contextlib.nullcontext():
+            try:
+                yield
+            finally:
+                for timer in timers:
+                    timer.cancel()
+
+
+def _is_beams(arguments: threading.ExceptHookArgs) -> bool:
+    """Returns whether the thread runs Beam's code: whether its first frame, beside that of `threading`, is Beam's."""
+    trace = arguments.exc_traceback
+    while trace and trace.tb_frame.f_globals.get("__name__") == threading.__name__:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
+    return module.partition(".")[0] in _ITS_THREADS
 
 
 @contextlib.contextmanager
-def _quiet(debug: bool) -> Iterator[None]:
-    if debug:
-        yield
-        return
-    loggers, hook = [logging.getLogger(name) for name in _WATCHERS], threading.excepthook
+def _quiet_loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _WATCHERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
-    threading.excepthook = lambda _: None
     try:
         yield
     finally:
-        threading.excepthook = hook
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    raise _DeadWorkerError(_MESSAGE)

@@ -163,6 +163,7 @@ class _AttributeChunks(_Attributing):
 
     def process(self, chunk: Chunk) -> Iterator[ChunkResult]:
         stage = self._stage
+        stage.meter.check()
         part = store.finished_part(stage.output, chunk, stage.provenance.config_digest)
         if part is not None:
             stage.meter.add(resumed=part.images)

@@ -17,6 +17,7 @@ from transforms.attribute import ChunkResult
 from transforms.core.record import Randomisation
 from transforms.core.slices import Slice, kept_slices
 from transforms.core.statistics import ImportanceStatistics, fold_slices
+from transforms.progress import Meter
 from transforms.store import lock
 from transforms.summarize import SummarizeChunks, pack, unpack
 from transforms.worker import AttributorSpec
@@ -33,6 +34,8 @@ class FinishRun(beam.PTransform):
         max_slices: slices of a kind that are kept.
         spec: what a worker loads, for the check of the model.
         machine: Beam's resource hints for that check.
+        meter: says whether the job has ended meanwhile, on this machine.
+        holder: what tells this run's lock from those of others; empty if there is none.
     """
 
     output: str
@@ -41,6 +44,8 @@ class FinishRun(beam.PTransform):
     max_slices: int
     spec: AttributorSpec
     machine: Mapping[str, str]
+    meter: Meter
+    holder: str
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
         """Takes the chunks' results; returns the URI of the manifest."""
@@ -77,7 +82,8 @@ class FinishRun(beam.PTransform):
     ) -> str:
         chunks: list[ChunkResult] = [chunk for batch in packed for chunk in unpack(batch)]
         parts = sorted((chunk.part for chunk in chunks), key=lambda part: (part.shard, part.start))
-        self._delete_strays(parts)
+        self._check_lock()
+        store.delete_strays(output, {part.chunk for part in parts})  # every chunk is done by now
         kept = kept_slices(dict(counts), self.max_slices)
         stored = store.write_statistics(output, fold_slices(statistics, kept), self.provenance)
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -87,21 +93,20 @@ class FinishRun(beam.PTransform):
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }
+        self._check_lock()
         store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts, check))
         lock.release_submitted(output)
         return storage.join(output, "manifest.json")
 
-    def _delete_strays(self, parts: list[store.PartSummary]) -> None:
-        """Deletes parts of chunks that are no longer planned, and what killed processes left half-written.
+    def _check_lock(self) -> None:
+        """Checks that nothing of another run is deleted or replaced.
 
-        Every chunk is done by now: a worker that the runner has given up, but that still writes, writes in vain.
+        Raises:
+            JobError: another run holds the directory, or this job has ended meanwhile.
         """
-        kept = {f"part-{part.chunk}.parquet" for part in parts}
-        below = (storage.join(self.output, name) for name in ("attributions", "errors", "statistics"))
-        for folder in (self.output, *below):
-            for name in storage.names(folder):
-                if storage.is_temporary(name) or (name.startswith("part-") and name not in kept):
-                    storage.delete(storage.join(folder, name))
+        self.meter.check()
+        if self.holder:
+            lock.check_holder(self.output, self.holder)
 
 
 class _FirstParts(beam.PTransform):

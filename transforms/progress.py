@@ -10,6 +10,8 @@ import os
 import threading
 from dataclasses import dataclass
 
+from transforms.core.errors import JobError
+
 _LOCK = threading.Lock()
 
 
@@ -25,14 +27,27 @@ class Progress:
 
 @dataclass(frozen=True)
 class Meter:
-    """Counts images into `folder`; does nothing where `folder` is empty (workers elsewhere)."""
+    """Counts images into `folder`; does nothing if `folder` is empty (workers elsewhere).
+
+    The launcher deletes the folder when the job ends, in whatever way: a thread or process that works on stops then.
+    """
 
     folder: str = ""
+
+    def check(self) -> None:
+        """Checks that the job has not ended: to be called before something is begun or written.
+
+        Raises:
+            JobError: it has.
+        """
+        if self.folder and not os.path.isdir(self.folder):
+            raise JobError("the job has ended meanwhile")
 
     def add(self, planned: int = 0, attributed: int = 0, failed: int = 0, resumed: int = 0) -> None:
         """Adds to the counts."""
         if self.folder:
             line = f"{planned} {attributed} {failed} {resumed}\n"
+            self.check()
             with _LOCK, open(os.path.join(self.folder, str(os.getpid())), "a", encoding="ascii") as stream:
                 stream.write(line)
 
@@ -48,7 +63,7 @@ class Gauge:
 
     def read(self) -> Progress:
         """Returns the counts of all processes."""
-        for name in os.listdir(self._folder) if self._folder else ():
+        for name in os.listdir(self._folder) if os.path.isdir(self._folder) else ():
             with open(os.path.join(self._folder, name), "rb") as stream:
                 stream.seek(self._ends.get(name, 0))
                 whole, newline, _ = stream.read().rpartition(b"\n")

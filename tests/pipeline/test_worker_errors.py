@@ -9,15 +9,14 @@ import time
 import pytest
 
 from pipeline import worker_errors
+from transforms.core.errors import JobError, UsageError
 
 
-def die(name: str) -> threading.Thread:
-    """Starts a thread that raises, as Beam's does when its worker process ended."""
-
-    def fail() -> None:
-        raise RuntimeError("Worker subprocess exited with return code 137")
-
-    thread = threading.Thread(target=fail, name=name)
+def die(name: str, module: str = "apache_beam.runners.portability.local_job_service") -> threading.Thread:
+    """Starts a thread that raises in `module`, as Beam's does when its worker process ended."""
+    names = {"__name__": module}
+    exec("def run():\n    raise RuntimeError('Worker subprocess exited with return code 137')", names)
+    thread = threading.Thread(target=names["run"], name=name)
     thread.start()
     return thread
 
@@ -32,9 +31,9 @@ def wait(seconds: float = 60.0) -> None:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(worker_errors, "PATIENCE_SECONDS", 0.2)
-    handler, hook = signal.getsignal(signal.SIGUSR1), threading.excepthook
+    handler, hook = signal.getsignal(signal.SIGURG), threading.excepthook
     yield
-    assert (signal.getsignal(signal.SIGUSR1), threading.excepthook) == (handler, hook)
+    assert (signal.getsignal(signal.SIGURG), threading.excepthook) == (handler, hook)
 
 
 def test_a_wait_for_a_dead_worker_ends():
@@ -60,12 +59,56 @@ def test_a_job_that_ends_in_time_is_let_be():
     wait(0.5)
 
 
-def test_other_threads_and_errors_are_let_be():
+@pytest.fixture
+def reported(impatient):
+    """The names of the threads whose errors are reported."""
+    names = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", lambda arguments: names.append(arguments.thread.name))
+        yield names
+
+
+def test_of_other_threads_beams_are_kept_back_and_others_reported(reported):
     with worker_errors.told_plainly(local=True):
-        die("another")
+        die("beam's").join()
+        die("ours", "transforms.store.lock").join()
+        die("yours", "apache_beam_like").join()
         wait(0.5)
-    with pytest.raises(RuntimeError, match=r"^something else$"), worker_errors.told_plainly(local=True):
+    die("beam's after the block").join()
+    assert reported == ["ours", "yours", "beam's after the block"]
+
+
+def test_with_debugging_all_threads_are_reported(reported, monkeypatch):
+    monkeypatch.setenv("IG_AUDIT_DEBUG", "1")
+    with worker_errors.told_plainly(local=True):
+        die("beam's").join()
+    assert reported == ["beam's"]
+
+
+def test_other_errors_are_let_be():
+    with pytest.raises(JobError, match=r"^something else; "), worker_errors.told_plainly(local=True):
         raise RuntimeError("something else")
+    with pytest.raises(TypeError, match=r"^a fault$"), worker_errors.told_plainly(local=True):
+        raise TypeError("a fault")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (TypeError("no [while running 'A']"), "a worker failed, by a fault of ig-audit: TypeError: no; "),
+        (KeyError("k [while running 'A']"), "a worker failed, by a fault of ig-audit: KeyError: k; "),
+        (UsageError("model: no [while running 'A']"), "a worker failed: model: no; "),
+        (RuntimeError("OSError: [Errno 28] full [while running 'A']"), "a worker failed: OSError: [Errno 28] full; "),
+        (
+            RuntimeError("Traceback (most recent call last):\n  File x\ntransforms.core.errors.UsageError: no\n"),
+            "a worker failed: no; ",
+        ),
+    ],
+)
+def test_what_a_worker_in_this_process_raised_is_told_alike(error, told):
+    with pytest.raises(JobError) as caught, worker_errors.told_plainly(local=True):
+        raise error
+    assert str(caught.value).startswith(told) and "--resume" in str(caught.value)
 
 
 def test_in_another_thread_nothing_is_woken():

@@ -13,9 +13,12 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from transforms import storage
+from pipeline import worker_errors
+from transforms import process, storage
+from transforms.core.errors import JobError
 from transforms.store import lock
 from transforms.store.lock import Holder, InUseError, Pace, hold
 
@@ -135,6 +138,103 @@ def test_a_run_whose_lock_was_taken_over_stops(folder):
         leave(folder)
         time.sleep(5)
     assert holder(folder).run == "other"
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_as_a_job_runs_it_a_lost_lock_ends_the_wait_for_the_runner(folder, wrapped):
+    start, killed = time.monotonic(), []
+    with (
+        pytest.raises(JobError, match="another run has taken over"),
+        pytest.MonkeyPatch.context() as patch,
+        hold(folder, QUICK),
+        worker_errors.told_plainly(local=True),
+    ):
+        patch.setattr(process, "end_processes", killed.append)
+        leave(folder)
+        try:
+            time.sleep(20)
+        except BaseException as error:
+            if not wrapped:
+                raise
+            raise RuntimeError(f"{error!r} [while running 'FinishRun/Write']") from error
+    assert time.monotonic() - start < 10
+    assert killed == ["apache_beam.runners.worker.sdk_worker_main"]
+    assert holder(folder).run == "other"
+
+
+def test_a_dead_worker_is_told_while_the_lock_is_held_and_releases_it(folder, monkeypatch):
+    monkeypatch.setattr(worker_errors, "PATIENCE_SECONDS", 0.1)
+    names = {"__name__": "apache_beam.runners"}
+    exec("def run():\n    raise RuntimeError('Worker subprocess exited with return code 137')", names)
+    with (
+        pytest.raises(JobError, match="a worker process ended in the middle"),
+        hold(folder, QUICK),
+        worker_errors.told_plainly(local=True),
+    ):
+        threading.Thread(target=names["run"], name="run_worker").start()
+        time.sleep(20)
+    assert not storage.names(folder)
+
+
+def test_a_run_in_another_thread_that_lost_its_lock_ends_with_that(folder):
+    ended = []
+
+    def run() -> None:
+        try:
+            with hold(folder, QUICK) as held:
+                leave(folder)
+                time.sleep(0.5)
+                with pytest.raises(JobError, match="taken over"):
+                    held.check()
+        except JobError as error:
+            ended.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert len(ended) == 1 and "another run has taken over" in ended[0]
+    assert holder(folder).run == "other"
+
+
+@pytest.mark.parametrize("error", [OSError("503"), pa.ArrowInvalid("no"), ValueError("no JSON"), KeyError("run")])
+def test_whatever_the_store_raises_the_renewal_goes_on(folder, monkeypatch, error):
+    read = storage.read_bytes
+    failing = threading.Event()
+    failing.set()
+
+    def fail(uri, *arguments):
+        if failing.is_set():
+            raise error
+        return read(uri, *arguments)
+
+    with hold(folder, QUICK) as held:
+        monkeypatch.setattr(storage, "read_bytes", fail)
+        time.sleep(QUICK.lease)
+        with pytest.raises(type(error)):
+            held.check()  # nothing is written in the dark
+        failing.clear()
+        before = holder(folder).beats
+        time.sleep(0.3)
+        held.check()
+        assert holder(folder).beats > before
+    with pytest.raises(JobError, match="another run has taken over"), hold(folder, QUICK):
+        failing.set()
+        time.sleep(0.2)
+        leave(folder)
+        failing.clear()
+        time.sleep(5)
+
+
+@pytest.mark.parametrize("folder", ["remote"], indirect=True)
+def test_an_interruption_while_it_settles_leaves_no_lock(folder, monkeypatch):
+    def interrupt(_: float) -> None:
+        assert storage.names(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lock.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt), hold(folder, QUICK):
+        pass
+    assert not storage.names(folder)
 
 
 def test_a_submitted_job_holds_until_it_ends_or_for_a_day(folder):

@@ -2,7 +2,8 @@
 
 In reading order: `schema` (columns and file metadata), `files` (whole files with their digests), `parts` (one
 atomic pair of files per chunk), `tables` (the statistics), `manifest` (written last), `lock` (one run at a
-time), `lookup` (one image's rows), `sample` (rows to compare). Imports neither Beam nor TensorFlow.
+time), `strays` (what killed processes left), `lookup` (one image's rows), `sample` (rows to compare). Imports neither
+Beam nor TensorFlow.
 """
 
 from transforms.store.files import StoredFile
@@ -20,6 +21,7 @@ from transforms.store.parts import (
     write_part,
 )
 from transforms.store.schema import Provenance
+from transforms.store.strays import delete_strays
 from transforms.store.tables import read_statistics, write_statistics
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Provenance",
     "StoredFile",
     "any_provenance",
+    "delete_strays",
     "find_rows",
     "finished_part",
     "first_provenance",

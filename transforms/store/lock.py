@@ -17,19 +17,18 @@ import dataclasses
 import datetime
 import json
 import os
-import signal
 import socket
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from transforms import storage
+from transforms import process, storage
+from transforms.core.errors import JobError, UsageError
 
 LOCK = ".lock"
-_LOSS = signal.SIGUSR1  # not SIGINT: a shell starts its background jobs deaf to that
 SUBMITTED_HOURS = 24
 
 
@@ -42,12 +41,12 @@ class Pace:
     settle: float = 2.0
 
 
-class InUseError(ValueError):
+class InUseError(UsageError):
     """Another run writes into the directory."""
 
 
 class _LostError(BaseException):
-    """Another run has taken the lock over; raised in the main thread, wherever it is."""
+    """Another run has taken the lock over; raised in the main thread, wherever it is, past all that handles errors."""
 
 
 @dataclass(frozen=True)
@@ -89,89 +88,121 @@ class Holder:
 
 
 class Lock:
-    """A held lock: renewed by a thread until it is released."""
+    """A held lock: renewed by a thread until it is released.
 
-    def __init__(self, uri: str, holder: Holder, pace: Pace) -> None:
-        """Starts to renew the lock at `uri`, which `holder` has written."""
-        self._uri, self._holder, self._pace = uri, holder, pace
+    Attributes:
+        lost: whether another run was seen to have taken it over.
+        submitted: whether it was handed to a submitted job.
+    """
+
+    def __init__(self, run_uri: str, holder: Holder, beat: float, on_loss: Callable[[], None]) -> None:
+        """Starts to renew the lock of `run_uri`, which `holder` has written; calls `on_loss` in the renewing thread."""
+        self._run_uri, self._holder, self._beat, self._on_loss = run_uri, holder, beat, on_loss
         self.lost = self.submitted = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
         self._thread.start()
 
+    @property
+    def run(self) -> str:
+        """What tells this holding from all others: see `check_holder`."""
+        return self._holder.run
+
+    def check(self) -> None:
+        """Looks into the lock file: to be called before something is written that another run would miss.
+
+        Raises:
+            JobError: another run has taken the lock over.
+        """
+        check_holder(self._run_uri, self.run)
+
     def submit(self) -> None:
         """Hands the lock to the job that is submitted next, which removes it with `release_submitted`."""
-        self._stop()
+        self.stop()
         self._holder = dataclasses.replace(self._holder, submitted=True)
         _write(self._uri, self._holder)
         self.submitted = True
 
-    def release(self) -> None:
-        """Removes the lock, unless another run holds it now; one that a failing store keeps will be taken over."""
-        self._stop()
-        with contextlib.suppress(OSError):
-            found = _read(self._uri)
-            if found and found.run == self._holder.run:
-                _remove(self._uri)
-
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Renews it no more."""
         self._done.set()
         self._thread.join()
 
+    @property
+    def _uri(self) -> str:
+        return storage.join(self._run_uri, LOCK)
+
     def _renew(self) -> None:
-        while not self._done.wait(self._pace.beat):
-            with contextlib.suppress(OSError):  # a store that fails for a while: the next beat tells
+        while not self._done.wait(self._beat):
+            # Whatever a failing store raises: the next beat may succeed. If none does for a lease, another run may
+            # take over; this one goes on, as it looks before it writes what is not the same in both.
+            with contextlib.suppress(Exception):
                 found = _read(self._uri)
-                if found and found.run != self._holder.run:
+                if found and found.run != self.run:
                     self.lost = True
-                    if signal.getsignal(_LOSS) is _raise_lost:
-                        signal.pthread_kill(threading.main_thread().ident or 0, _LOSS)
-                    return
+                    break
                 self._holder = dataclasses.replace(self._holder, beats=self._holder.beats + 1)
                 _write(self._uri, self._holder)
+        if self.lost:
+            self._on_loss()
 
 
 @contextlib.contextmanager
 def hold(run_uri: str, pace: Pace | None = None) -> Iterator[Lock]:
     """Holds the run directory `run_uri` while the block runs, or, if it submits a job, until that ends.
 
+    A block in the main thread ends as soon as the loss of its lock is seen; one in another thread runs to its end.
+
     Raises:
         InUseError: another run holds it.
-        RuntimeError: another run took it over, because this one could not renew its lock for too long.
+        JobError: another run took it over, because this one could not renew its lock for too long.
     """
-    uri, pace = storage.join(run_uri, LOCK), pace or Pace()
-    lost = RuntimeError(f"output: another run has taken over {run_uri}: {uri} was not renewed")
+    pace, mine = pace or Pace(), _this_process()
     try:
-        with _loss_interrupts():
-            lock = Lock(uri, _acquire(uri, pace), pace)
+        with process.interruptible() as block, _released(run_uri, mine):
+            _acquire(storage.join(run_uri, LOCK), mine, pace)
+            lock = Lock(run_uri, mine, pace.beat, lambda: block.interrupt(_LostError()))
             try:
                 yield lock
-            except BaseException:
-                lock.release()
-                raise
-            if not lock.submitted:
-                lock.release()
+            finally:
+                lock.stop()
     except _LostError:
-        raise lost from None
-    if lock.lost:  # by a block in another thread than the main one, which can't be interrupted
-        raise lost
+        raise taken_over(run_uri) from None
 
 
 @contextlib.contextmanager
-def _loss_interrupts() -> Iterator[None]:
-    """Lets the loss of a lock interrupt the block, where it runs in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(_LOSS, _raise_lost)
+def _released(run_uri: str, mine: Holder) -> Iterator[None]:
+    """Removes the lock at the end of the block if it is this holder's: unless a submitted job has it, or on an error.
+
+    One that a failing store keeps will be taken over.
+    """
+    failed = True
     try:
         yield
+        failed = False
     finally:
-        signal.signal(_LOSS, before)
+        uri = storage.join(run_uri, LOCK)
+        with contextlib.suppress(Exception):
+            found = _read(uri)
+            if found and found.run == mine.run and (failed or not found.submitted):
+                _remove(uri)
 
 
-def _raise_lost(number: int, frame: object) -> None:
-    raise _LostError
+def check_holder(run_uri: str, run: str) -> None:
+    """Checks that no other run than `run` holds the run directory; a lock that is gone was released at the job's end.
+
+    Raises:
+        JobError: another run has taken the lock over.
+    """
+    found = _read(storage.join(run_uri, LOCK))
+    if found and found.run != run:
+        raise taken_over(run_uri)
+
+
+def taken_over(run_uri: str) -> JobError:
+    """Returns the error of a run that has lost its lock."""
+    uri = storage.join(run_uri, LOCK)
+    return JobError(f"output: another run has taken over {run_uri}: {uri} was not renewed")
 
 
 def release_submitted(run_uri: str) -> None:
@@ -182,16 +213,22 @@ def release_submitted(run_uri: str) -> None:
         _remove(uri)
 
 
-def _acquire(uri: str, pace: Pace) -> Holder:
-    """Returns this process as the holder of the lock at `uri`."""
-    mine = Holder(
-        uuid.uuid4().hex, socket.gethostname(), os.getpid(), _process(os.getpid()), _now().isoformat(timespec="seconds")
-    )
+def _this_process() -> Holder:
+    started = _now().isoformat(timespec="seconds")
+    return Holder(uuid.uuid4().hex, socket.gethostname(), os.getpid(), _process(os.getpid()), started)
+
+
+def _acquire(uri: str, mine: Holder, pace: Pace) -> None:
+    """Writes `mine` as the holder of the lock at `uri`.
+
+    Raises:
+        InUseError: another run holds it.
+    """
     found = _read(uri)
     if found is None and not storage.is_remote(uri):
         with contextlib.suppress(FileExistsError):
             storage.create(uri, _to_bytes(mine))
-            return mine
+            return
         found = _read(uri)
     if found:
         lives = found.lives()
@@ -202,7 +239,6 @@ def _acquire(uri: str, pace: Pace) -> Holder:
     last = _read(uri)
     if last != mine:
         raise _in_use(uri, last)
-    return mine
 
 
 def _beats(uri: str, found: Holder, pace: Pace) -> bool:
