@@ -39,7 +39,6 @@ _NIGHTLY = (
 )
 
 
-
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
     """Runs one command and returns its exit code; no traceback unless IG_AUDIT_DEBUG is set."""
     try:

@@ -17,6 +17,7 @@ from pipeline.thresholds import to_json
 from pipeline.verdict import Verdict, reach_verdict
 from transforms import storage, store
 from transforms.core.drift import DRIFT, Pair, SliceAudit, judge
+from transforms.core.errors import UsageError
 from transforms.core.mix import MixAudit, judge_mix
 from transforms.core.record import Row
 from transforms.core.slices import Slice, is_overflow
@@ -81,7 +82,7 @@ def compare(candidate_uri: str, reference_uris: Sequence[str], thresholds: Thres
     )
     slices = judge(_pairs(this, others, thresholds), thresholds)
     if not any(one.metrics for one in slices):
-        raise ValueError(f"{candidate_uri}: no slice has the {thresholds.min_rows} rows that a comparison takes")
+        raise UsageError(f"{candidate_uri}: no slice has the {thresholds.min_rows} rows that a comparison takes")
     mix = judge_mix([other.classes for other in others], this.classes, thresholds)
     slices.sort(key=lambda one: (one.state != DRIFT, -one.candidate_rows - one.reference_rows, one.kind, one.value))
     return Audit(

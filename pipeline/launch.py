@@ -17,6 +17,7 @@ from pipeline.config import AuditConfig, ConfigError, digest
 from pipeline.references import check_comparable, find_nights
 from pipeline.thresholds import load_thresholds
 from transforms import __version__, formats, storage, store, worker
+from transforms.core.errors import UsageError
 from transforms.core.target import Targets
 from transforms.formats import Shard
 from transforms.worker import AttributorSpec
@@ -49,14 +50,14 @@ def prepare(config: AuditConfig) -> Job:
 
     Raises:
         ConfigError: a file is missing, the output holds another run, or the model doesn't fit the options.
-        ValueError: the run could not be compared with its reference.
-        FileNotFoundError: there is no finished run at the reference.
+        UsageError: the run could not be compared with its reference.
+        OSError: there is no finished run at the reference, or a file can not be read.
     """
     started = datetime.datetime.now(datetime.timezone.utc)
     config = config.dated(started.date())
     try:
         shards = tuple(formats.expand(config.input, config.input_format))
-    except (ValueError, FileNotFoundError) as error:
+    except (UsageError, FileNotFoundError) as error:
         raise ConfigError(f"input: {error}") from error
     names = _class_names(config.class_names)
     pictures = _baseline_images(config.baseline)

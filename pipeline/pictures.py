@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transforms.core.errors import UsageError
 from transforms.core.record import Row
 from transforms.core.render import (
     GREEN,
@@ -126,7 +127,7 @@ def _interpolation(subject: Subject, look: Look) -> list[Panel | Curve]:
 def _saturation(subject: Subject, look: Look) -> list[Panel | Curve]:
     row, path = subject.row, subject.row["path"]
     if not path:
-        raise ValueError("kind: saturation: no steps are stored; the paths of several baselines share none")
+        raise UsageError("kind: saturation: no steps are stored; the paths of several baselines share none")
     alphas, scores, slopes = (np.array([step[name] for step in path]) for name in ("alpha", "score", "slope"))
     whole = np.concatenate([[row["baseline_score"]], scores, [row["score"]]])
     return [
@@ -137,7 +138,7 @@ def _saturation(subject: Subject, look: Look) -> list[Panel | Curve]:
 
 def _gradient(subject: Subject, look: Look) -> list[Panel | Curve]:
     if "gradient" not in subject.row:
-        raise ValueError("kind: gradient: the run stores no plain gradients; run with --gradient to have them")
+        raise UsageError("kind: gradient: the run stores no plain gradients; run with --gradient to have them")
     plain = _colored(subject.row["gradient"], subject, dataclasses.replace(look, polarity="both"))
     integrated = _colored(subject.row["attribution"], subject, look)
     return [
@@ -195,4 +196,4 @@ def _legend(subject: Subject, look: Look) -> str:
 
 def _check_signs(subject: Subject, what: str) -> None:
     if subject.channels == "abs_sum":
-        raise ValueError(f"{what} needs signs, and the run stores magnitudes only (channels: abs_sum)")
+        raise UsageError(f"{what} needs signs, and the run stores magnitudes only (channels: abs_sum)")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from transforms import storage, store
+from transforms.core.errors import UsageError
 
 INCOMPARABLE = ("grid", "targets", "score", "baseline", "resize", "input_size")
 """Options that decide what a number means: runs that differ in one can't be compared."""
@@ -73,4 +74,4 @@ def check_comparable(candidate: store.Provenance, references: Iterable[Night]) -
         if candidate.baseline_images != provenance.baseline_images:
             found.append(f"baseline: other pictures in {night.uri} than in the candidate; these can't be compared")
     if found:
-        raise ValueError("\n".join(found))
+        raise UsageError("\n".join(found))

@@ -8,6 +8,7 @@ from pipeline.pictures import KINDS, Look, Subject
 from transforms import storage, store
 from transforms.core.baseline import parse_baselines
 from transforms.core.decode import decode, resize_bilinear
+from transforms.core.errors import UsageError
 from transforms.core.record import Row
 from transforms.core.render import POLARITIES
 from transforms.core.render.panels import draw_panels
@@ -53,9 +54,9 @@ def show(
     """
     look = look or Look()
     if kind not in KINDS:
-        raise ValueError(f"kind: {kind!r} is not one of {', '.join(KINDS)}")
+        raise UsageError(f"kind: {kind!r} is not one of {', '.join(KINDS)}")
     if look.polarity not in POLARITIES:
-        raise ValueError(f"polarity: {look.polarity!r} is not one of {', '.join(POLARITIES)}")
+        raise UsageError(f"polarity: {look.polarity!r} is not one of {', '.join(POLARITIES)}")
     provenance = store.first_provenance(run_uri)
     row = _select(store.find_rows(run_uri, image_id, _COLUMNS), target)
     image = resize_bilinear(decode(row["thumbnail"], None).array, *row["attribution"].shape[:2])
@@ -70,7 +71,7 @@ def _select(rows: list[Row], target: int | None) -> Row:
         if target is None or row["target"] == target:
             return row
     stored = ", ".join(f"{row['target']} ({row['target_name']})" for row in rows)
-    raise ValueError(f"target: {target} was not attributed for this image; stored are {stored}")
+    raise UsageError(f"target: {target} was not attributed for this image; stored are {stored}")
 
 
 def _baseline(image: np.ndarray, image_id: str, provenance: store.Provenance) -> tuple[str, np.ndarray]:

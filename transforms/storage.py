@@ -21,6 +21,8 @@ from typing import IO, Any
 
 from pyarrow import fs as pafs
 
+from transforms.core.errors import UsageError
+
 _REMOTE = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^/]*)(.*)", re.DOTALL)
 _WILDCARD = re.compile(r"[*?[]")
 _READ_AHEAD = 1 << 20
@@ -68,7 +70,7 @@ def _connect(authority: str) -> tuple[pafs.FileSystem, str]:
     try:
         return pafs.FileSystem.from_uri(authority)
     except ValueError as error:
-        raise ValueError(f"{authority}: not a place this job can open ({error})") from error
+        raise UsageError(f"{authority}: not a place this job can open ({error})") from error
 
 
 def size(uri: str) -> int | None:

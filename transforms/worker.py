@@ -128,7 +128,7 @@ def baseline_images(baseline: str) -> tuple[bytes, ...]:
     """Returns the encoded pictures of the `image:` baselines among those that the option names, in order.
 
     Raises:
-        ValueError: one can't be read or decoded; the text names it.
+        UsageError: one can't be read or decoded; the text names it.
     """
     pictures = []
     for each in parse_baselines(baseline):
@@ -138,7 +138,7 @@ def baseline_images(baseline: str) -> tuple[bytes, ...]:
                 data = storage.read_bytes(uri)
                 decode(data, None)
             except (OSError, DecodeError) as error:
-                raise ValueError(f"baseline: {uri}: {error}") from error
+                raise UsageError(f"baseline: {uri}: {error}") from error
             pictures.append(data)
     return tuple(pictures)
 

@@ -13,6 +13,7 @@ from pipeline.report.content import gather
 from pipeline.report.distributions import Audit
 from pipeline.report.page import render
 from transforms import storage
+from transforms.core.errors import UsageError
 
 AUDIT, REPORT = "audit.json", "report.html"
 
@@ -38,4 +39,9 @@ def write_report(run_uri: str, output: str | None = None, audit: Audit | None = 
 
 def _stored_audit(run_uri: str) -> Audit | None:
     uri = storage.join(run_uri, AUDIT)
-    return None if storage.size(uri) is None else json.loads(storage.read_bytes(uri))
+    if storage.size(uri) is None:
+        return None
+    try:
+        return json.loads(storage.read_bytes(uri))
+    except ValueError as error:
+        raise UsageError(f"{uri}: not JSON: {error}") from error

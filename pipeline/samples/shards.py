@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.samples.photographs import PHOTOGRAPHS, Sample, crops, originals
 from transforms import storage
+from transforms.core.errors import UsageError
 from transforms.formats.example import example_class
 from transforms.formats.tfrecord import masked_crc32c
 
@@ -61,15 +62,15 @@ def make_shards(
 
 def _check(format: str, total: int, shards: int, seed: int, compress: bool) -> None:
     if format not in FORMATS:
-        raise ValueError(f"format: {format!r} is not one of {', '.join(FORMATS)}")
+        raise UsageError(f"format: {format!r} is not one of {', '.join(FORMATS)}")
     if total < 1:
-        raise ValueError(f"count: {total} is not 1 or more")
+        raise UsageError(f"count: {total} is not 1 or more")
     if not 1 <= shards <= total:
-        raise ValueError(f"shards: {shards} is not from 1 to the number of pictures, {total}")
+        raise UsageError(f"shards: {shards} is not from 1 to the number of pictures, {total}")
     if seed < 0:
-        raise ValueError(f"seed: {seed} is not 0 or more")
+        raise UsageError(f"seed: {seed} is not 0 or more")
     if compress and format != "tfrecord":
-        raise ValueError(f"compress: only tfrecord shards can be compressed, not {format}")
+        raise UsageError(f"compress: only tfrecord shards can be compressed, not {format}")
 
 
 def _file_name(sample: Sample) -> str:

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from transforms.core.errors import UsageError
+
 GAUSSIAN_DEVIATION = 0.2
 MAX_COUNT = 256
 MAX_SIGMA = 1000.0
@@ -92,7 +94,7 @@ def parse_baselines(text: str | Sequence[str]) -> tuple[Baseline, ...]:
     baselines = tuple(_parse(item.strip()) for item in items)
     names = [baseline.name for baseline in baselines]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"baseline: {text!r} must name at least one, and none twice, of {_ALLOWED}")
+        raise UsageError(f"baseline: {text!r} must name at least one, and none twice, of {_ALLOWED}")
     return baselines
 
 
@@ -123,7 +125,7 @@ def _parse(text: str) -> Baseline:
     if text == "mean":
         return Baseline(text, _mean)
     if not colon or kind not in _WITH_ARGUMENT:
-        raise ValueError(f"baseline: {text!r} is not one of {_ALLOWED}")
+        raise UsageError(f"baseline: {text!r} is not one of {_ALLOWED}")
     return _WITH_ARGUMENT[kind](argument)
 
 
@@ -131,7 +133,7 @@ def _parse_color(argument: str) -> Baseline:
     digits = re.fullmatch(r"(\d{1,3}),(\d{1,3}),(\d{1,3})", argument, re.ASCII)
     rgb = [int(channel) for channel in digits.groups()] if digits else [256]
     if max(rgb) > 255:
-        raise ValueError(f"baseline: 'color:{argument}' must be color:R,G,B with integers in 0 … 255")
+        raise UsageError(f"baseline: 'color:{argument}' must be color:R,G,B with integers in 0 … 255")
     name = "color:{},{},{}".format(*rgb)
     return Baseline(name, functools.partial(_color, tuple(channel / 255 for channel in rgb)), constant=True)
 
@@ -142,7 +144,7 @@ def _parse_blur(argument: str) -> Baseline:
     except ValueError:
         sigma = 0.0
     if not 0 < sigma <= MAX_SIGMA:
-        raise ValueError(
+        raise UsageError(
             f"baseline: 'blur:{argument}' must be blur:SIGMA with SIGMA in pixels, 0 < SIGMA ≤ {MAX_SIGMA:g}"
         )
     name = "blur:" + np.format_float_positional(sigma, trim="-")
@@ -152,13 +154,13 @@ def _parse_blur(argument: str) -> Baseline:
 def _parse_random(kind: str, draw: Callable[..., np.ndarray], argument: str) -> Baseline:
     count = int(argument) if re.fullmatch(r"\d{1,4}", argument, re.ASCII) else 0
     if not 1 <= count <= MAX_COUNT:
-        raise ValueError(f"baseline: '{kind}:{argument}' must be {kind}:K with an integer K in 1 … {MAX_COUNT}")
+        raise UsageError(f"baseline: '{kind}:{argument}' must be {kind}:K with an integer K in 1 … {MAX_COUNT}")
     return Baseline(f"{kind}:{count}", functools.partial(draw, count), count)
 
 
 def _parse_image(argument: str) -> Baseline:
     if not argument:
-        raise ValueError("baseline: 'image:' must be image:URI with the URI of a picture")
+        raise UsageError("baseline: 'image:' must be image:URI with the URI of a picture")
     name = f"image:{argument}"
     return Baseline(name, functools.partial(_picture, name, None), constant=True)
 

@@ -21,6 +21,7 @@ from typing import Any
 import tensorflow as tf
 
 from transforms.core import model_digest
+from transforms.core.errors import UsageError
 from transforms.core.model_copy import UnreadableError
 from transforms.core.model_file import ModelFile, load_resolved, open_model
 from transforms.core.passes.ending import ending
@@ -120,9 +121,9 @@ def load(
         MemoryError: not even one image fits into the device's memory.
     """
     if pixels not in PIXELS:
-        raise ValueError(f"pixels={pixels!r}: allowed are {', '.join(PIXELS)}")
+        raise UsageError(f"pixels={pixels!r}: allowed are {', '.join(PIXELS)}")
     if score not in SCORES and ":" not in score:
-        raise ValueError(f"score={score!r}: allowed are {', '.join(SCORES)} and module:function")
+        raise UsageError(f"score={score!r}: allowed are {', '.join(SCORES)} and module:function")
 
     def load_path(path: str) -> Classifier:
         return _classifier(open_model(path, signature), pixels, score, output, input_size, names)
@@ -170,16 +171,16 @@ def _on_tensors(function: Callable[..., tf.Tensor], *dtypes: tf.DType) -> Callab
 def _input_size(spec: tf.TensorSpec, option: int | tuple[int, int] | None) -> tuple[int, int]:
     batch, height, width, channels = spec.shape.as_list()
     if batch is not None:
-        raise ValueError(f"model: it takes batches of {batch} only; export it with an open batch size, {spec.shape}")
+        raise UsageError(f"model: it takes batches of {batch} only; export it with an open batch size, {spec.shape}")
     if channels not in (3, None):
-        raise ValueError(f"model: expected images [height, width, 3], its input is {spec.shape}")
+        raise UsageError(f"model: expected images [height, width, 3], its input is {spec.shape}")
     if not (spec.dtype.is_floating):
-        raise ValueError(f"model: its input is {spec.dtype.name}, which has no gradient; take one with float input")
+        raise UsageError(f"model: its input is {spec.dtype.name}, which has no gradient; take one with float input")
     wanted = (option, option) if isinstance(option, int) else option or (height, width)
     if None in wanted:
-        raise ValueError(f"input_size: the model takes any size ({spec.shape}); give height and width")
+        raise UsageError(f"input_size: the model takes any size ({spec.shape}); give height and width")
     if any(side not in (None, given) for side, given in zip((height, width), wanted, strict=True)):
-        raise ValueError(f"input_size={option}: the model takes {height}x{width} only")
+        raise UsageError(f"input_size={option}: the model takes {height}x{width} only")
     return int(wanted[0]), int(wanted[1])
 
 
@@ -197,9 +198,9 @@ def _outputs(
         except Exception as error:  # what a model raises is its own affair
             raise _refusal(model, fed, error) from error
         if name is None and len(results) != 1:
-            raise ValueError(f"output: the model has several, name one of {', '.join(sorted(results))}")
+            raise UsageError(f"output: the model has several, name one of {', '.join(sorted(results))}")
         if name is not None and name not in results:
-            raise ValueError(f"output={name!r}: the model has {', '.join(sorted(results))}")
+            raise UsageError(f"output={name!r}: the model has {', '.join(sorted(results))}")
         result = tf.cast(results[name] if name else next(iter(results.values())), tf.float32)
         return result if result.shape.rank == 2 else tf.reshape(result, [tf.shape(result)[0], _count(result)])
 
@@ -222,7 +223,7 @@ def _count(result: tf.Tensor) -> int:
     """Returns the number of classes of a result `[batch, 1, …, classes]`."""
     sizes = result.shape[1:]
     if sizes.rank == 0 or any(size != 1 for size in sizes[:-1]) or sizes[-1] is None:
-        raise ValueError(f"model: expected outputs [batch, classes], found {result.shape}")
+        raise UsageError(f"model: expected outputs [batch, classes], found {result.shape}")
     return int(sizes[-1])
 
 
@@ -241,13 +242,13 @@ def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[str, Froz
 def _names(given: Sequence[str] | None, classes: int) -> tuple[str, ...]:
     names = () if given is None else tuple(given)
     if isinstance(given, str) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"names: expected a sequence of class names, found {given!r:.80}")
+        raise UsageError(f"names: expected a sequence of class names, found {given!r:.80}")
     if not names:
         return tuple(f"class_{index}" for index in range(classes))
     if len(names) == classes - 1:
         return "background", *names
     if len(names) != classes:
-        raise ValueError(f"names: {len(names)} class names for a model with {classes} outputs")
+        raise UsageError(f"names: {len(names)} class names for a model with {classes} outputs")
     return names
 
 
@@ -257,7 +258,7 @@ def _score(score: str, last: str) -> Score:
     if score == "log_odds":
         return {"": _log_odds_of_logits, "softmax": _log_odds_of_softmax, "sigmoid": _log_odds_of_sigmoid}[last]
     if score == "logit" and last:
-        raise ValueError(
+        raise UsageError(
             f"score='logit': the model ends in {last}, its logits can't be reached; allowed are probability, "
             "log_odds, module:function, or another output of the model by its name"
         )
@@ -269,13 +270,13 @@ def _operator(score: str) -> Score:
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"score={score!r}: no such function: {error}") from error
+        raise UsageError(f"score={score!r}: no such function: {error}") from error
 
     def operator(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         result = tf.convert_to_tensor(function(outputs, targets))
         if result.shape.rank != 1 or not result.dtype.is_floating:
             found = f"{result.dtype.name} {result.shape}"
-            raise ValueError(f"score={score!r}: expected one number per image [batch], found {found}")
+            raise UsageError(f"score={score!r}: expected one number per image [batch], found {found}")
         return tf.cast(result, tf.float32)
 
     return operator

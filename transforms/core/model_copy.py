@@ -15,10 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from transforms.core.errors import UsageError
+
 T = TypeVar("T")
 
 
-class UnreadableError(ValueError):
+class UnreadableError(UsageError):
     """A model's files can't be loaded, or can't be called at the size that they name themselves: are they damaged?"""
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
+from transforms.core.errors import UsageError
 from transforms.core.model_copy import UnreadableError, load_copy
 
 Outputs = Mapping[str, tf.Tensor]
@@ -54,7 +55,7 @@ def open_model(path: str, signature: str | None = None) -> ModelFile:
         return _open_saved_model(file, signature)
     if file.suffix == ".keras" and file.is_file():
         return _open_keras(file)
-    raise ValueError(f"model={path!r}: not an https:// TF-Hub handle, a SavedModel folder or a .keras file")
+    raise UsageError(f"model={path!r}: not an https:// TF-Hub handle, a SavedModel folder or a .keras file")
 
 
 def load_resolved(load: Callable[[str], T], uri: str) -> T:
@@ -84,7 +85,7 @@ def resolve(uri: str) -> str:
     try:
         return hub.resolve(uri)
     except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and its own errors through
-        raise ValueError(f"model={uri!r}: TensorFlow Hub could not resolve it: {error}") from error
+        raise UsageError(f"model={uri!r}: TensorFlow Hub could not resolve it: {error}") from error
 
 
 def _is_handle(uri: str) -> bool:
@@ -103,7 +104,7 @@ def _open_saved_model(path: Path, signature: str | None) -> ModelFile:
     if not (path / "saved_model.pb").is_file():
         raise UnreadableError(f"model={str(path)!r}: the folder holds no saved_model.pb")
     if (path / "tfhub_module.pb").is_file():
-        raise ValueError(
+        raise UsageError(
             f"model={str(path)!r}: a TF1 hub module (it holds tfhub_module.pb), which TensorFlow 2 can't "
             "differentiate; take the module's TF2 version, often the same handle with a higher version number"
         )
@@ -113,9 +114,9 @@ def _open_saved_model(path: Path, signature: str | None) -> ModelFile:
         raise UnreadableError(f"model={str(path)!r}: TensorFlow can't load it: {error}") from error
     entries = dict(_entries(loaded))
     if signature is not None and signature not in entries:
-        raise ValueError(f"signature={signature!r}: no such image function; allowed: {sorted(entries) or 'none'}")
+        raise UsageError(f"signature={signature!r}: no such image function; allowed: {sorted(entries) or 'none'}")
     if not entries:
-        raise ValueError(
+        raise UsageError(
             f"model={str(path)!r}: no signature or call takes one batch of images; "
             f"its signatures are {sorted(loaded.signatures)}"
         )
@@ -162,7 +163,7 @@ def _open_keras(path: Path) -> ModelFile:
     inputs = tf.nest.flatten(model.inputs)
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         shapes = [tuple(each.shape) for each in inputs]
-        raise ValueError(f"model={str(path)!r}: expected one input [batch, height, width, 3], found {shapes}")
+        raise UsageError(f"model={str(path)!r}: expected one input [batch, height, width, 3], found {shapes}")
     spec = tf.TensorSpec(inputs[0].shape, inputs[0].dtype)
     return ModelFile(path, spec, lambda images: _named(model(images, training=False)), model)
 

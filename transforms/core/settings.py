@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from transforms.core.baseline import parse_baselines
+from transforms.core.errors import UsageError
 from transforms.core.option import option, problems_of
 from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
 from transforms.core.target import Targets
@@ -142,7 +143,7 @@ class Settings:
             return None
         height, _, width = self.input_size.partition("x")
         if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 8192 and 0 < int(width) <= 8192):
-            raise ValueError(f"input_size: {self.input_size!r} is not HEIGHTxWIDTH, like 224x224")
+            raise UsageError(f"input_size: {self.input_size!r} is not HEIGHTxWIDTH, like 224x224")
         return int(height), int(width)
 
     def path_rule(self) -> PathRule:
@@ -154,7 +155,7 @@ class Settings:
         if self.rule == "adaptive":
             return adaptive_rule(tolerance=self.tolerance, max_steps=self.max_steps or 512)
         if self.rule not in RULES:
-            raise ValueError(f"rule: {self.rule!r} is not one of {', '.join(RULES)}")
+            raise UsageError(f"rule: {self.rule!r} is not one of {', '.join(RULES)}")
         return fixed_rule(self.rule, self.steps or 50)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transforms.core.errors import UsageError
+
 ALLOWED = "top1, topK (K a number from 1), label, or class:N (N a class index)"
 _TOP = re.compile(r"top([1-9]\d{0,4})")
 _CLASS = re.compile(r"class:(\d{1,9})")
@@ -36,7 +38,7 @@ class Targets:
             return cls(index=int(match[1]))
         if text == "label":
             return cls()
-        raise ValueError(f"targets: {text!r} is not {ALLOWED}")
+        raise UsageError(f"targets: {text!r} is not {ALLOWED}")
 
     @property
     def needs_label(self) -> bool:
@@ -46,7 +48,7 @@ class Targets:
     def check(self, classes: int) -> None:
         """Raises ValueError where a model with `classes` classes has no such target."""
         if self.top > classes or (self.index is not None and self.index >= classes):
-            raise ValueError(f"targets: the model has {classes} classes, 0 to {classes - 1}")
+            raise UsageError(f"targets: the model has {classes} classes, 0 to {classes - 1}")
 
     def choose(self, outputs: np.ndarray, label: int | None) -> tuple[int, ...]:
         """Returns the class indices to attribute, highest output first.

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from transforms import storage
+from transforms.core.errors import UsageError
 from transforms.formats.files import is_image_name
 from transforms.formats.shard import FORMATS, Shard, ShardError
 from transforms.formats.tfrecord import HEADER_BYTES, parse_header
@@ -62,7 +63,7 @@ def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
         ValueError: the format is unknown, or that of a file can't be told.
     """
     if input_format not in ("auto", *FORMATS):
-        raise ValueError(f"input_format: {input_format!r} is not one of auto, {', '.join(FORMATS)}")
+        raise UsageError(f"input_format: {input_format!r} is not one of auto, {', '.join(FORMATS)}")
     found = [_find(text) for text in inputs]
     common = _common([_parts(item.root) for item in found])
     patterns: dict[tuple[str, str], set[str]] = {}
@@ -112,7 +113,7 @@ def _format(uri: str, input_format: str, explicit: bool) -> str | None:
     trusted = explicit and input_format not in ("auto", "files")
     kind = _by_name(uri) or input_format if trusted else detect(uri)
     if kind is None and explicit and input_format == "auto":
-        raise ValueError(f"can't tell the format of {uri}; give input_format, one of {', '.join(FORMATS)}")
+        raise UsageError(f"can't tell the format of {uri}; give input_format, one of {', '.join(FORMATS)}")
     return kind if input_format in ("auto", kind) else None
 
 

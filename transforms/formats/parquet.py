@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.core.errors import UsageError
 from transforms.core.record import Chunk, Failure, Image
 from transforms.formats.pages import check_pages, column_chunks
 from transforms.formats.shard import (
@@ -111,9 +112,9 @@ def _columns(schema: pa.Schema, options: ReadOptions) -> list[str]:
 
 def _check(schema: pa.Schema, option: str, name: str, fits: Any, expected: str) -> None:
     if schema.get_field_index(name) < 0:
-        raise ValueError(f"{option}: there is no one column {name!r}; the shard has {', '.join(schema.names):.400}")
+        raise UsageError(f"{option}: there is no one column {name!r}; the shard has {', '.join(schema.names):.400}")
     if not fits(schema.field(name).type):
-        raise ValueError(f"{option}: column {name!r} is {schema.field(name).type}, not {expected}")
+        raise UsageError(f"{option}: column {name!r} is {schema.field(name).type}, not {expected}")
 
 
 def _holds_images(kind: pa.DataType) -> bool:

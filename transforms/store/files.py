@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import storage
+from transforms.core.errors import UsageError
 
 _HASH_BYTES = 1 << 20
 _ROWS = 1024
@@ -85,10 +86,14 @@ def open_parquet(uri: str, columns: Iterable[str] = ()) -> Iterator[pq.ParquetFi
         ValueError: it isn't a Parquet file, or lacks a column: an earlier version wrote it.
     """
     filesystem, path = storage.resolve(uri)
-    with pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True) as parquet:
+    try:
+        opened = pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True)
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{uri}: is damaged, or not a Parquet file: {error}") from error
+    with opened as parquet:
         stored = parquet.schema_arrow.names
         if missing := [name for name in columns if name.partition(".")[0] not in stored]:
-            raise ValueError(
+            raise UsageError(
                 f"{uri}: has no column {', '.join(missing)}; another version of ig-audit wrote this run: "
                 "make it again with this one"
             )

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from transforms import storage
+from transforms.core.errors import UsageError
 from transforms.core.quantize import restore
 from transforms.core.record import Row
 from transforms.store.parts import ATTRIBUTIONS, ERRORS
@@ -33,13 +34,20 @@ def find_rows(run_uri: str, image_id: str, columns: Sequence[str]) -> list[Row]:
     Raises:
         ValueError: the run has no such image; the message tells why it failed, or which ids are like it.
     """
+    try:
+        return _find_rows(run_uri, image_id, columns)
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{run_uri}: a part is damaged, or not a Parquet file: {error}") from error
+
+
+def _find_rows(run_uri: str, image_id: str, columns: Sequence[str]) -> list[Row]:
     parts = _dataset(run_uri, ATTRIBUTIONS)
     scales = [scale for name, scale in _MAPS.items() if name in columns]
     wanted = dict.fromkeys([*columns, "target", "target_rank", *scales])
     stored = [name for name in wanted if name in parts.schema.names]
     table = parts.to_table(columns=stored, filter=ds.field("image_id") == image_id)
     if not len(table):
-        raise ValueError(_why_missing(run_uri, image_id, parts))
+        raise UsageError(_why_missing(run_uri, image_id, parts))
     return sorted(rows_of_table(table), key=lambda row: (row["target_rank"], row["target"]))
 
 

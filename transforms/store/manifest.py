@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transforms import storage
+from transforms.core.errors import UsageError
 from transforms.core.record import Randomisation
 from transforms.store.files import StoredFile
 from transforms.store.parts import ATTRIBUTIONS, PartSummary
@@ -87,7 +88,7 @@ def read_manifest(run_uri: str) -> Manifest:
     try:
         content = json.loads(storage.read_bytes(uri))
         if content["version"] != VERSION:
-            raise ValueError(f"version {content['version']}, where {VERSION} is known")
+            raise UsageError(f"version {content['version']}, where {VERSION} is known")
         fields = {name.name: content[name.name] for name in dataclasses.fields(Provenance)}
         fields["baseline_images"] = tuple(map(base64.b64decode, fields["baseline_images"]))
         return Manifest(
@@ -99,7 +100,7 @@ def read_manifest(run_uri: str) -> Manifest:
             randomisation=Randomisation(**found) if (found := content.get("randomisation")) else None,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{uri}: not a manifest ({error!r})") from error
+        raise UsageError(f"{uri}: not a manifest ({error!r})") from error
 
 
 def holds_manifest(run_uri: str) -> bool:

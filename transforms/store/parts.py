@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
+from transforms.core.errors import UsageError
 from transforms.core.record import Chunk, Failure, Row
 from transforms.core.settings import Settings
 from transforms.core.statistics import Columns
@@ -172,7 +173,7 @@ def read_footer(uri: str) -> PartFooter:
             Provenance.from_metadata(metadata), Chunk(**{**chunk, "members": tuple(chunk["members"])}), **counts
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{uri}: not a part of a run ({error!r})") from error
+        raise UsageError(f"{uri}: not a part of a run ({error!r})") from error
 
 
 def any_provenance(run_uri: str) -> Provenance | None:
@@ -266,5 +267,5 @@ def _check_rows(run_uri: str, name: str, rows: int) -> StoredFile:
     with open_parquet(storage.join(run_uri, name)) as parquet:
         found = sum(len(table) for table in iter_tables(parquet, rows=_CHECKED_ROWS))
     if found != rows:
-        raise ValueError(f"{name}: {found} rows, where {rows} were written")
+        raise UsageError(f"{name}: {found} rows, where {rows} were written")
     return describe_file(run_uri, name)

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.core.errors import UsageError
 from transforms.core.record import Failure, Row
 from transforms.core.settings import Settings
 from transforms.core.statistics import STORED_SCALARS, VECTORS, Columns
@@ -104,7 +105,7 @@ class Provenance:
                 baseline_images=tuple(map(base64.b64decode, json.loads(metadata[KEY + "baseline_images"]))),
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"the file's metadata doesn't say what made it ({error!r})") from error
+            raise UsageError(f"the file's metadata doesn't say what made it ({error!r})") from error
 
 
 def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> pa.Schema:

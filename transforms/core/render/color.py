@@ -8,6 +8,8 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 
+from transforms.core.errors import UsageError
+
 GREEN, RED = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)
 """The colours of Keras' example for what speaks for a class and against it."""
 
@@ -22,7 +24,7 @@ def colorize(mask: np.ndarray, cmap: str = "inferno") -> np.ndarray:
         ValueError: matplotlib has no colour map of that name.
     """
     if cmap not in matplotlib.colormaps:
-        raise ValueError(f"cmap: {cmap!r} is not a colour map of matplotlib, such as inferno, viridis or gray")
+        raise UsageError(f"cmap: {cmap!r} is not a colour map of matplotlib, such as inferno, viridis or gray")
     return matplotlib.colormaps[cmap](mask)[:, :, :3]
 
 
@@ -38,7 +40,7 @@ def colorize_signed(values: np.ndarray, cmap: str = "coolwarm", percentile: floa
         ValueError: the colour map is unknown or the percentile out of range.
     """
     if not 0 < percentile <= 100:
-        raise ValueError(f"percentile: {percentile} is not above 0 and at most 100")
+        raise UsageError(f"percentile: {percentile} is not above 0 and at most 100")
     magnitude = np.abs(values)
     top = np.percentile(magnitude, percentile) or magnitude.max() or 1.0
     return colorize(0.5 + np.clip(values / top, -1, 1) / 2, cmap)
@@ -56,7 +58,7 @@ def overlay(image: np.ndarray, colored: np.ndarray, alpha: float = 0.4) -> np.nd
         ValueError: `alpha` is out of range.
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha: {alpha} is not from 0 to 1")
+        raise UsageError(f"alpha: {alpha} is not from 0 to 1")
     return alpha * image + (1 - alpha) * colored
 
 

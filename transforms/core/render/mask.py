@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
+from transforms.core.errors import UsageError
+
 _PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "both": np.abs,
     "positive": lambda values: np.maximum(values, 0),
@@ -33,7 +35,7 @@ def attribution_mask(values: np.ndarray, polarity: str = "both") -> np.ndarray:
         ValueError: `polarity` is none of these.
     """
     if polarity not in _PARTS:
-        raise ValueError(f"polarity: {polarity!r} is not one of {', '.join(POLARITIES)}")
+        raise UsageError(f"polarity: {polarity!r} is not one of {', '.join(POLARITIES)}")
     part = _PARTS[polarity](np.asarray(values, np.float32))
     return part.sum(axis=2) if part.ndim == 3 else part
 
@@ -57,7 +59,7 @@ def clip_percentile(mask: np.ndarray, percentile: float = 99.0) -> np.ndarray:
         ValueError: `percentile` is out of range.
     """
     if not 0 < percentile <= 100:
-        raise ValueError(f"percentile: {percentile} is not above 0 and at most 100")
+        raise UsageError(f"percentile: {percentile} is not above 0 and at most 100")
     top = np.percentile(mask, percentile) or mask.max()
     return np.clip(mask / top, 0, 1) if top > 0 else np.zeros_like(mask)
 
@@ -78,7 +80,7 @@ def clip_mass(mask: np.ndarray, above: float = 99.0, below: float = 0.0, low: fl
         ValueError: the percentiles are out of range or out of order.
     """
     if not 0 <= below < above <= 100:
-        raise ValueError(f"clip_below, clip_above: {below} and {above} are not in order within 0 to 100")
+        raise UsageError(f"clip_below, clip_above: {below} and {above} are not in order within 0 to 100")
     mask = np.asarray(mask, np.float64)
     if not mask.any():
         return np.zeros_like(mask)
@@ -102,7 +104,7 @@ def outlines(mask: np.ndarray, mass: float = 90.0) -> np.ndarray:
         ValueError: `mass` is out of range.
     """
     if not 0 < mass <= 100:
-        raise ValueError(f"mass: {mass} is not above 0 and at most 100")
+        raise UsageError(f"mass: {mass} is not above 0 and at most 100")
     regions, count = ndimage.label(ndimage.binary_fill_holes(mask > 0), structure=np.ones((3, 3)))
     if not count:
         return np.zeros(mask.shape, bool)
