@@ -6,6 +6,7 @@ import functools
 import gc
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
-from transforms.core import attributor, classifier
+from transforms.core import attributor, classifier, guard_process
 from transforms.core.decode import RESIZES, DecodeError, decode, decode_mask
 from transforms.core.guard import Guards
 from transforms.core.record import Explanation, Failure, Image
@@ -231,6 +232,52 @@ assert guards.decode(b"pid", (8, 8)).height == mine
 
 def test_a_forked_process_has_guards_of_its_own():
     subprocess.run([sys.executable, "-W", "error", "-c", FORK], cwd=ROOT, check=True, timeout=60)
+
+
+LIMITED = """
+import resource, sys
+from transforms.core.decode import DecodeError
+from transforms.core.guard import Guards
+soft, hard, memory = (int(size) << 20 for size in sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+guards = Guards(1, decoder="tests.hostile_decoder", memory=memory)
+pid = guards.decode(b"pid", (8, 8)).height
+with open(f"/proc/{pid}/statm") as statm:
+    now = int(statm.read().split()[0]) * resource.getpagesize()
+print(now >> 20, *(size >> 20 for size in resource.prlimit(pid, resource.RLIMIT_AS)))
+try:
+    guards.decode(b"grow", (8, 8))
+except DecodeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("soft", "hard", "memory"), [(9000, 9000, 100), (700, 9000, 5000)])
+def test_a_guard_is_limited_below_a_finite_hard_limit(soft, hard, memory):
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(soft), str(hard), str(memory)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    sizes, message = done.stdout.splitlines()
+    now, found, kept = map(int, sizes.split())
+    assert kept == hard
+    assert found == soft if soft < now + memory else now < found <= now + memory
+    assert "takes more memory" in message
+
+
+def test_a_limit_that_cannot_be_set_is_an_error_where_there_are_limits(monkeypatch):
+    def refuse(kind, limits):
+        raise ValueError("not allowed")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    with pytest.raises(ValueError, match="not allowed"):
+        guard_process._limit(MEMORY)
+    set_limits = []
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: set_limits.append(kind))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    guard_process._limit(MEMORY)
+    assert set_limits == [resource.RLIMIT_CORE]
 
 
 def test_a_guard_that_cant_start_is_no_fault_of_the_image():

@@ -59,13 +59,25 @@ def main(arguments: list[str]) -> None:
 
 
 def _limit(memory: int) -> None:
-    """Keeps this process from growing by more than `memory` bytes, and from leaving a core file."""
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError, ValueError):  # where there is no /proc, or a lower limit already
+    """Keeps this process from growing by more than `memory` bytes, and from leaving a core file.
+
+    Memory is limited on Linux only: no other system enforces such a limit, and there is none then.
+
+    Raises:
+        OSError: Linux does not say how large the process is.
+    """
+    _lower(resource.RLIMIT_CORE, 0)
+    if sys.platform == "linux":
         with open("/proc/self/statm", "rb") as stream:
             now = int(stream.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + memory, resource.RLIM_INFINITY))
+        _lower(resource.RLIMIT_AS, now + memory)
+
+
+def _lower(kind: int, most: int) -> None:
+    """Lowers a soft limit to `most`; one that is lower already stays, and so does the hard one."""
+    soft, hard = resource.getrlimit(kind)
+    if soft == resource.RLIM_INFINITY or most < soft:
+        resource.setrlimit(kind, (most, hard))
 
 
 def _wait(pipe: int, parent: int) -> None:
