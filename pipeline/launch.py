@@ -60,7 +60,7 @@ def prepare(config: AuditConfig) -> Job:
     except (UsageError, FileNotFoundError) as error:
         raise ConfigError(f"input: {error}") from error
     names = _class_names(config.class_names)
-    pictures = _baseline_images(config.baseline)
+    pictures = _baseline_images(config)
     provenance = _provenance(config, names, pictures, worker.model_digest_of(config.model))
     spec = AttributorSpec(
         model=config.model,
@@ -128,9 +128,9 @@ def _class_names(uri: str) -> tuple[str, ...]:
     return names
 
 
-def _baseline_images(baseline: str) -> tuple[bytes, ...]:
+def _baseline_images(config: AuditConfig) -> tuple[bytes, ...]:
     try:
-        return worker.baseline_images(baseline)
+        return worker.baseline_images(config.baseline, config.max_pixels)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

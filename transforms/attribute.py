@@ -99,7 +99,7 @@ class AttributeImages(beam.PTransform):
             raise ValueError("\n".join(problems))
         if isinstance(self.names, str):
             raise ValueError(f"names: expected a sequence of class names, found {self.names!r:.80}")
-        pictures = baseline_images(self.settings.baseline)
+        pictures = baseline_images(self.settings.baseline, self.settings.max_pixels)
         spec = AttributorSpec(self.model, self.settings, tuple(self.names), self.batch_size, pictures)
         batches = images | "Batch" >> beam.BatchElements(min_batch_size=16, max_batch_size=256)
         return batches | "Attribute" >> beam.ParDo(_AttributeImages(spec))

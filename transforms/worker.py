@@ -24,7 +24,7 @@ from transforms import process, storage
 from transforms.core import model_digest
 from transforms.core.baseline import parse_baselines
 from transforms.core.cache_folder import cache_folder
-from transforms.core.decode import DecodeError, decode
+from transforms.core.decode import MAX_PIXELS, DecodeError, decode
 from transforms.core.errors import UsageError
 from transforms.core.model_copy import load_copy
 from transforms.core.settings import Settings
@@ -87,7 +87,8 @@ def _make(spec: AttributorSpec) -> Loaded:
     from transforms.core.attributor import Attributor
 
     size = classifier.input_shape[:2]
-    pictures = [decode(data, size, spec.settings.resize).array for data in spec.baseline_images]
+    settings = spec.settings
+    pictures = [decode(data, size, settings.resize, settings.max_pixels).array for data in spec.baseline_images]
     made = Attributor(classifier, spec.settings, spec.batch_size, pictures)
     gc.collect()  # graphs of compilation are cyclic and hold the weights: free them before a batch needs the room
     made.warm_up()
@@ -124,7 +125,7 @@ def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
     return load_copy(load, lambda: local_model(model), Path(path).parents[1]) if _is_copied(model) else load(path)
 
 
-def baseline_images(baseline: str) -> tuple[bytes, ...]:
+def baseline_images(baseline: str, max_pixels: int = MAX_PIXELS) -> tuple[bytes, ...]:
     """Returns the encoded pictures of the `image:` baselines among those that the option names, in order.
 
     Raises:
@@ -136,7 +137,7 @@ def baseline_images(baseline: str) -> tuple[bytes, ...]:
             uri = each.name.removeprefix("image:")
             try:
                 data = storage.read_bytes(uri)
-                decode(data, None)
+                decode(data, None, max_pixels=max_pixels)
             except (OSError, DecodeError) as error:
                 raise UsageError(f"baseline: {uri}: {error}") from error
             pictures.append(data)

@@ -255,16 +255,27 @@ def test_a_zero_sized_image():
 
 def test_the_pixel_limit_holds_before_decoding():
     header = white(100, 100)[:60]  # cut after the first data chunk's beginning: decoding would complain of that
-    with pytest.raises(DecodeError, match="100 x 100 is more than the 9999 pixels allowed"):
+    with pytest.raises(DecodeError, match=r"100 x 100 is more than the 9999 pixels allowed \(max_pixels\)"):
         decode(header, None, max_pixels=9_999)
     assert decode(white(100, 100), None, max_pixels=10_000).height == 100
 
 
-def test_pillows_own_limit_is_a_decode_error():
+@pytest.mark.parametrize("max_pixels", [64_000_000, 4_000_000_000])
+def test_only_our_limit_is_told_of_a_bomb(max_pixels):
     bomb = bytearray(encode(PHOTO, "GIF"))
     bomb[6:10] = b"\xff\xff\xff\xff"
-    with pytest.raises(DecodeError, match="pixels allowed"):
-        decode(bytes(bomb), None)
+    with pytest.raises(DecodeError, match=rf"65535 x 65535 is more than the {max_pixels} pixels allowed"):
+        decode(bytes(bomb), None, max_pixels=max_pixels)
+
+
+@pytest.mark.parametrize("format", [format for format in FORMATS if format != "TIFF"])  # checked when it loads too
+def test_pillows_limit_is_not_ours_and_stays_as_the_process_has_it(format, monkeypatch):
+    data, expected = encode(PHOTO, format), decode(encode(PHOTO, format), None).array
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 99)
+    with pytest.raises(PIL.Image.DecompressionBombError):
+        PIL.Image.open(io.BytesIO(data))
+    np.testing.assert_array_equal(decode(data, None).array, expected)
+    assert PIL.Image.MAX_IMAGE_PIXELS == 99
 
 
 def test_an_unknown_resize_is_the_callers_fault():

@@ -13,16 +13,18 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.PngImagePlugin
 import pytest
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from transforms.core import attributor, classifier, guard_process
-from transforms.core.decode import RESIZES, DecodeError, decode, decode_mask
+from transforms.core.decode import MAX_PIXELS, RESIZES, DecodeError, decode, decode_mask
 from transforms.core.guard import Guards
 from transforms.core.record import Explanation, Failure, Image
 from transforms.core.settings import Settings
@@ -75,6 +77,40 @@ def test_pixels_are_those_of_decode(guards, format, resize):
         np.testing.assert_array_equal(found.array, expected.array)
         assert (found.height, found.width, found.mask) == (expected.height, expected.width, None)
         assert expected.array.any()
+
+
+def test_more_pixels_than_pillow_allows_by_itself_are_a_matter_of_max_pixels():
+    """Of one bit each, and as a mask, so that they are decoded soon; Pillow checks a TIFF again when it loads it."""
+    stream = io.BytesIO()
+    PIL.Image.new("1", (13_500, 13_500), 1).save(stream, "TIFF")
+    assert 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0) < 13_500**2
+    with closing(Guards(1, max_pixels=13_500**2)) as guards:
+        assert guards.decode_mask(stream.getvalue(), (20, 20), (8, 8)).all()
+    with closing(Guards(1, max_pixels=13_500**2 - 1)) as guards:
+        for decode_one in (guards.decode, lambda data, size: guards.decode_mask(data, (20, 20), size)):
+            with pytest.raises(DecodeError, match=r"13500 x 13500 is more than the 182249999 .*\(max_pixels\)"):
+                decode_one(stream.getvalue(), (8, 8))
+
+
+def test_text_beside_the_pixels_is_limited_by_memory_only():
+    stream, about = io.BytesIO(), PIL.PngImagePlugin.PngInfo()
+    about.add_text("long", "x" * (3 << 20), zip=True)
+    about.add_text("bomb", "x" * (90 << 20), zip=True)
+    picture = PIL.Image.fromarray(pictures(1)[0])
+    picture.save(stream, "PNG", pnginfo=about)
+    with closing(Guards(1)) as guards:
+        found = guards.decode(stream.getvalue(), SIZE)
+    np.testing.assert_array_equal(found.array, decode(png(pictures(1)[0]), SIZE).array)
+    with closing(Guards(1, memory=50 << 20)) as guards, pytest.raises(DecodeError, match="takes more memory"):
+        guards.decode(stream.getvalue(), SIZE)
+
+
+def test_more_pixels_may_take_longer(monkeypatch):
+    monkeypatch.setattr("transforms.core.guard.SECONDS", 0.3)
+    for max_pixels, seconds in ((1, "0.3"), (MAX_PIXELS * 3, "0.9")):
+        guards = Guards(1, max_pixels, decoder="tests.hostile_decoder")
+        with closing(guards), pytest.raises(DecodeError, match=rf"took more than {seconds} s"):
+            guards.decode(b"sleep", SIZE)
 
 
 def test_a_mask_is_that_of_decode_mask(guards):

@@ -92,6 +92,9 @@ def test_what_would_fail_every_image_fails_before_anything_is_written(tmp_path, 
     assert "targets" in (text := message(targets="class:5")) and "0 to 4" in text
     assert "input_size" in message(input_size="64x64")
     assert "baseline" in message(baseline=f"image:{tmp_path}/none.png")
+    (tmp_path / "large.png").write_bytes(png(np.zeros([3, 3, 3], np.uint8)))
+    assert "3 x 3 is more than the 8 pixels" in message(baseline=f"image:{tmp_path}/large.png", max_pixels=8)
+    assert "max_pixels: 10000000000000000000000" in message(max_pixels=10**22)
     assert "no_such_module" in message(score="no_such_module:f")
 
 

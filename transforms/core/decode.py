@@ -1,8 +1,9 @@
 """Encoded bytes to float32 pixels, safely, and at the size that the model takes.
 
 Pillow decodes, restricted to JPEG, PNG, WebP, BMP, TIFF and GIF (first frame). An image over the pixel
-limit is refused before its pixels are decoded. EXIF orientation is applied. What is transparent is
-laid over black. 16-bit grey is scaled by 65535; modes without a defined range (32-bit) are refused.
+limit is refused before its pixels are decoded; Pillow's own limit does not apply. EXIF orientation is
+applied. What is transparent is laid over black. 16-bit grey is scaled by 65535; modes without a defined
+range (32-bit) are refused.
 
 Resizing is bilinear without antialiasing, with half-pixel centres, as `tf.image.resize` does by
 default: only the pixels that it needs are gathered, so a large photograph is never copied as floats.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,6 +41,7 @@ _ORIENTATIONS = {
     8: PIL.Image.Transpose.ROTATE_90,
 }
 _JPEG_QUALITY = 85
+_PREFIX_BYTES = 16  # that Pillow's plugins are asked about
 
 # Pillow warns about odd metadata; an image is either decoded or a DecodeError says why not.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
@@ -150,15 +153,31 @@ def _open(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
     """Opens a picture whose pixels are decoded, and not too many."""
     if not data:
         raise DecodeError("empty: no bytes")
-    try:
-        picture = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-    except PIL.Image.DecompressionBombError as error:
-        raise DecodeError(f"more than the {max_pixels} pixels allowed") from error
-    with picture:
+    with _identify(data) as picture:
         if picture.width * picture.height > max_pixels:
-            raise DecodeError(f"{picture.width} x {picture.height} is more than the {max_pixels} pixels allowed")
+            size = f"{picture.width} x {picture.height}"
+            raise DecodeError(f"{size} is more than the {max_pixels} pixels allowed (max_pixels)")
         picture.load()
         yield picture
+
+
+def _identify(data: bytes) -> PIL.Image.Image:
+    """Returns a picture of one of `FORMATS`, of which only the header is read.
+
+    As `PIL.Image.open`, but without Pillow's limit to the pixels, which belongs to the whole process, so to the user.
+
+    Raises:
+        PIL.UnidentifiedImageError: it is none.
+    """
+    PIL.Image.preinit()
+    for name in FORMATS:
+        if name not in PIL.Image.OPEN:
+            PIL.Image.init()
+        factory, accepts = PIL.Image.OPEN[name]
+        if accepts is None or accepts(data[:_PREFIX_BYTES]) is True:
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # Pillow's ways to say no
+                return factory(io.BytesIO(data), "")
+    raise PIL.UnidentifiedImageError("no format fits")
 
 
 def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:

@@ -25,7 +25,7 @@ from transforms.core.decode import MAX_PIXELS, RESIZES, DecodeError
 from transforms.core.record import Pixels
 
 SECONDS = 60.0
-"""An image may take this long: 10 to 20 times what one of 64 million pixels takes on a slow core."""
+"""An image may take this long: 10 to 20 times what one of MAX_PIXELS takes on a slow core. More may take longer."""
 
 MEMORY = 512 << 20
 PIXEL_MEMORY = 32
@@ -47,7 +47,7 @@ class Guards:
         self,
         most: int,
         max_pixels: int = MAX_PIXELS,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
         memory: int | None = None,
         decoder: str = "transforms.core.decode",
     ) -> None:
@@ -56,14 +56,14 @@ class Guards:
         Args:
             most: guards at once.
             max_pixels: the most pixels that may be decoded.
-            seconds: that an image may take.
+            seconds: that an image may take; None takes what `max_pixels` may need.
             memory: bytes that a guard may grow by; None takes what `max_pixels` may need.
             decoder: module whose `decode` and `decode_mask` the guards call.
         """
         self._max_pixels = max_pixels
-        self._seconds = seconds
+        self._seconds = SECONDS * max(1.0, max_pixels / MAX_PIXELS) if seconds is None else seconds
         limit = MEMORY + PIXEL_MEMORY * max_pixels if memory is None else memory
-        self._arguments = [decoder, str(seconds), str(limit)]
+        self._arguments = [decoder, str(self._seconds), str(limit)]
         self._turns = threading.BoundedSemaphore(most)
         self._idle: list[_Guard] = []
         weakref.finalize(self, _close, self._idle)  # at the interpreter's end too

@@ -20,6 +20,8 @@ import sys
 from types import ModuleType
 
 import numpy as np
+import PIL.Image
+import PIL.PngImagePlugin
 
 REQUEST = struct.Struct("<?4IBQQ")
 """Is it a mask; height and width wanted; height and width of a mask's image; index in RESIZES; most pixels; bytes."""
@@ -48,6 +50,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process even from within a loop in C
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     _limit(int(memory))
+    _lift_pillows_limits(int(memory))
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone
         os.write(pipes[1], READY)
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -78,6 +81,12 @@ def _lower(kind: int, most: int) -> None:
     soft, hard = resource.getrlimit(kind)
     if soft == resource.RLIM_INFINITY or most < soft:
         resource.setrlimit(kind, (most, hard))
+
+
+def _lift_pillows_limits(memory: int) -> None:
+    """Leaves to the caller's `max_pixels`, and to the `memory` of this process, what Pillow would limit by itself."""
+    PIL.Image.MAX_IMAGE_PIXELS = None
+    PIL.PngImagePlugin.MAX_TEXT_CHUNK = PIL.PngImagePlugin.MAX_TEXT_MEMORY = memory
 
 
 def _wait(pipe: int, parent: int) -> None:

@@ -101,7 +101,9 @@ class Settings:
         "compile the gradient step with XLA, if that is faster and changes maps by less than 0.5 %",
         group="running",
     )
-    max_pixels: int = option(64_000_000, "an image with more pixels is recorded as an error", low=1, group="input")
+    max_pixels: int = option(
+        64_000_000, "an image with more pixels is recorded as an error", low=1, high=4_000_000_000, group="input"
+    )
 
     def problems(self) -> list[str]:
         """Returns what is wrong with these settings, one line an option; empty where nothing is."""
