@@ -23,8 +23,8 @@ from pipeline.samples.cache import build_model
 from pipeline.samples.photographs import crops
 from support.networks import save_lite1
 from transforms import worker
-from transforms.core.baseline import parse_baselines
-from transforms.core.decode import decode
+from transforms.core.image.baseline import parse_baselines
+from transforms.core.image.decode import decode
 from transforms.core.integrate import Integral, Integrator, Path
 from transforms.core.ladder import StepLadder
 from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule

@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks import common, mutations
 from transforms import formats
-from transforms.core.decode import DecodeError, decode, decode_mask
+from transforms.core.image.decode import DecodeError, decode, decode_mask
 from transforms.core.record import Failure
 from transforms.formats import ReadOptions, Shard
 

@@ -33,7 +33,7 @@ from benchmarks.equal_error import Engine, relative_errors, steps_needed
 from pipeline.samples.cache import build_model, make_samples
 from pipeline.samples.lite0 import save_lite0
 from pipeline.samples.photographs import crops
-from transforms.core.decode import decode
+from transforms.core.image.decode import decode
 
 BATCHES = (8, 16, 32, 50)
 OURS = {"ig-audit in memory": "attributor", "ig-audit run": "job"}

@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks.common import table, write_json
 from benchmarks.contenders.process import ROOT, Client, Setup
 from pipeline.samples.photographs import crops
-from transforms.core.decode import decode
+from transforms.core.image.decode import decode
 
 SAMPLES = ROOT / "runs" / "samples"
 SHARDS = 4

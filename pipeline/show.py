@@ -6,9 +6,9 @@ import numpy as np
 
 from pipeline.pictures import KINDS, Look, Subject
 from transforms import storage, store
-from transforms.core.baseline import parse_baselines
-from transforms.core.decode import decode, resize_bilinear
 from transforms.core.errors import UsageError
+from transforms.core.image.baseline import parse_baselines
+from transforms.core.image.decode import decode, resize_bilinear
 from transforms.core.record import Row
 from transforms.core.render import POLARITIES
 from transforms.core.render.panels import draw_panels

@@ -109,7 +109,7 @@ def _settle(model: Any) -> None:
 def photographs(size: int) -> np.ndarray:
     """Returns the eight sample photographs, float32 `[8, size, size, 3]` in [0, 1]."""
     from pipeline.samples.photographs import originals
-    from transforms.core.decode import decode
+    from transforms.core.image.decode import decode
 
     return np.stack([decode(sample.data, (size, size)).array for sample in originals()])
 

@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 
-from transforms.core import decode as real
-from transforms.core.decode import RESIZES, DecodeError
+from transforms.core.image import decode as real
+from transforms.core.image.decode import RESIZES, DecodeError
 from transforms.core.record import Pixels
 
 __all__ = ["RESIZES", "DecodeError", "decode", "decode_mask"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from transforms import store
-from transforms.core.decode import encode_thumbnail
+from transforms.core.image.decode import encode_thumbnail
 from transforms.core.importance import summarize_map
 from transforms.core.quantize import quantize
 from transforms.core.record import Chunk, Failure, Row

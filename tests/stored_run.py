@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from transforms import store
-from transforms.core.decode import encode_thumbnail
+from transforms.core.image.decode import encode_thumbnail
 from transforms.core.importance import summarize_map, summarize_mask
 from transforms.core.quantize import quantize, reduce_channels
 from transforms.core.record import Chunk, Failure, Faithfulness, Row

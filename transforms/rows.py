@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transforms.core.decode import encode_thumbnail
+from transforms.core.image.decode import encode_thumbnail
 from transforms.core.importance import summarize_map, summarize_mask
 from transforms.core.quantize import quantize, reduce_channels
 from transforms.core.record import Attribution, Explanation, Row

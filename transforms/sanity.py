@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from transforms import store, worker
-from transforms.core.decode import decode
+from transforms.core.image.decode import decode
 from transforms.core.record import Randomisation
 from transforms.store import PartSummary
 from transforms.worker import AttributorSpec

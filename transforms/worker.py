@@ -22,10 +22,10 @@ from pyarrow import fs as pafs
 
 from transforms import process, storage
 from transforms.core import model_digest
-from transforms.core.baseline import parse_baselines
 from transforms.core.cache_folder import cache_folder
-from transforms.core.decode import MAX_PIXELS, DecodeError, decode
 from transforms.core.errors import UsageError
+from transforms.core.image.baseline import parse_baselines
+from transforms.core.image.decode import MAX_PIXELS, DecodeError, decode
 from transforms.core.model_copy import load_copy
 from transforms.core.settings import Settings
 

@@ -20,7 +20,7 @@ from pipeline.report.gallery import (
 )
 from pipeline.report.maps import Audited, slice_of
 from transforms import store
-from transforms.core.decode import DecodeError
+from transforms.core.image.decode import DecodeError
 from transforms.core.record import Row
 from transforms.core.slices import Slice, is_overflow
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import PIL.Image
 
-from transforms.core.decode import decode, encode_thumbnail, resize_bilinear
+from transforms.core.image.decode import decode, encode_thumbnail, resize_bilinear
 from transforms.core.render import BLUE, ORANGE, attribution_mask, clip_percentile, colorize, overlay
 
 _PHOTOGRAPH_SIDE = 192

@@ -18,8 +18,8 @@ from pipeline.show import show
 from tests import stored_run
 from tests.stored_run import CHUNKS, make_image, make_values, write_chunk, write_run
 from transforms import store
-from transforms.core.baseline import parse_baselines
-from transforms.core.decode import decode
+from transforms.core.image.baseline import parse_baselines
+from transforms.core.image.decode import decode
 from transforms.core.render import attribution_mask, clip_percentile, colorize, colorize_signed
 from transforms.core.render.panels import Curve, Panel
 from transforms.core.settings import Settings

@@ -17,7 +17,7 @@ from PIL import Image as Picture
 
 from tests.pipeline.job import png
 from tests.shards import plan_all, read_all, write_tar
-from transforms.core.decode import DecodeError, decode
+from transforms.core.image.decode import DecodeError, decode
 from transforms.core.record import Failure, Image
 from transforms.formats import ReadOptions, pages
 

@@ -20,13 +20,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from transforms.core.accelerate import accelerate
-from transforms.core.baseline import Baseline, parse_baselines, with_images
 from transforms.core.calibrate import compile_calibrated
 from transforms.core.classifier import Classifier
 from transforms.core.compile import CompiledStep, compile_step
-from transforms.core.decode import DecodeError
 from transforms.core.faithfulness import is_chosen, measure
-from transforms.core.guard import Guards
+from transforms.core.image.baseline import Baseline, parse_baselines, with_images
+from transforms.core.image.decode import DecodeError
+from transforms.core.image.guard import Guards
 from transforms.core.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.ladder import StepLadder
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction

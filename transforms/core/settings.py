@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from transforms.core.baseline import parse_baselines
 from transforms.core.errors import UsageError
+from transforms.core.image.baseline import parse_baselines
 from transforms.core.option import option, problems_of
 from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
 from transforms.core.target import Targets

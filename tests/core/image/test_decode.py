@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.decode import FORMATS, DecodeError, decode, decode_mask, encode_thumbnail, resize_bilinear
+from transforms.core.image.decode import FORMATS, DecodeError, decode, decode_mask, encode_thumbnail, resize_bilinear
 
 # Three float32 roundings at values up to 1, on either side.
 ROUNDING = 1e-6
@@ -287,7 +287,7 @@ def test_no_warning_of_pillows_escapes():
     """In a process of its own: under pytest, warnings are errors already."""
     script = """
 import io, numpy as np, PIL.Image
-from transforms.core.decode import decode, DecodeError
+from transforms.core.image.decode import decode, DecodeError
 stream = io.BytesIO()
 PIL.Image.new("1", (10000, 10000)).save(stream, "PNG")
 try:

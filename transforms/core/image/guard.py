@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from transforms.core import guard_process
-from transforms.core.decode import MAX_PIXELS, RESIZES, DecodeError
+from transforms.core.image import guard_process
+from transforms.core.image.decode import MAX_PIXELS, RESIZES, DecodeError
 from transforms.core.record import Pixels
 
 SECONDS = 60.0
@@ -34,7 +34,9 @@ PIXEL_MEMORY = 32
 _GRACE = 5.0
 _START_SECONDS = 120.0
 _PIPE_BYTES = 1 << 20
-_START = "import sys; sys.path[:] = sys.argv[5:]; from transforms.core.guard_process import main; main(sys.argv[1:5])"
+_START = (
+    "import sys; sys.path[:] = sys.argv[5:]; from transforms.core.image.guard_process import main; main(sys.argv[1:5])"
+)
 
 
 class Guards:
@@ -49,7 +51,7 @@ class Guards:
         max_pixels: int = MAX_PIXELS,
         seconds: float | None = None,
         memory: int | None = None,
-        decoder: str = "transforms.core.decode",
+        decoder: str = "transforms.core.image.decode",
     ) -> None:
         """Starts nothing yet.
 

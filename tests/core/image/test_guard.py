@@ -23,9 +23,10 @@ import pytest
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
-from transforms.core import attributor, classifier, guard_process
-from transforms.core.decode import MAX_PIXELS, RESIZES, DecodeError, decode, decode_mask
-from transforms.core.guard import Guards
+from transforms.core import attributor, classifier
+from transforms.core.image import guard_process
+from transforms.core.image.decode import MAX_PIXELS, RESIZES, DecodeError, decode, decode_mask
+from transforms.core.image.guard import Guards
 from transforms.core.record import Explanation, Failure, Image
 from transforms.core.settings import Settings
 
@@ -106,7 +107,7 @@ def test_text_beside_the_pixels_is_limited_by_memory_only():
 
 
 def test_more_pixels_may_take_longer(monkeypatch):
-    monkeypatch.setattr("transforms.core.guard.SECONDS", 0.3)
+    monkeypatch.setattr("transforms.core.image.guard.SECONDS", 0.3)
     for max_pixels, seconds in ((1, "0.3"), (MAX_PIXELS * 3, "0.9")):
         guards = Guards(1, max_pixels, decoder="tests.hostile_decoder")
         with closing(guards), pytest.raises(DecodeError, match=rf"took more than {seconds} s"):
@@ -162,7 +163,7 @@ def test_a_hostile_image_costs_itself(guards, data, message):
 
 
 def test_one_that_ignores_its_alarm_is_killed(guards, monkeypatch):
-    monkeypatch.setattr("transforms.core.guard._GRACE", 0.2)
+    monkeypatch.setattr("transforms.core.image.guard._GRACE", 0.2)
     with pytest.raises(DecodeError, match="took more than 1 s"):
         guards.decode(b"deaf", SIZE)
     assert guards.decode(png(pictures(1)[0]), SIZE).array.any()
@@ -217,7 +218,7 @@ def test_guards_end_with_their_owner():
 
 PARENT = """
 import os, sys, threading, time
-from transforms.core.guard import Guards
+from transforms.core.image.guard import Guards
 guards = Guards(2, decoder="tests.hostile_decoder", seconds=2.0)
 print(guards.decode(b"pid", (8, 8)).height, flush=True)
 if sys.argv[1] == "forked":
@@ -255,7 +256,7 @@ def test_a_guard_doesnt_outlive_its_parent(how):
 
 FORK = """
 import os
-from transforms.core.guard import Guards
+from transforms.core.image.guard import Guards
 guards = Guards(1, decoder="tests.hostile_decoder")
 mine = guards.decode(b"pid", (8, 8)).height
 child = os.fork()
@@ -272,8 +273,8 @@ def test_a_forked_process_has_guards_of_its_own():
 
 LIMITED = """
 import resource, sys
-from transforms.core.decode import DecodeError
-from transforms.core.guard import Guards
+from transforms.core.image.decode import DecodeError
+from transforms.core.image.guard import Guards
 soft, hard, memory = (int(size) << 20 for size in sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -343,8 +344,8 @@ def test_images_that_ruin_the_decoder_are_error_rows_among_the_others(tmp_path, 
 def test_a_guard_whose_parent_is_gone_ends_without_a_word():
     read, write = os.pipe()
     os.close(read)
-    start = "import sys; from transforms.core.guard_process import main; main(sys.argv[1:])"
-    arguments = ["transforms.core.decode", "60", str(1 << 30), str(os.getpid())]
+    start = "import sys; from transforms.core.image.guard_process import main; main(sys.argv[1:])"
+    arguments = ["transforms.core.image.decode", "60", str(1 << 30), str(os.getpid())]
     done = subprocess.run(
         [sys.executable, "-c", start, *arguments], stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from transforms.core.baseline import GAUSSIAN_DEVIATION, Baseline, parse_baselines
+from transforms.core.image.baseline import GAUSSIAN_DEVIATION, Baseline, parse_baselines
 
 IMAGE = np.random.default_rng(0).random((24, 17, 3), np.float32)
 NAMES = ["black", "white", "gray", "mean", "color:255,0,51", "blur:2.5", "uniform:3", "gaussian:2"]
