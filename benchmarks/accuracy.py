@@ -26,7 +26,7 @@ from transforms import worker
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
 from transforms.core.integrate import Integral, Integrator, Path
-from transforms.core.ladder import StepLadder
+from transforms.core.model.ladder import StepLadder
 from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
 from transforms.core.settings import SCORES, Settings
 from transforms.worker import AttributorSpec

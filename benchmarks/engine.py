@@ -25,8 +25,8 @@ from benchmarks.common import in_turns, rate, table, write_json
 from support.networks import NAMES, save_network
 
 if TYPE_CHECKING:
-    from transforms.core.classifier import Classifier
-    from transforms.core.compile import CompiledStep
+    from transforms.core.model.classifier import Classifier
+    from transforms.core.model.step import CompiledStep
 
 BATCHES = (4, 8, 16, 32)
 _WEIGHTED = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
@@ -62,8 +62,8 @@ def _use_default_settings() -> None:
 
 
 def _measure(path: str, options: argparse.Namespace, other: ProcessPoolExecutor) -> dict[str, Any]:
-    from transforms.core import classifier
-    from transforms.core.compile import ALL, compile_step
+    from transforms.core.model import classifier
+    from transforms.core.model.step import ALL, compile_step
 
     def elsewhere(batch: int) -> Callable[[], float]:
         return lambda: other.submit(_plain_rate, path, batch, options.seconds, options.processor_time).result()
@@ -112,7 +112,7 @@ _REMOTE: dict[tuple[str, int], Callable[[], Any]] = {}
 
 def _plain_rate(path: str, batch: int, seconds: float, by_processor: bool) -> float:
     """Returns evaluations a second of the plain gradient; runs in the process with TensorFlow's settings."""
-    from transforms.core import classifier
+    from transforms.core.model import classifier
 
     if (path, batch) not in _REMOTE:
         _REMOTE[path, batch] = _plain(classifier.load(path), batch)
@@ -146,8 +146,8 @@ def _stepped(step: CompiledStep) -> Callable[[], Any]:
 
 def _gflop(model: Classifier) -> float:
     """Returns the work of one evaluation: a multiplication and an addition per weight and position, twice."""
-    from transforms.core.passes.nodes import Nodes
-    from transforms.core.passes.simplify import simplify
+    from transforms.core.model.passes.nodes import Nodes
+    from transforms.core.model.passes.simplify import simplify
 
     if model.frozen is None:
         return 0.0

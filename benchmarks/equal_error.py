@@ -14,7 +14,7 @@ import numpy as np
 
 from transforms import worker
 from transforms.core.integrate import Integrator, Path
-from transforms.core.ladder import StepLadder
+from transforms.core.model.ladder import StepLadder
 from transforms.core.refinement import fixed_rule
 from transforms.core.settings import Settings
 from transforms.worker import AttributorSpec

@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(name: str, size: int, smooth: bool) -> dict[str, float]:
     """Returns the largest relative L1 distance for each change that was made."""
-    from transforms.core import classifier
-    from transforms.core.compile import ALL, compile_step
+    from transforms.core.model import classifier
+    from transforms.core.model.step import ALL, compile_step
 
     with tempfile.TemporaryDirectory() as folder:
         model = classifier.load(

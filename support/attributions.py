@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from transforms.core.compile import CompiledStep
+    from transforms.core.model.step import CompiledStep
 
 STEPS = 8
 BATCH = 8

@@ -14,4 +14,4 @@ import pipeline.launch  # noqa: E402
 import pipeline.report  # noqa: E402
 import pipeline.run  # noqa: E402, F401
 import transforms.core.attributor  # noqa: E402
-import transforms.core.classifier  # noqa: E402, F401
+import transforms.core.model.classifier  # noqa: E402, F401

@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING
 from pyarrow import fs as pafs
 
 from transforms import process, storage
-from transforms.core import model_digest
 from transforms.core.cache_folder import cache_folder
 from transforms.core.errors import UsageError
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import MAX_PIXELS, DecodeError, decode
-from transforms.core.model_copy import load_copy
+from transforms.core.model import digest
+from transforms.core.model.local_copy import load_copy
 from transforms.core.settings import Settings
 
 if TYPE_CHECKING:
     from transforms.core.attributor import Attributor
-    from transforms.core.classifier import Classifier
+    from transforms.core.model.classifier import Classifier
 
 _LOCK = threading.Lock()
 
@@ -108,7 +108,7 @@ def classifier(spec: AttributorSpec) -> Classifier:
 @functools.lru_cache(maxsize=1)
 def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
     process.import_tensorflow()
-    from transforms.core import classifier
+    from transforms.core.model import classifier
 
     def load(path: str) -> Classifier:
         return classifier.load(
@@ -153,12 +153,12 @@ def model_digest_of(uri: str) -> str:
     path = local_model(uri)
     if path.startswith(("https://", "http://")):
         process.import_tensorflow()
-        from transforms.core.model_file import resolve
+        from transforms.core.model.file import resolve
 
         path = resolve(path)
     if not os.path.exists(path):
         raise UsageError(f"model: {uri}: no such file or folder")
-    return model_digest.digest(Path(path))
+    return digest.digest(Path(path))
 
 
 def local_model(uri: str) -> str:

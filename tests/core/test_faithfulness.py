@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.saved_models import smooth
-from transforms.core import classifier
 from transforms.core.attributor import Attributor
 from transforms.core.faithfulness import FRACTIONS, is_chosen, measure
 from transforms.core.image.baseline import parse_baselines
+from transforms.core.model import classifier
 from transforms.core.record import Faithfulness
 from transforms.core.settings import Settings
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.compile import StepResult
 from transforms.core.integrate import Integrator, Path
-from transforms.core.ladder import StepLadder
+from transforms.core.model.ladder import StepLadder
+from transforms.core.model.step import StepResult
 from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
 
 SHAPE = (2, 3, 3)

@@ -89,7 +89,7 @@ def test_with_debugging_there_is_a_traceback(monkeypatch, capsys):
 @pytest.mark.parametrize("error", [TypeError("a bug"), ValueError("a bug")])
 def test_a_fault_deep_inside_is_ours_before_and_during_the_job(tmp_path, options, monkeypatch, capsys, error):
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.core.classifier.load", raising(error))
+        patch.setattr("transforms.core.model.classifier.load", raising(error))
         worker._load.cache_clear()
         assert run_job(tmp_path / "run", **options) == 1
     err = capsys.readouterr().err

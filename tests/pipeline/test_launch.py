@@ -14,7 +14,7 @@ from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from tests.shards import write_shard
 from transforms import worker
-from transforms.core import model_digest
+from transforms.core.model import digest
 
 
 @pytest.fixture
@@ -41,4 +41,4 @@ def test_the_digest_of_a_job_is_that_of_the_copy_that_can_be_loaded(flags, damag
     job = prepare(config.load(options))
     assert job.spec == wanted.spec
     assert job.provenance == wanted.provenance
-    assert job.spec.model_digest == job.provenance.model_digest == model_digest.digest(model)
+    assert job.spec.model_digest == job.provenance.model_digest == digest.digest(model)

@@ -9,7 +9,7 @@ import pytest
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from transforms import storage, worker
-from transforms.core.model_copy import UnreadableError
+from transforms.core.model.local_copy import UnreadableError
 from transforms.core.settings import Settings
 from transforms.worker import AttributorSpec
 

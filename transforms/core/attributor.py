@@ -19,16 +19,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from transforms.core.accelerate import accelerate
-from transforms.core.calibrate import compile_calibrated
-from transforms.core.classifier import Classifier
-from transforms.core.compile import CompiledStep, compile_step
 from transforms.core.faithfulness import is_chosen, measure
 from transforms.core.image.baseline import Baseline, parse_baselines, with_images
 from transforms.core.image.decode import DecodeError
 from transforms.core.image.guard import Guards
 from transforms.core.integrate import Integral, Integrator, OnBatch, Path
-from transforms.core.ladder import StepLadder
+from transforms.core.model.accelerate import accelerate
+from transforms.core.model.batch_size import compile_calibrated
+from transforms.core.model.classifier import Classifier
+from transforms.core.model.ladder import StepLadder
+from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
 from transforms.core.settings import Settings
 from transforms.core.target import LabelError, Targets, ranked, resolve_label

@@ -22,8 +22,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from transforms.core.compile import CompiledStep, StepResult
-from transforms.core.ladder import StepLadder
+from transforms.core.model.ladder import StepLadder
+from transforms.core.model.step import CompiledStep, StepResult
 from transforms.core.refinement import Block, PathRule, PathState
 
 K = TypeVar("K")

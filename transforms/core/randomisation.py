@@ -15,11 +15,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from transforms.core.attributor import Attributor
-from transforms.core.compile import CompiledStep, compile_step
 from transforms.core.integrate import Integrator, Path
-from transforms.core.ladder import StepLadder
-from transforms.core.passes.frozen import NotApplicableError
-from transforms.core.passes.randomise import randomise_last_layer
+from transforms.core.model.ladder import StepLadder
+from transforms.core.model.passes.frozen import NotApplicableError
+from transforms.core.model.passes.randomise import randomise_last_layer
+from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.record import Randomisation
 from transforms.core.refinement import fixed_rule
 

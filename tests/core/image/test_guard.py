@@ -23,10 +23,11 @@ import pytest
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
-from transforms.core import attributor, classifier
+from transforms.core import attributor
 from transforms.core.image import guard_process
 from transforms.core.image.decode import MAX_PIXELS, RESIZES, DecodeError, decode, decode_mask
 from transforms.core.image.guard import Guards
+from transforms.core.model import classifier
 from transforms.core.record import Explanation, Failure, Image
 from transforms.core.settings import Settings
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from xplique.attributions import IntegratedGradients
 
-from transforms.core import classifier
 from transforms.core.attributor import Attributor
+from transforms.core.model import classifier
 from transforms.core.settings import Settings
 
 CLASSES, SIDE = 5, 24

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from transforms.core.errors import UsageError
-from transforms.core.model_copy import UnreadableError, load_copy
+from transforms.core.model.local_copy import UnreadableError, load_copy
 
 Outputs = Mapping[str, tf.Tensor]
 T = TypeVar("T")

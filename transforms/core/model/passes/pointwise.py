@@ -10,8 +10,8 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.passes.nodes import Nodes, attribute
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.nodes import Nodes, attribute
 
 _GRADIENT = "PointwiseConvolutionAsProduct"
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from tests.saved_models import smooth
-from transforms.core import attributor, classifier
+from transforms.core import attributor
 from transforms.core.attributor import Attributor
-from transforms.core.compile import CompiledStep, compile_step
-from transforms.core.ladder import StepLadder
+from transforms.core.model import classifier
+from transforms.core.model.ladder import StepLadder
+from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.randomisation import check_randomisation
 from transforms.core.record import Explanation
 from transforms.core.settings import Settings

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.passes.nodes import Nodes
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.nodes import Nodes
 
 _LINEAR = frozenset({"MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "DepthwiseConv2dNative"})
 

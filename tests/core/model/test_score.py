@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tests.networks import tensor
 from tests.saved_models import save
-from transforms.core import classifier
 from transforms.core.attributor import Attributor
+from transforms.core.model import classifier
 from transforms.core.settings import Settings
 
 SIZE = 8

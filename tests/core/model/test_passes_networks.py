@@ -14,8 +14,8 @@ import pytest
 
 from support.attributions import BATCH, attributions, distance
 from support.networks import NAMES, photographs, save_network
-from transforms.core import classifier
-from transforms.core.compile import compile_step
+from transforms.core.model import classifier
+from transforms.core.model.step import compile_step
 
 LEFT_OUT = {name: {"pointwise_gradients"} for name in ("vit", "convnext_tiny")}  # they have no 1x1 convolutions
 

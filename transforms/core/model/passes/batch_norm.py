@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.passes.nodes import Nodes, attribute
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.nodes import Nodes, attribute
 
 _BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 

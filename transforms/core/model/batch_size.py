@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from transforms.core.cache_folder import cache_folder
-from transforms.core.classifier import Classifier
-from transforms.core.compile import CompiledStep, compile_step, device_name
-from transforms.core.ladder import StepLadder
+from transforms.core.model.classifier import Classifier
+from transforms.core.model.ladder import StepLadder
+from transforms.core.model.step import CompiledStep, compile_step, device_name
 
 SIZES = {"CPU": (4, 8), "GPU": (16, 32, 64, 128, 256)}
 """Sizes to try, smallest first; on the CPUs measured, 16 was no faster than 8 (76 against 78), and took 0.5 GB more."""

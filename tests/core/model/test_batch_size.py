@@ -7,8 +7,8 @@ import json
 import pytest
 
 from tests.saved_models import smooth
-from transforms.core import calibrate, classifier
-from transforms.core.calibrate import compile_calibrated
+from transforms.core.model import batch_size, classifier
+from transforms.core.model.batch_size import compile_calibrated
 
 
 @pytest.fixture(scope="module")
@@ -98,4 +98,4 @@ def test_where_nothing_can_be_written_it_works_all_the_same(model, monkeypatch, 
 
 def test_a_rate_is_of_steps(model):
     step = compile_calibrated(model, 1)
-    assert calibrate.steps_a_second(step, 1) > step.batch  # a tiny model: far more than a batch a second
+    assert batch_size.steps_a_second(step, 1) > step.batch  # a tiny model: far more than a batch a second

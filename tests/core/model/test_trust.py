@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transforms.core.model_file import open_model
+from transforms.core.model.file import open_model
 
 
 def test_a_keras_file_with_a_lambda_is_refused_unread(tmp_path):

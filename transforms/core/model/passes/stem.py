@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.passes.nodes import Nodes, attribute
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.nodes import Nodes, attribute
 
 _AFFINE_IN_ANY = frozenset(["Add", "AddV2", "Sub", "Mul", "MatMul", "BatchMatMulV2", "Einsum", "ConcatV2", "Pack"])
 """Ops that are affine in one of their inputs while the others are constant."""

@@ -6,9 +6,9 @@ import tensorflow as tf
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from transforms.core.passes.depthwise import write_out_depthwise
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.passes.nodes import Nodes, attribute
+from transforms.core.model.passes.depthwise import write_out_depthwise
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.nodes import Nodes, attribute
 
 _CONTROL_FLOW = frozenset(
     {

@@ -13,8 +13,8 @@ import tensorflow as tf
 from tests import loopback
 from tests.networks import BUILDERS, CLASSES, SIZE
 from tests.saved_models import save
-from transforms.core.classifier import load
-from transforms.core.model_copy import UnreadableError
+from transforms.core.model.classifier import load
+from transforms.core.model.local_copy import UnreadableError
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 0.3]])
 EXTREME = np.array([[90.0, -90.0, 0.0], [-90.0, 90.0, 90.0]])

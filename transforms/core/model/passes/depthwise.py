@@ -10,8 +10,8 @@ from __future__ import annotations
 from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from transforms.core.passes.frozen import FrozenGraph
-from transforms.core.passes.nodes import Nodes
+from transforms.core.model.passes.frozen import FrozenGraph
+from transforms.core.model.passes.nodes import Nodes
 
 _SHARED = ("strides", "padding", "explicit_paddings", "dilations", "data_format")
 """Attributes that both kinds of convolution have."""

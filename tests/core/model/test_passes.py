@@ -11,13 +11,13 @@ import pytest
 import tensorflow as tf
 
 from tests.networks import channels, tensor
-from transforms.core.passes.batch_norm import fold_batch_norm
-from transforms.core.passes.ending import ending
-from transforms.core.passes.freeze import flatten, freeze
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.passes.pointwise import mark_pointwise
-from transforms.core.passes.simplify import simplify
-from transforms.core.passes.stem import Stem, cut_stem
+from transforms.core.model.passes.batch_norm import fold_batch_norm
+from transforms.core.model.passes.ending import ending
+from transforms.core.model.passes.freeze import flatten, freeze
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.pointwise import mark_pointwise
+from transforms.core.model.passes.simplify import simplify
+from transforms.core.model.passes.stem import Stem, cut_stem
 
 SHAPE = (8, 8, 3)
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tests import loopback
 from tests.saved_models import save
-from transforms.core import classifier
-from transforms.core.model_copy import UnreadableError, load_copy
+from transforms.core.model import classifier
+from transforms.core.model.local_copy import UnreadableError, load_copy
 
 
 class Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transforms.core.passes.frozen import FrozenGraph
+from transforms.core.model.passes.frozen import FrozenGraph
 
 _TRANSPARENT = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "PreventGradient", "StopGradient"})
 

@@ -15,8 +15,8 @@ from tensorflow.python.eager import context
 
 from tests.networks import BUILDERS, CLASSES, SIZE, fused_module, keras3_file
 from tests.saved_models import save
-from transforms.core import classifier
-from transforms.core.compile import ALL, CompiledStep, compile_step
+from transforms.core.model import classifier
+from transforms.core.model.step import ALL, CompiledStep, compile_step
 
 BATCH = 6
 STEPS = {

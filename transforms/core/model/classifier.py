@@ -20,13 +20,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from transforms.core import model_digest
 from transforms.core.errors import UsageError
-from transforms.core.model_copy import UnreadableError
-from transforms.core.model_file import ModelFile, load_resolved, open_model
-from transforms.core.passes.ending import ending
-from transforms.core.passes.freeze import flatten, freeze
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model import digest
+from transforms.core.model.file import ModelFile, load_resolved, open_model
+from transforms.core.model.local_copy import UnreadableError
+from transforms.core.model.passes.ending import ending
+from transforms.core.model.passes.freeze import flatten, freeze
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -149,8 +149,8 @@ def _classifier(
     return Classifier(
         input_shape=(height, width, 3),
         names=_names(names, concrete.outputs[0].shape[1]),
-        digest=model_digest.digest(model.path),
-        size_bytes=model_digest.size(model.path),
+        digest=digest.digest(model.path),
+        size_bytes=digest.size(model.path),
         ending=last,
         outputs=outputs,
         score=_on_tensors(_score(score, last), tf.float32, tf.int32),

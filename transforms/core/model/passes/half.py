@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.passes.nodes import Nodes, attribute
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.nodes import Nodes, attribute
 
 _LINEAR = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
 _FLOAT, _HALF = tf.float32.as_datatype_enum, tf.float16.as_datatype_enum

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from transforms.core.compile import CompiledStep
+from transforms.core.model.step import CompiledStep
 
 T = TypeVar("T")
 

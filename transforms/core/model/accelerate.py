@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from transforms.core.calibrate import steps_a_second
-from transforms.core.compile import CompiledStep, PassReport
-from transforms.core.ladder import StepLadder
-from transforms.core.passes.frozen import NotApplicableError
+from transforms.core.model.batch_size import steps_a_second
+from transforms.core.model.ladder import StepLadder
+from transforms.core.model.passes.frozen import NotApplicableError
+from transforms.core.model.step import CompiledStep, PassReport
 
 MOST_DIFFERENT = 0.005
 """L1 distance of two maps over the L1 norm of one: a tenth of the default tolerance."""

@@ -11,7 +11,7 @@ from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from transforms.core.passes.frozen import FrozenGraph
+from transforms.core.model.passes.frozen import FrozenGraph
 
 
 class Nodes:

@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from transforms.core.call_options import without_shared_sums
-from transforms.core.classifier import Classifier
-from transforms.core.passes.batch_norm import fold_batch_norm
-from transforms.core.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.passes.half import halve
-from transforms.core.passes.pointwise import mark_pointwise
-from transforms.core.passes.simplify import simplify
-from transforms.core.passes.stem import Stem, cut_stem
+from transforms.core.model.classifier import Classifier
+from transforms.core.model.passes.batch_norm import fold_batch_norm
+from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.half import halve
+from transforms.core.model.passes.pointwise import mark_pointwise
+from transforms.core.model.passes.simplify import simplify
+from transforms.core.model.passes.stem import Stem, cut_stem
+from transforms.core.model.sharing import without_shared_sums
 
 _REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
     "simplify": simplify,
