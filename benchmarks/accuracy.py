@@ -25,9 +25,11 @@ from support.networks import save_lite1
 from transforms import worker
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
-from transforms.core.integrate import Integral, Integrator, Path
 from transforms.core.model.ladder import StepLadder
-from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
+from transforms.core.path.adaptive import adaptive_rule
+from transforms.core.path.fixed import fixed_rule
+from transforms.core.path.integrate import Integral, Integrator, Path
+from transforms.core.path.rule import PathRule
 from transforms.core.settings import SCORES, Settings
 from transforms.worker import AttributorSpec
 

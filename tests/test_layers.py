@@ -29,7 +29,7 @@ def test_the_contracts_hold() -> None:
         ("transforms/core/record.py", "pipeline.config"),
         ("transforms/core/record.py", "transforms.storage"),
         ("transforms/core/exact.py", "apache_beam"),
-        ("transforms/core/quadrature.py", "tensorflow"),
+        ("transforms/core/path/quadrature.py", "tensorflow"),
         ("transforms/formats/tfrecord.py", "tensorflow"),
         ("transforms/storage.py", "transforms.store"),
         ("pipeline/config.py", "keras"),

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from transforms.core.attributor import Attributor
-from transforms.core.integrate import Integral
 from transforms.core.model import classifier
+from transforms.core.path.integrate import Integral
 from transforms.core.record import Explanation, Failure, Image
 from transforms.core.settings import Settings
 

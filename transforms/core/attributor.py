@@ -23,12 +23,12 @@ from transforms.core.faithfulness import is_chosen, measure
 from transforms.core.image.baseline import Baseline, parse_baselines, with_images
 from transforms.core.image.decode import DecodeError
 from transforms.core.image.guard import Guards
-from transforms.core.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.model.accelerate import accelerate
 from transforms.core.model.batch_size import compile_calibrated
 from transforms.core.model.classifier import Classifier
 from transforms.core.model.ladder import StepLadder
 from transforms.core.model.step import CompiledStep, compile_step
+from transforms.core.path.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
 from transforms.core.settings import Settings
 from transforms.core.target import LabelError, Targets, ranked, resolve_label

@@ -15,13 +15,13 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from transforms.core.attributor import Attributor
-from transforms.core.integrate import Integrator, Path
 from transforms.core.model.ladder import StepLadder
 from transforms.core.model.passes.frozen import NotApplicableError
 from transforms.core.model.passes.randomise import randomise_last_layer
 from transforms.core.model.step import CompiledStep, compile_step
+from transforms.core.path.fixed import fixed_rule
+from transforms.core.path.integrate import Integrator, Path
 from transforms.core.record import Randomisation
-from transforms.core.refinement import fixed_rule
 
 STEPS = 4
 """Of the midpoint rule, for both maps: few are enough, since both have the same error where the model is the same."""

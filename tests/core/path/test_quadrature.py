@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.quadrature import RULES, error_factor, fixed
+from transforms.core.path.quadrature import RULES, error_factor, fixed
 
 DEGREES = [
     ("left", 5, 0),

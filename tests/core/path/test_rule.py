@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.refinement import PathRule, PathState, adaptive_rule, fixed_rule
+from transforms.core.path.adaptive import adaptive_rule
+from transforms.core.path.fixed import fixed_rule
+from transforms.core.path.rule import PathRule, PathState
 
 SHAPE = (4, 5, 3)
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from transforms.core.model.ladder import StepLadder
 from transforms.core.model.step import CompiledStep, StepResult
-from transforms.core.refinement import Block, PathRule, PathState
+from transforms.core.path.rule import Block, PathRule, PathState
 
 K = TypeVar("K")
 OnBatch = Callable[[int, float], None]

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.integrate import Integrator, Path
 from transforms.core.model.ladder import StepLadder
 from transforms.core.model.step import StepResult
-from transforms.core.refinement import PathRule, adaptive_rule, fixed_rule
+from transforms.core.path.adaptive import adaptive_rule
+from transforms.core.path.fixed import fixed_rule
+from transforms.core.path.integrate import Integrator, Path
+from transforms.core.path.rule import PathRule
 
 SHAPE = (2, 3, 3)
 WEIGHT = np.linspace(-1.0, 2.0, 18, dtype=np.float32).reshape(SHAPE)

@@ -1,91 +1,20 @@
-"""Path rules: which gradients of one path to evaluate next, until its integral is known well enough.
+"""The adaptive rule: trapezoids between nodes that are put where they reduce the estimated error most.
 
-A rule never sees a gradient on its own. It hands out *blocks*, sets of weighted nodes, and gets back
-one array for each: the block's weighted sum of gradients times (x − x'). So a path costs a handful of
-arrays, however many steps it takes, and every decision depends on that path alone, never on what else
-shares its batches or in which order blocks return.
+Between two nodes, a gradient that changes in many small random steps is best known as their mean: no rule beats
+the trapezoid there, its error is proportional to how much the gradient changes across the gap, and every node
+remains in use when gaps are halved. A round of refinements is chosen when all blocks of the last one have returned, so
+the order of their return changes nothing.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from transforms.core.quadrature import Quadrature, error_factor, fixed
-
-_overflowing = np.errstate(invalid="ignore", over="ignore")
-"""Gradients may overflow: that shows in the estimate and is not worth a warning."""
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Nodes of one accumulator, to be evaluated in any batches.
-
-    Attributes:
-        key: names the block within its path.
-        alphas: float64 `[n]` in [0, 1].
-        weights: float64 `[n]`.
-    """
-
-    key: int
-    alphas: np.ndarray
-    weights: np.ndarray
-
-
-class PathState(Protocol):
-    """One path being integrated."""
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing more will be asked for."""
-
-    @property
-    def steps(self) -> int:
-        """Number of nodes handed out so far."""
-
-    @property
-    def error_estimate(self) -> float:
-        """Estimated L1 error of `result()` over its L1 norm; infinite where it cannot be told."""
-
-    @property
-    def converged(self) -> bool:
-        """Whether the estimate is within the tolerance; for a fixed rule, whether the result is finite."""
-
-    def blocks(self) -> tuple[Block, ...]:
-        """The blocks wanted now and not handed out before; empty while others are outstanding, or when done."""
-
-    def absorb(self, key: int, contribution: np.ndarray, scores: np.ndarray, slopes: np.ndarray) -> None:
-        """Takes what a block came to.
-
-        Args:
-            key: of the block.
-            contribution: float32 `[height, width, 3]`: `Σ weights[j] · gradient(alphas[j]) · (x − x')`.
-            scores: float32 `[n]`: F at the block's nodes.
-            slopes: float32 `[n]`: dF/dalpha at the block's nodes.
-        """
-
-    def result(self) -> np.ndarray:
-        """The integral, float32 `[height, width, 3]`, once done."""
-
-
-class PathRule(Protocol):
-    """A recipe for integrating paths."""
-
-    def start(self) -> PathState:
-        """The state of a new path."""
-
-
-def fixed_rule(rule: str, steps: int) -> PathRule:
-    """The path rule that evaluates exactly `steps` nodes of a fixed quadrature.
-
-    Raises:
-        ValueError: as `quadrature.fixed`.
-    """
-    return _FixedRule(fixed(rule, steps))
+from transforms.core.path.quadrature import error_factor
+from transforms.core.path.rule import Block, PathRule, PathState, norm, overflowing, ratio
 
 
 def adaptive_rule(tolerance: float = 0.05, max_steps: int = 512) -> PathRule:
@@ -103,75 +32,6 @@ def adaptive_rule(tolerance: float = 0.05, max_steps: int = 512) -> PathRule:
     if max_steps <= _GAPS:
         raise ValueError(f"max_steps must be at least {_GAPS + 1} for the adaptive rule, not {max_steps}")
     return _AdaptiveRule(tolerance, max_steps)
-
-
-@dataclass(frozen=True)
-class _FixedRule:
-    quadrature: Quadrature
-
-    def start(self) -> PathState:
-        return _FixedPath(self.quadrature)
-
-
-@dataclass(frozen=True)
-class _AdaptiveRule:
-    tolerance: float
-    max_steps: int
-
-    def start(self) -> PathState:
-        return _AdaptivePath(self.tolerance, self.max_steps)
-
-
-class _FixedPath:
-    """Two interleaved halves, so that their difference tells the error of their sum.
-
-    Neighbours fall into the halves as + − − +: so they share their centre, and a difference between
-    them comes from the path's steps, not from its trend.
-    """
-
-    def __init__(self, quadrature: Quadrature):
-        self.steps = len(quadrature.alphas)
-        self._quadrature = quadrature
-        self._half = np.isin(np.arange(self.steps) % 4, (1, 2)).astype(int)
-        self._offered = False
-        self._sums: dict[int, np.ndarray] = {}
-
-    @property
-    def done(self) -> bool:
-        return len(self._sums) == min(self.steps, 2)
-
-    @property
-    @_overflowing
-    def error_estimate(self) -> float:
-        if self.steps < 2:
-            return np.inf
-        shares = np.array([self._quadrature.weights[self._half == half].sum() for half in (0, 1)])
-        scale = np.array([shares[1], -shares[0]])
-        factor = error_factor(
-            self._quadrature.alphas, self._quadrature.weights, self._quadrature.weights * scale[self._half]
-        )
-        difference = self._sums[0] * np.float32(scale[0]) + self._sums[1] * np.float32(scale[1])
-        return _ratio(factor * _norm(difference), _norm(self.result()))
-
-    @property
-    def converged(self) -> bool:
-        return self.done and bool(np.isfinite(_norm(self.result())))
-
-    def blocks(self) -> tuple[Block, ...]:
-        if self._offered:
-            return ()
-        self._offered = True
-        return tuple(
-            Block(half, self._quadrature.alphas[self._half == half], self._quadrature.weights[self._half == half])
-            for half in range(min(self.steps, 2))
-        )
-
-    def absorb(self, key: int, contribution: np.ndarray, scores: np.ndarray, slopes: np.ndarray) -> None:
-        self._sums[key] = contribution
-
-    @_overflowing
-    def result(self) -> np.ndarray:
-        return functools.reduce(np.add, (self._sums[half] for half in sorted(self._sums)))
 
 
 _GAPS = 8
@@ -193,6 +53,15 @@ _GAP_ERROR = _CAUTION * error_factor(np.array([0.0, 1.0]), np.array([0.5, 0.5]),
 
 _HALVED_ERROR = _CAUTION * error_factor(np.array([0.0, 0.5, 1.0]), np.array([1, 2, 1]) / 4, np.array([-1, 2, -1]) / 4)
 """Error of trapezoids, relative to how far halving their gaps moved their sum."""
+
+
+@dataclass(frozen=True)
+class _AdaptiveRule:
+    tolerance: float
+    max_steps: int
+
+    def start(self) -> PathState:
+        return _AdaptivePath(self.tolerance, self.max_steps)
 
 
 @dataclass(frozen=True)
@@ -229,7 +98,7 @@ class _Panel:
         """Returns the panel of one gap; `change` is the gradient at `upper` less that at `lower`."""
         width = upper.alpha - lower.alpha
         panel = cls(lower, upper, 1, width * (lower.slope + upper.slope) / 2, 0.0)
-        panel.error = max(_GAP_ERROR * width * _norm(change), panel.residual)
+        panel.error = max(_GAP_ERROR * width * norm(change), panel.residual)
         return panel
 
     @property
@@ -268,7 +137,7 @@ class _Panel:
         self.values = self.values + moved
         self.slope = (self.slope + float(slopes.sum(dtype=np.float64)) * self.width / self.gaps) / 2
         self.gaps *= 2
-        self.error = max(_HALVED_ERROR * _norm(moved), self.residual)
+        self.error = max(_HALVED_ERROR * norm(moved), self.residual)
         return moved
 
 
@@ -295,7 +164,7 @@ class _AdaptivePath:
 
     @property
     def error_estimate(self) -> float:
-        return _ratio(float(np.sqrt(sum(panel.error**2 for panel in self._panels))), _norm(self._total))
+        return ratio(float(np.sqrt(sum(panel.error**2 for panel in self._panels))), norm(self._total))
 
     @property
     def converged(self) -> bool:
@@ -316,7 +185,7 @@ class _AdaptivePath:
         self.steps += sum(len(block.alphas) for block in blocks)
         return tuple(blocks)
 
-    @_overflowing
+    @overflowing
     def absorb(self, key: int, contribution: np.ndarray, scores: np.ndarray, slopes: np.ndarray) -> None:
         self._returned[key] = contribution, scores, slopes
         if len(self._returned) < len(self._asked):
@@ -332,7 +201,7 @@ class _AdaptivePath:
                 self._total = self._total + panel.halve(each[1], each[3])
         if len(self._gradients) >= _KEPT_GRADIENTS:
             self._drop_gradients()
-        finite = np.isfinite(_norm(self._total))
+        finite = np.isfinite(norm(self._total))
         self.done = not finite or self.error_estimate <= self._tolerance or not self._round()
 
     def _block(self, key: int, panel: _Panel) -> Block:
@@ -373,7 +242,7 @@ class _AdaptivePath:
         They are as many as the tolerance is thought to need, and none that the halves of another would precede.
         """
         left = self._max_steps - self.steps
-        excess = sum(panel.error**2 for panel in self._panels) - (self._tolerance * _norm(self._total)) ** 2
+        excess = sum(panel.error**2 for panel in self._panels) - (self._tolerance * norm(self._total)) ** 2
         chosen: list[_Panel] = []
         for panel in sorted(self._panels, key=lambda panel: -panel.promise):
             if len(chosen) == _PARALLEL or (chosen and (excess <= 0 or panel.promise < chosen[0].promise / 8)):
@@ -383,16 +252,3 @@ class _AdaptivePath:
                 left -= panel.gaps
                 excess -= 0.75 * panel.error**2
         return chosen
-
-
-def _norm(values: np.ndarray) -> float:
-    """The L1 norm, summed in float64."""
-    return float(np.abs(values).sum(dtype=np.float64))
-
-
-def _ratio(error: float, norm: float) -> float:
-    """The relative error; 0 of an exact zero map, infinite where either is not finite."""
-    if error == 0 and norm == 0:
-        return 0.0
-    ratio = error / norm if norm else np.inf
-    return ratio if np.isfinite(ratio) else np.inf
