@@ -23,6 +23,7 @@ from pipeline.samples.cache import build_model
 from pipeline.samples.photographs import crops
 from support.networks import save_lite1
 from transforms import worker
+from transforms.core.explain.settings import SCORES, Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
 from transforms.core.model.ladder import StepLadder
@@ -30,7 +31,6 @@ from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integral, Integrator, Path
 from transforms.core.path.rule import PathRule
-from transforms.core.settings import SCORES, Settings
 from transforms.worker import AttributorSpec
 
 FIXED = ("midpoint", "trapezoid", "simpson", "gauss_legendre", "left", "right")

@@ -13,10 +13,10 @@ from pathlib import Path as FilePath
 import numpy as np
 
 from transforms import worker
+from transforms.core.explain.settings import Settings
 from transforms.core.model.ladder import StepLadder
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integrator, Path
-from transforms.core.settings import Settings
 from transforms.worker import AttributorSpec
 
 GRID = 4

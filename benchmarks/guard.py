@@ -22,10 +22,10 @@ from benchmarks.common import in_turns, table, write_json
 from pipeline.samples.cache import build_model
 from pipeline.samples.photographs import crops
 from transforms import worker
+from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import decode
 from transforms.core.image.guard import Guards
 from transforms.core.record import Image
-from transforms.core.settings import Settings
 
 SIZE = (224, 224)
 

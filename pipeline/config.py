@@ -22,8 +22,8 @@ from pipeline.command_line import text
 from pipeline.suggest import suggestion
 from transforms import __version__, storage
 from transforms.core.errors import UsageError
+from transforms.core.explain.settings import Settings
 from transforms.core.option import GROUPS, option, problems_of
-from transforms.core.settings import Settings
 from transforms.core.slices import SliceOptions
 from transforms.formats import ReadOptions
 

@@ -18,7 +18,7 @@ from pipeline.references import check_comparable, find_nights
 from pipeline.thresholds import load_thresholds
 from transforms import __version__, formats, storage, store, worker
 from transforms.core.errors import UsageError
-from transforms.core.target import Targets
+from transforms.core.explain.target import Targets
 from transforms.formats import Shard
 from transforms.worker import AttributorSpec
 

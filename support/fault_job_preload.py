@@ -13,5 +13,5 @@ process.import_tensorflow()
 import pipeline.launch  # noqa: E402
 import pipeline.report  # noqa: E402
 import pipeline.run  # noqa: E402, F401
-import transforms.core.attributor  # noqa: E402
+import transforms.core.explain.attributor  # noqa: E402
 import transforms.core.model.classifier  # noqa: E402, F401

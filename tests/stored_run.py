@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from transforms import store
+from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
 from transforms.core.importance import summarize_map, summarize_mask
 from transforms.core.quantize import quantize, reduce_channels
 from transforms.core.record import Chunk, Failure, Faithfulness, Row
-from transforms.core.settings import Settings
 from transforms.core.statistics import merge_slices, summarize_rows
 
 SHAPE = (12, 16, 3)

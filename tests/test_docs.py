@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import cli, config
 from pipeline.thresholds import load_thresholds
-from transforms.core.settings import Settings
+from transforms.core.explain.settings import Settings
 from transforms.store import schema, tables
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,8 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from transforms import formats, process, store
+from transforms.core.explain.settings import Settings
 from transforms.core.record import Chunk, Explanation, Failure, Image
-from transforms.core.settings import Settings
 from transforms.core.slices import Slice, Slicer
 from transforms.core.statistics import ImportanceStatistics, summarize_rows
 from transforms.formats import ReadOptions
@@ -26,7 +26,7 @@ from transforms.rows import rows_of
 from transforms.worker import AttributorSpec, Loaded, attributor, baseline_images
 
 if TYPE_CHECKING:
-    from transforms.core.attributor import Attributor
+    from transforms.core.explain.attributor import Attributor
 
 NAMESPACE = "ig_audit"
 

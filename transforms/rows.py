@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
 from transforms.core.importance import summarize_map, summarize_mask
 from transforms.core.quantize import quantize, reduce_channels
 from transforms.core.record import Attribution, Explanation, Row
-from transforms.core.settings import Settings
 
 
 def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]) -> list[Row]:

@@ -46,7 +46,7 @@ def check_run(run_uri: str, parts: Sequence[PartSummary], spec: AttributorSpec, 
     rows = store.first_rows(run_uri, sorted(parts, key=rank), ("target", "thumbnail"), PICTURES)
     if not rows:
         return Randomisation(reason="no image was attributed")
-    from transforms.core.randomisation import check_randomisation
+    from transforms.core.explain.randomization import check_randomisation
 
     attributor = worker.attributor(spec).attributor
     size = (attributor.classifier.input_shape[0], attributor.classifier.input_shape[1])

@@ -23,14 +23,14 @@ from pyarrow import fs as pafs
 from transforms import process, storage
 from transforms.core.cache_folder import cache_folder
 from transforms.core.errors import UsageError
+from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import MAX_PIXELS, DecodeError, decode
 from transforms.core.model import digest
 from transforms.core.model.local_copy import load_copy
-from transforms.core.settings import Settings
 
 if TYPE_CHECKING:
-    from transforms.core.attributor import Attributor
+    from transforms.core.explain.attributor import Attributor
     from transforms.core.model.classifier import Classifier
 
 _LOCK = threading.Lock()
@@ -84,7 +84,7 @@ def _make(spec: AttributorSpec) -> Loaded:
             f"model: {spec.model} has digest {classifier.digest[:16]} on this worker, "
             f"{spec.model_digest[:16]} at launch"
         )
-    from transforms.core.attributor import Attributor
+    from transforms.core.explain.attributor import Attributor
 
     size = classifier.input_shape[:2]
     settings = spec.settings

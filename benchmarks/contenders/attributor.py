@@ -8,9 +8,9 @@ import numpy as np
 
 from benchmarks.contenders.process import Contender, Setup, serve
 from transforms import worker
-from transforms.core.attributor import Attributor
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.settings import Settings
 from transforms.core.record import Explanation
-from transforms.core.settings import Settings
 from transforms.worker import AttributorSpec
 
 

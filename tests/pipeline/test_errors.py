@@ -127,7 +127,7 @@ def test_the_users_own_operator(tmp_path, model, monkeypatch):
 
 
 def test_a_failing_job_is_one_line_and_no_manifest(tmp_path, model, capsys, monkeypatch):
-    from transforms.core.attributor import Attributor
+    from transforms.core.explain.attributor import Attributor
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")

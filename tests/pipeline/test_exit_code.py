@@ -22,8 +22,8 @@ from tests.saved_models import smooth
 from tests.shards import write_shard
 from tests.stored_nights import write_rows
 from transforms import storage, store, worker
-from transforms.core.attributor import Attributor
 from transforms.core.errors import JobError, UsageError
+from transforms.core.explain.attributor import Attributor
 from transforms.store import lock
 
 FAST = {"rule": "midpoint", "steps": 4}

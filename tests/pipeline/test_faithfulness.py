@@ -22,7 +22,7 @@ from tests.saved_models import smooth
 from tests.shards import write_shard
 from tests.stored_nights import write_rows
 from transforms import sanity, store, worker
-from transforms.core.faithfulness import is_chosen
+from transforms.core.explain.faithfulness import is_chosen
 from transforms.core.record import Randomisation
 from transforms.worker import AttributorSpec
 

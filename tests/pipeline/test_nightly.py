@@ -41,7 +41,7 @@ def test_a_night_is_written_into_the_directory_of_its_day(tmp_path, options, cap
 
 
 def test_the_second_of_two_runs_is_refused_and_the_first_goes_on(tmp_path, options, capsys, monkeypatch):
-    from transforms.core.attributor import Attributor
+    from transforms.core.explain.attributor import Attributor
 
     begun, finish, codes = threading.Event(), threading.Event(), []
     attribute = Attributor.attribute

@@ -18,11 +18,11 @@ from pipeline.show import show
 from tests import stored_run
 from tests.stored_run import CHUNKS, make_image, make_values, write_chunk, write_run
 from transforms import store
+from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
 from transforms.core.render import attribution_mask, clip_percentile, colorize, colorize_signed
 from transforms.core.render.panels import Curve, Panel
-from transforms.core.settings import Settings
 
 SECOND_OF_MIDDLE = "a.tfrecord#5"
 

@@ -13,10 +13,10 @@ from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from transforms import worker
 from transforms.attribute import AttributeImages
-from transforms.core.attributor import Attributor
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
 from transforms.core.record import Explanation, Failure, Image
-from transforms.core.settings import Settings
 from transforms.worker import AttributorSpec
 
 SETTINGS = Settings(rule="midpoint", steps=6)

@@ -27,11 +27,11 @@ from tests.stored_run import (
     write_run,
 )
 from transforms import store
+from transforms.core.explain.settings import Settings
 from transforms.core.histogram import Histogram
 from transforms.core.importance import Importance
 from transforms.core.quantize import reduce_channels, restore
 from transforms.core.record import Chunk
-from transforms.core.settings import Settings
 from transforms.core.slices import Slice
 from transforms.core.statistics import merge_slices, summarize_rows
 from transforms.store import parts, tables

@@ -9,8 +9,8 @@ import pytest
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from transforms import storage, worker
+from transforms.core.explain.settings import Settings
 from transforms.core.model.local_copy import UnreadableError
-from transforms.core.settings import Settings
 from transforms.worker import AttributorSpec
 
 SETTINGS = Settings(rule="midpoint", steps=4)

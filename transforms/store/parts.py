@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.core.errors import UsageError
+from transforms.core.explain.settings import Settings
 from transforms.core.record import Chunk, Failure, Row
-from transforms.core.settings import Settings
 from transforms.core.statistics import Columns
 from transforms.store import schema
 from transforms.store.files import (

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.core.errors import UsageError
+from transforms.core.explain.settings import Settings
 from transforms.core.record import Failure, Row
-from transforms.core.settings import Settings
 from transforms.core.statistics import STORED_SCALARS, VECTORS, Columns
 
 KEY = "ig_audit."

@@ -23,13 +23,13 @@ import pytest
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
-from transforms.core import attributor
+from transforms.core.explain import attributor
+from transforms.core.explain.settings import Settings
 from transforms.core.image import guard_process
 from transforms.core.image.decode import MAX_PIXELS, RESIZES, DecodeError, decode, decode_mask
 from transforms.core.image.guard import Guards
 from transforms.core.model import classifier
 from transforms.core.record import Explanation, Failure, Image
-from transforms.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SIZE = (24, 40)

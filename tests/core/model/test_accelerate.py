@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.networks import fused_module
-from transforms.core.attributor import Attributor
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.settings import Settings
 from transforms.core.model import accelerate as accelerations
 from transforms.core.model import classifier
 from transforms.core.model.accelerate import accelerate
 from transforms.core.model.step import ALL, CompiledStep, compile_step
-from transforms.core.settings import Settings
 
 BOTH = ("half_precision", "xla")
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from tests.saved_models import smooth
-from transforms.core import attributor
-from transforms.core.attributor import Attributor
+from transforms.core.explain import attributor
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.randomization import check_randomisation
+from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
 from transforms.core.model.ladder import StepLadder
 from transforms.core.model.step import CompiledStep, compile_step
-from transforms.core.randomisation import check_randomisation
 from transforms.core.record import Explanation
-from transforms.core.settings import Settings
 
 CALLS = ("outputs", "enter", "leave", "run")
 EVERYTHING = {"targets": "top2", "baseline": "black blur:3 uniform:5", "gradient": True, "faithfulness": 0.5}

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tests.networks import tensor
 from tests.saved_models import save
-from transforms.core.attributor import Attributor
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
-from transforms.core.settings import Settings
 
 SIZE = 8
 KERNEL = tensor(3, 3, 3, 4)

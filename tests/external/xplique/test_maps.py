@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from xplique.attributions import IntegratedGradients
 
-from transforms.core.attributor import Attributor
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
-from transforms.core.settings import Settings
 
 CLASSES, SIDE = 5, 24
 IMAGES = np.random.default_rng(1).random((CLASSES, SIDE, SIDE, 3), np.float32)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from transforms.core.errors import UsageError
+from transforms.core.explain.target import Targets
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.option import option, problems_of
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.rule import PathRule
-from transforms.core.target import Targets
 
 RESIZE = ("pad", "crop", "stretch")
 PIXELS = ("unit", "signed", "byte", "imagenet", "caffe")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from transforms.core.attributor import Attributor
+from transforms.core.explain.attributor import Attributor
 from transforms.core.model.ladder import StepLadder
 from transforms.core.model.passes.frozen import NotApplicableError
 from transforms.core.model.passes.randomise import randomise_last_layer

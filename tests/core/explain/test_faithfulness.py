@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from tests.saved_models import smooth
-from transforms.core.attributor import Attributor
-from transforms.core.faithfulness import FRACTIONS, is_chosen, measure
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.faithfulness import FRACTIONS, is_chosen, measure
+from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.model import classifier
 from transforms.core.record import Faithfulness
-from transforms.core.settings import Settings
 
 FIXED = {"rule": "midpoint", "steps": 6}
 RNG = np.random.default_rng(5)

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
-from transforms.core.attributor import Attributor
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
 from transforms.core.path.integrate import Integral
 from transforms.core.record import Explanation, Failure, Image
-from transforms.core.settings import Settings
 
 FIXED = {"rule": "midpoint", "steps": 12}
 

@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from transforms.core.faithfulness import is_chosen, measure
+from transforms.core.explain.faithfulness import is_chosen, measure
+from transforms.core.explain.settings import Settings
+from transforms.core.explain.target import LabelError, Targets, ranked, resolve_label
 from transforms.core.image.baseline import Baseline, parse_baselines, with_images
 from transforms.core.image.decode import DecodeError
 from transforms.core.image.guard import Guards
@@ -30,8 +32,6 @@ from transforms.core.model.ladder import StepLadder
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.path.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
-from transforms.core.settings import Settings
-from transforms.core.target import LabelError, Targets, ranked, resolve_label
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,15 +11,15 @@ import tensorflow as tf
 
 from tests.networks import tensor
 from tests.saved_models import save, smooth
-from transforms.core.attributor import Attributor
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.randomization import MOST_ALIKE, check_randomisation
+from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
 from transforms.core.model.passes.freeze import flatten, freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.model.passes.nodes import Nodes
 from transforms.core.model.passes.randomise import randomise_last_layer
-from transforms.core.randomisation import MOST_ALIKE, check_randomisation
 from transforms.core.record import Randomisation
-from transforms.core.settings import Settings
 
 SHAPE = (8, 8, 3)
 KERNEL = tensor(3, 3, 3, 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.core.target import LabelError, Targets, ranked, resolve_label
+from transforms.core.explain.target import LabelError, Targets, ranked, resolve_label
 
 OUTPUTS = np.array([0.1, 0.5, 0.2, 0.5], np.float32)
 NAMES = ("cat", "dog", "7", "crane")
