@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.core.errors import UsageError
-from transforms.core.record import Row
-from transforms.core.render import (
+from transforms.core.maps.render import (
     GREEN,
     RED,
     attribution_mask,
@@ -28,7 +27,8 @@ from transforms.core.render import (
     signed_map,
     tint,
 )
-from transforms.core.render.panels import Curve, Panel
+from transforms.core.maps.render.panels import Curve, Panel
+from transforms.core.record import Row
 
 _ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SIGNS = {"positive": GREEN, "negative": RED}

@@ -9,9 +9,9 @@ from transforms import storage, store
 from transforms.core.errors import UsageError
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode, resize_bilinear
+from transforms.core.maps.render import POLARITIES
+from transforms.core.maps.render.panels import draw_panels
 from transforms.core.record import Row
-from transforms.core.render import POLARITIES
-from transforms.core.render.panels import draw_panels
 
 _COLUMNS = (
     "image_id",

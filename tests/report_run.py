@@ -10,8 +10,8 @@ import numpy as np
 from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
-from transforms.core.importance import summarize_map
-from transforms.core.quantize import quantize
+from transforms.core.maps.importance import summarize_map
+from transforms.core.maps.quantize import quantize
 from transforms.core.record import Chunk, Failure, Row
 from transforms.core.statistics import merge_slices, summarize_rows
 from transforms.store.tables import read_finished

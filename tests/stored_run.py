@@ -7,8 +7,8 @@ import numpy as np
 from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
-from transforms.core.importance import summarize_map, summarize_mask
-from transforms.core.quantize import quantize, reduce_channels
+from transforms.core.maps.importance import summarize_map, summarize_mask
+from transforms.core.maps.quantize import quantize, reduce_channels
 from transforms.core.record import Chunk, Failure, Faithfulness, Row
 from transforms.core.statistics import merge_slices, summarize_rows
 

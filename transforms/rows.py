@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
-from transforms.core.importance import summarize_map, summarize_mask
-from transforms.core.quantize import quantize, reduce_channels
+from transforms.core.maps.importance import summarize_map, summarize_mask
+from transforms.core.maps.quantize import quantize, reduce_channels
 from transforms.core.record import Attribution, Explanation, Row
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 
 from transforms.core.image.decode import decode, encode_thumbnail, resize_bilinear
-from transforms.core.render import BLUE, ORANGE, attribution_mask, clip_percentile, colorize, overlay
+from transforms.core.maps.render import BLUE, ORANGE, attribution_mask, clip_percentile, colorize, overlay
 
 _PHOTOGRAPH_SIDE = 192
 _SCALE_PIXELS = 65

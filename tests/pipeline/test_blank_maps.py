@@ -12,7 +12,7 @@ from pipeline.cli import main
 from tests.pipeline.job import pictures, png, rows_of, run, table_of
 from tests.saved_models import smooth
 from tests.shards import write_tar
-from transforms.core.importance import Importance
+from transforms.core.maps.importance import Importance
 from transforms.core.record import Row
 
 UNKNOWN = tuple(vars(Importance()))

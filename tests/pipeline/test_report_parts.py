@@ -22,7 +22,7 @@ from pipeline.report.gallery import (
 )
 from tests.report_run import write_night
 from transforms import store
-from transforms.core.render import BLUE, ORANGE
+from transforms.core.maps.render import BLUE, ORANGE
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,7 @@ def test_labels_by_name_and_their_slices(tmp_path, model, images):
     [("all", "float16", 1e-3), ("all", "int8", 0.03), ("sum", "float32", 1e-6), ("abs_sum", "int8", 0.03)],
 )
 def test_what_is_stored_of_a_map(tmp_path, model, images, channels, dtype, loss):
-    from transforms.core.quantize import reduce_channels, restore
+    from transforms.core.maps.quantize import reduce_channels, restore
 
     inputs = shards(tmp_path, "parquet", images[:6])
     assert run(tmp_path / "run", input=inputs, model=model, **{**FAST, "dtype": dtype}, channels=channels) == 0

@@ -21,8 +21,8 @@ from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
-from transforms.core.render import attribution_mask, clip_percentile, colorize, colorize_signed
-from transforms.core.render.panels import Curve, Panel
+from transforms.core.maps.render import attribution_mask, clip_percentile, colorize, colorize_signed
+from transforms.core.maps.render.panels import Curve, Panel
 
 SECOND_OF_MIDDLE = "a.tfrecord#5"
 

@@ -29,8 +29,8 @@ from tests.stored_run import (
 from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.histogram import Histogram
-from transforms.core.importance import Importance
-from transforms.core.quantize import reduce_channels, restore
+from transforms.core.maps.importance import Importance
+from transforms.core.maps.quantize import reduce_channels, restore
 from transforms.core.record import Chunk
 from transforms.core.slices import Slice
 from transforms.core.statistics import merge_slices, summarize_rows

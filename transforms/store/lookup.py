@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 
 from transforms import storage
 from transforms.core.errors import UsageError
-from transforms.core.quantize import restore
+from transforms.core.maps.quantize import restore
 from transforms.core.record import Row
 from transforms.store.parts import ATTRIBUTIONS, ERRORS
 from transforms.store.schema import arrays, pairs

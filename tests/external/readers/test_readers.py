@@ -20,7 +20,7 @@ import pytest
 from tests.stored_run import CHUNKS, PROVENANCE, SHAPE, make_rows, write_run
 from transforms import store
 from transforms.core.explain.settings import Settings
-from transforms.core.importance import Importance
+from transforms.core.maps.importance import Importance
 
 BLANK = 1
 """The image of the first chunk whose map is zero everywhere, so that its columns are null."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.core.quantize import quantize, reduce_channels, restore
+from transforms.core.maps.quantize import quantize, reduce_channels, restore
 
 RNG = np.random.default_rng(3)
 # Like an attribution map: signs mixed, magnitudes over several decades.

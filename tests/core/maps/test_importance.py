@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.core.importance import MaskImportance, summarize_map, summarize_mask
+from transforms.core.maps.importance import MaskImportance, summarize_map, summarize_mask
 
 RNG = np.random.default_rng(7)
 FLOAT32 = 2e-7  # two roundings to float32 of shares of at most 1

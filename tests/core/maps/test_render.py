@@ -8,8 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from transforms.core.render import attribution_mask, clip_percentile, colorize, overlay
-from transforms.core.render.panels import Curve, Panel, draw_panels
+from transforms.core.maps.render import attribution_mask, clip_percentile, colorize, overlay
+from transforms.core.maps.render.panels import Curve, Panel, draw_panels
 
 GRAY = np.full((4, 6, 3), 0.5)
 

@@ -5,8 +5,8 @@ colours, and colours over a picture); and, imported by name because drawing take
 (pictures and curves in one PNG).
 """
 
-from transforms.core.render.color import BLUE, GREEN, ORANGE, RED, colorize, colorize_signed, overlay, tint
-from transforms.core.render.mask import (
+from transforms.core.maps.render.color import BLUE, GREEN, ORANGE, RED, colorize, colorize_signed, overlay, tint
+from transforms.core.maps.render.mask import (
     POLARITIES,
     attribution_mask,
     clean_up,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.core.render import (
+from transforms.core.maps.render import (
     GREEN,
     attribution_mask,
     clean_up,
