@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.common import table
 from support.random_rows import make_rows
-from transforms.core.slices import Slice
-from transforms.core.statistics import summarize_rows
+from transforms.core.statistics.importance import summarize_rows
+from transforms.core.statistics.slices import Slice
 
 _SLICES = 10
 

@@ -20,8 +20,8 @@ from transforms.core.drift import DRIFT, Pair, SliceAudit, judge
 from transforms.core.errors import UsageError
 from transforms.core.mix import MixAudit, judge_mix
 from transforms.core.record import Row
-from transforms.core.slices import Slice, is_overflow
-from transforms.core.statistics import STORED_SCALARS
+from transforms.core.statistics.importance import STORED_SCALARS
+from transforms.core.statistics.slices import Slice, is_overflow
 from transforms.core.thresholds import Thresholds
 from transforms.store.sample import RunIndex, index_run, read_slices
 from transforms.store.tables import read_finished, scalar_names

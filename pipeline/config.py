@@ -24,7 +24,7 @@ from transforms import __version__, storage
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.option import GROUPS, option, problems_of
-from transforms.core.slices import SliceOptions
+from transforms.core.statistics.slices import SliceOptions
 from transforms.formats import ReadOptions
 
 _DATE = "{date}"

@@ -6,7 +6,7 @@ import apache_beam as beam
 
 from pipeline.launch import Job
 from transforms.attribute import AttributeChunks
-from transforms.core.slices import Slicer
+from transforms.core.statistics.slices import Slicer
 from transforms.finish import FinishRun
 from transforms.plan import PlanChunks
 from transforms.progress import Meter

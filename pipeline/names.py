@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transforms.core.slices import Slice, is_overflow
+from transforms.core.statistics.slices import Slice, is_overflow
 
 METRICS = {
     "score": "Score",

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from pipeline.image_hashes import ImageHashes
 from transforms import process, storage, store
-from transforms.core.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
-from transforms.core.statistics import ImportanceStatistics, add_slices, iter_slices
+from transforms.core.statistics.importance import ImportanceStatistics, add_slices, iter_slices
+from transforms.core.statistics.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
 from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
 from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary
 from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.core.statistics import STORED_SCALARS, Columns
+from transforms.core.statistics.importance import STORED_SCALARS, Columns
 
 
 def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> Columns:

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from transforms import storage, store
 from transforms.core.record import Chunk
-from transforms.core.slices import Slicer
-from transforms.core.statistics import summarize_rows
+from transforms.core.statistics.importance import summarize_rows
+from transforms.core.statistics.slices import Slicer
 from transforms.store.files import iter_tables, open_parquet, write_parquet
 from transforms.store.parts import ATTRIBUTIONS, PartSummary, part_name
 from transforms.store.schema import KEY, STATISTIC_COLUMNS, Provenance, statistic_columns, to_json

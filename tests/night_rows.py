@@ -12,7 +12,7 @@ import numpy as np
 
 from transforms.core.contrast import SCALARS, Rows
 from transforms.core.drift import Pair
-from transforms.core.slices import Slice
+from transforms.core.statistics.slices import Slice
 
 SIDE = 8
 CORNER = SIDE - 1

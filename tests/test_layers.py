@@ -28,7 +28,7 @@ def test_the_contracts_hold() -> None:
     [
         ("transforms/core/record.py", "pipeline.config"),
         ("transforms/core/record.py", "transforms.storage"),
-        ("transforms/core/exact.py", "apache_beam"),
+        ("transforms/core/statistics/moments.py", "apache_beam"),
         ("transforms/core/path/quadrature.py", "tensorflow"),
         ("transforms/formats/tfrecord.py", "tensorflow"),
         ("transforms/storage.py", "transforms.store"),

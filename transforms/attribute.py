@@ -18,8 +18,8 @@ from apache_beam.metrics import Metrics
 from transforms import formats, process, store
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Chunk, Explanation, Failure, Image
-from transforms.core.slices import Slice, Slicer
-from transforms.core.statistics import ImportanceStatistics, summarize_rows
+from transforms.core.statistics.importance import ImportanceStatistics, summarize_rows
+from transforms.core.statistics.slices import Slice, Slicer
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
 from transforms.rows import rows_of

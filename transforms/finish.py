@@ -15,8 +15,8 @@ import apache_beam as beam
 from transforms import sanity, storage, store
 from transforms.attribute import ChunkResult
 from transforms.core.record import Randomisation
-from transforms.core.slices import Slice, kept_slices
-from transforms.core.statistics import ImportanceStatistics, fold_slices
+from transforms.core.statistics.importance import ImportanceStatistics, fold_slices
+from transforms.core.statistics.slices import Slice, kept_slices
 from transforms.progress import Meter
 from transforms.store import lock
 from transforms.summarize import SummarizeChunks, pack, unpack

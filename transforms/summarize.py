@@ -15,8 +15,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam import coders
 
-from transforms.core.slices import Slice
-from transforms.core.statistics import ImportanceStatistics
+from transforms.core.statistics.importance import ImportanceStatistics
+from transforms.core.statistics.slices import Slice
 
 
 class SummarizeChunks(beam.PTransform):

@@ -22,7 +22,7 @@ from pipeline.report.maps import Audited, slice_of
 from transforms import store
 from transforms.core.image.decode import DecodeError
 from transforms.core.record import Row
-from transforms.core.slices import Slice, is_overflow
+from transforms.core.statistics.slices import Slice, is_overflow
 
 
 @dataclass(frozen=True)

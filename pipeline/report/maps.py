@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.report import figures, words
 from transforms.core.record import Row
-from transforms.core.slices import Slice
+from transforms.core.statistics.slices import Slice
 
 SLICE_COLUMNS = (
     "kind",

@@ -16,7 +16,7 @@ from pipeline.thresholds import load_thresholds
 from tests.night_rows import CORNER, SIDE, draw, make_pool, pairs, speak_up, stamp
 from transforms.core.contrast import ATTENTION, CONVERGENCE, SCALARS, SCORE, TOPICS, Rows
 from transforms.core.drift import Pair, SliceAudit, control_false_discoveries, judge
-from transforms.core.slices import Slice
+from transforms.core.statistics.slices import Slice
 
 THRESHOLDS = load_thresholds()
 POOL = make_pool(1600)

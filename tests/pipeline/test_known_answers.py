@@ -4,7 +4,7 @@ Each function of (x1, x2, x3) is a SavedModel over an image of one pixel whose c
 model scales them by 0.1 a grey level, so that 30 in a PNG is 3. Pixels and baselines are whole grey
 levels: what remains is float32 rounding of values up to 54, below 1e-4 here. Two answers of the
 peers' tests need no model: trapezoid weights alone (tests/core/path/test_quadrature.py) and the variance
-of a summary (tests/core/test_statistics.py).
+of a summary (tests/core/statistics/test_importance.py).
 """
 
 from __future__ import annotations

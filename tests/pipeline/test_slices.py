@@ -13,7 +13,7 @@ from pipeline.cli import main
 from tests.pipeline.job import pictures, png, rows_of, run, table_of
 from tests.saved_models import smooth
 from tests.shards import write_tar
-from transforms.core.slices import OTHER
+from transforms.core.statistics.slices import OTHER
 from transforms.store.schema import pairs
 
 COUNT = 12

@@ -19,7 +19,7 @@ from pipeline.verify import verify
 from tests.stored_run import CHUNKS, PROVENANCE, SHAPE, make_failure, make_rows, write_chunk, write_run
 from transforms import store
 from transforms.core.explain.settings import Settings
-from transforms.core.statistics import merge_slices, summarize_rows
+from transforms.core.statistics.importance import merge_slices, summarize_rows
 
 FIRST, MIDDLE, LAST = (f"attributions/part-{chunk.id}.parquet" for chunk in CHUNKS)
 ERRORS = f"errors/part-{CHUNKS[-1].id}.parquet"

@@ -12,7 +12,7 @@ from tests import stored_run
 from tests.night_rows import draw, make_pool
 from tests.stored_nights import write_rows
 from transforms import store
-from transforms.core.slices import Slice
+from transforms.core.statistics.slices import Slice
 from transforms.store.sample import class_of, index_run, read_slices
 
 ALL, ONE = Slice("all"), Slice("label", "1", "class 1")

@@ -28,12 +28,12 @@ from tests.stored_run import (
 )
 from transforms import store
 from transforms.core.explain.settings import Settings
-from transforms.core.histogram import Histogram
 from transforms.core.maps.importance import Importance
 from transforms.core.maps.quantize import reduce_channels, restore
 from transforms.core.record import Chunk
-from transforms.core.slices import Slice
-from transforms.core.statistics import merge_slices, summarize_rows
+from transforms.core.statistics.histogram import Histogram
+from transforms.core.statistics.importance import merge_slices, summarize_rows
+from transforms.core.statistics.slices import Slice
 from transforms.store import parts, tables
 from transforms.store.schema import arrays, matrix, pairs
 

@@ -11,8 +11,8 @@ from apache_beam.coders import registry
 from apache_beam.testing.util import assert_that, equal_to
 
 from support.random_rows import make_rows
-from transforms.core.slices import Slice
-from transforms.core.statistics import ImportanceStatistics, merge_slices, summarize_rows
+from transforms.core.statistics.importance import ImportanceStatistics, merge_slices, summarize_rows
+from transforms.core.statistics.slices import Slice
 from transforms.summarize import MergeStatistics, SliceCoder, StatisticsCoder, SummarizeChunks
 
 CHUNKS = [summarize_rows(make_rows(count, seed=count)) for count in (3, 1, 7, 4)]

@@ -39,7 +39,7 @@ from transforms.core.contrast import (
     shared_classes,
 )
 from transforms.core.distance import jensen_shannon, ndcg, population_stability_index, total_variation
-from transforms.core.slices import Slice
+from transforms.core.statistics.slices import Slice
 from transforms.core.thresholds import Thresholds
 
 DRIFT, FINE, TOO_FEW, NEW, GONE = "drift", "fine", "too few", "new", "gone"

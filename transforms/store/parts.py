@@ -22,7 +22,7 @@ from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Chunk, Failure, Row
-from transforms.core.statistics import Columns
+from transforms.core.statistics.importance import Columns
 from transforms.store import schema
 from transforms.store.files import (
     ParquetFileWriter,

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.core.contrast import SCALARS, VECTORS, Rows
-from transforms.core.slices import SLICE_COLUMNS, Slice, Slicer
+from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer
 from transforms.store.files import iter_tables, open_parquet
 from transforms.store.manifest import Manifest
 from transforms.store.schema import PLACING_COLUMNS, matrix, slice_columns

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import storage
-from transforms.core.histogram import Histogram
 from transforms.core.record import Row
-from transforms.core.slices import Slice
-from transforms.core.statistics import QUANTILES, SCALARS, VECTORS, ImportanceStatistics
+from transforms.core.statistics.histogram import Histogram
+from transforms.core.statistics.importance import QUANTILES, SCALARS, VECTORS, ImportanceStatistics
+from transforms.core.statistics.slices import Slice
 from transforms.store.files import StoredFile, open_parquet, write_parquet
 from transforms.store.schema import Provenance
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.core.histogram import COARSE, Histogram, buckets_of
+from transforms.core.statistics.histogram import COARSE, Histogram, buckets_of
 
 _FRACTION_BITS = 44
 _HALF_BITS = 22

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.histogram import Histogram, bucket_edge, buckets_of
+from transforms.core.statistics.histogram import Histogram, bucket_edge, buckets_of
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

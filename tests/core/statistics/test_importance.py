@@ -19,19 +19,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.random_rows import make_rows
-from transforms.core import exact
-from transforms.core.exact import Distribution, Groups, Moments
-from transforms.core.histogram import FINE
-from transforms.core.slices import Slice, Slicer
-from transforms.core.statistics import (
+from transforms.core.statistics import moments
+from transforms.core.statistics.histogram import FINE
+from transforms.core.statistics.importance import (
     STORED_SCALARS,
     VECTORS,
     ImportanceStatistics,
     merge_slices,
     summarize_rows,
 )
+from transforms.core.statistics.moments import Distribution, Groups, Moments
+from transforms.core.statistics.slices import Slice, Slicer
 
-ROWS_AT_ONCE = exact.blocks(10**6)[0].stop
+ROWS_AT_ONCE = moments.blocks(10**6)[0].stop
 ROUNDED = 2.0**-45  # half a unit of the fixed point
 
 
@@ -71,7 +71,7 @@ def test_any_order_partition_and_tree_of_merges_gives_the_same_bits(order, cuts,
 
 def test_blocks_do_not_show(monkeypatch):
     monkeypatch.setattr(exact, "_BLOCK", 8)
-    monkeypatch.setattr("transforms.core.statistics._SLICES", 2)
+    monkeypatch.setattr("transforms.core.statistics.importance._SLICES", 2)
     assert states(summarize_rows(ROWS)) == WHOLE
 
 
