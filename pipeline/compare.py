@@ -16,13 +16,13 @@ from pipeline.references import Night, check_comparable, find_nights
 from pipeline.thresholds import to_json
 from pipeline.verdict import Verdict, reach_verdict
 from transforms import storage, store
-from transforms.core.drift import DRIFT, Pair, SliceAudit, judge
+from transforms.core.drift.class_mix import MixAudit, judge_mix
+from transforms.core.drift.judge import DRIFT, Pair, SliceAudit, judge
+from transforms.core.drift.thresholds import Thresholds
 from transforms.core.errors import UsageError
-from transforms.core.mix import MixAudit, judge_mix
 from transforms.core.record import Row
 from transforms.core.statistics.importance import STORED_SCALARS
 from transforms.core.statistics.slices import Slice, is_overflow
-from transforms.core.thresholds import Thresholds
 from transforms.store.sample import RunIndex, index_run, read_slices
 from transforms.store.tables import read_finished, scalar_names
 

@@ -11,7 +11,7 @@ import yaml
 
 from pipeline.config import ConfigError
 from transforms import storage
-from transforms.core.thresholds import Thresholds
+from transforms.core.drift.thresholds import Thresholds
 
 
 def load_thresholds(uri: str = "") -> Thresholds:

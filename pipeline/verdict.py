@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from pipeline.references import INCOMPARABLE, Night
-from transforms.core.contrast import ATTENTION, CONVERGENCE, SCORE
-from transforms.core.drift import DRIFT, TOO_FEW, CellAudit, MetricAudit, SliceAudit
-from transforms.core.mix import MixAudit
-from transforms.core.thresholds import Thresholds
+from transforms.core.drift.class_mix import MixAudit
+from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
+from transforms.core.drift.judge import DRIFT, TOO_FEW, CellAudit, MetricAudit, SliceAudit
+from transforms.core.drift.thresholds import Thresholds
 
 _TOPICS = {ATTENTION: "the model looks elsewhere", SCORE: "scores differ", CONVERGENCE: "convergence differs"}
 _NAMED_METRICS, _NAMED_CELLS, _NAMED_CLASSES = 3, 3, 3

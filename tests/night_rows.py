@@ -10,8 +10,8 @@ import dataclasses
 
 import numpy as np
 
-from transforms.core.contrast import SCALARS, Rows
-from transforms.core.drift import Pair
+from transforms.core.drift.contrast import SCALARS, Rows
+from transforms.core.drift.judge import Pair
 from transforms.core.statistics.slices import Slice
 
 SIDE = 8

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from support.redraw import COLUMNS, write_night
 from tests.stored_run import PROVENANCE
-from transforms.core.contrast import SCALARS, Rows
+from transforms.core.drift.contrast import SCALARS, Rows
 from transforms.core.explain.settings import Settings
 from transforms.store.schema import attributions_schema
 

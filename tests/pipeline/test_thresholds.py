@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ConfigError
 from pipeline.thresholds import load_thresholds, to_json
-from transforms.core.contrast import TOPICS
+from transforms.core.drift.contrast import TOPICS
 
 
 def test_the_defaults_are_sound_and_name_every_metric():

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
-from transforms.core.contrast import SCALARS, VECTORS, Rows
+from transforms.core.drift.contrast import SCALARS, VECTORS, Rows
 from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer
 from transforms.store.files import iter_tables, open_parquet
 from transforms.store.manifest import Manifest

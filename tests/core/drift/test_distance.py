@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from transforms.core.distance import (
+from transforms.core.drift.distance import (
     jensen_shannon,
     ndcg,
     population_stability_index,

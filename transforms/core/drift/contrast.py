@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transforms.core.distance import jensen_shannon, ndcg, wasserstein
+from transforms.core.drift.distance import jensen_shannon, ndcg, wasserstein
 
 ATTENTION, SCORE, CONVERGENCE = "attention", "score", "convergence"
 

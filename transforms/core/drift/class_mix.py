@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc
 
-from transforms.core.distance import total_variation
-from transforms.core.thresholds import Thresholds
+from transforms.core.drift.distance import total_variation
+from transforms.core.drift.thresholds import Thresholds
 
 ClassCounts = Mapping[tuple[str, str], int]
 """Images by class: (value, name)."""

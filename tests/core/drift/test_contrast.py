@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from tests.night_rows import CORNER, draw, make_pool, speak_up, stamp
-from transforms.core.contrast import (
+from transforms.core.drift.contrast import (
     TOPICS,
     Weights,
     cell_statistics,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from transforms.core.contrast import TOPICS
+from transforms.core.drift.contrast import TOPICS
 
 ALARMS = ("model", "attention", "score", "convergence", "mix", "config", "errors")
 """The topics of reasons that may raise an alarm."""

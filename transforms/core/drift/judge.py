@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.core.contrast import (
+from transforms.core.drift.contrast import (
     CELLS,
     SCALARS,
     TOPICS,
@@ -38,9 +38,9 @@ from transforms.core.contrast import (
     measure,
     shared_classes,
 )
-from transforms.core.distance import jensen_shannon, ndcg, population_stability_index, total_variation
+from transforms.core.drift.distance import jensen_shannon, ndcg, population_stability_index, total_variation
+from transforms.core.drift.thresholds import Thresholds
 from transforms.core.statistics.slices import Slice
-from transforms.core.thresholds import Thresholds
 
 DRIFT, FINE, TOO_FEW, NEW, GONE = "drift", "fine", "too few", "new", "gone"
 

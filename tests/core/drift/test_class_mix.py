@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from pipeline.thresholds import load_thresholds
-from transforms.core.mix import judge_mix
+from transforms.core.drift.class_mix import judge_mix
 
 THRESHOLDS = load_thresholds()
 SHARES = np.array([0.3, 0.25, 0.2, 0.15, 0.1])
