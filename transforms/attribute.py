@@ -22,7 +22,7 @@ from transforms.core.statistics.importance import ImportanceStatistics, summariz
 from transforms.core.statistics.slices import Slice, Slicer
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
-from transforms.rows import rows_of
+from transforms.store.rows import rows_of
 from transforms.worker import AttributorSpec, Loaded, attributor, baseline_images
 
 if TYPE_CHECKING:

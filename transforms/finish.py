@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms import sanity, storage, store
+from transforms import check_model, storage, store
 from transforms.attribute import ChunkResult
 from transforms.core.record import Randomisation
 from transforms.core.statistics.importance import ImportanceStatistics, fold_slices
@@ -70,7 +70,7 @@ class FinishRun(beam.PTransform):
         )
 
     def _check(self, output: str, parts: list[store.PartSummary]) -> Randomisation:
-        return sanity.check_run(output, parts, self.spec, self.provenance.config_digest)
+        return check_model.check_run(output, parts, self.spec, self.provenance.config_digest)
 
     def _write(
         self,
@@ -114,4 +114,4 @@ class _FirstParts(beam.PTransform):
 
     def expand(self, chunks: beam.PCollection[ChunkResult]) -> beam.PCollection[list[store.PartSummary]]:
         parts = chunks | beam.Map(lambda chunk: chunk.part) | beam.Filter(lambda part: part.rows)
-        return parts | beam.combiners.Top.Smallest(sanity.PICTURES, key=sanity.rank)
+        return parts | beam.combiners.Top.Smallest(check_model.PICTURES, key=check_model.rank)

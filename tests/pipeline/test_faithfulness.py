@@ -21,7 +21,7 @@ from tests.report_run import write_night
 from tests.saved_models import smooth
 from tests.shards import write_shard
 from tests.stored_nights import write_rows
-from transforms import sanity, store, worker
+from transforms import check_model, store, worker
 from transforms.core.explain.faithfulness import is_chosen
 from transforms.core.record import Randomisation
 from transforms.worker import AttributorSpec
@@ -120,7 +120,7 @@ def test_a_share_outside_0_to_1_is_refused(tmp_path, options, capsys, share):
 
 def test_a_run_in_which_every_image_failed_says_why_there_is_no_check(tmp_path):
     spec = AttributorSpec("no model", stored_run.SETTINGS)
-    assert sanity.check_run(str(tmp_path), (), spec, "digest").reason == "no image was attributed"
+    assert check_model.check_run(str(tmp_path), (), spec, "digest").reason == "no image was attributed"
 
 
 def test_a_failed_check_is_marked(tmp_path):
