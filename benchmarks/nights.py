@@ -25,11 +25,11 @@ import pyarrow.compute as pc
 
 from benchmarks import shortcut
 from benchmarks.common import table, write_json
+from pipeline.audit.compare import Audit, compare
+from pipeline.audit.thresholds import load_thresholds
 from pipeline.cli import main as ig_audit
-from pipeline.compare import Audit, compare
 from pipeline.samples.cache import build_model, class_names_file
 from pipeline.samples.photographs import crops
-from pipeline.thresholds import load_thresholds
 from support import redraw
 from transforms import store
 from transforms.store.schema import Provenance

@@ -233,8 +233,8 @@ def _run(options: argparse.Namespace, rest: list[str]) -> ExitCode:
 
 
 def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:
-    from pipeline.compare import compare, write_audit
-    from pipeline.thresholds import load_thresholds
+    from pipeline.audit.compare import compare, write_audit
+    from pipeline.audit.thresholds import load_thresholds
 
     audit = compare(options.candidate, options.reference, load_thresholds(options.thresholds or ""), options.nights)
     if options.json:
@@ -280,9 +280,9 @@ def _report(options: argparse.Namespace, _: list[str]) -> ExitCode:
     if not options.reference and (options.thresholds or options.nights):
         name = "thresholds" if options.thresholds else "nights"
         raise config.ConfigError(f"{name}: is of a comparison; give --reference too")
-    from pipeline.compare import compare
+    from pipeline.audit.compare import compare
+    from pipeline.audit.thresholds import load_thresholds
     from pipeline.report import write_report
-    from pipeline.thresholds import load_thresholds
 
     audit = None
     if options.reference:

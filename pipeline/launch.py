@@ -13,9 +13,9 @@ import importlib.metadata
 import platform
 from dataclasses import dataclass
 
+from pipeline.audit.references import check_comparable, find_nights
+from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig, ConfigError, digest
-from pipeline.references import check_comparable, find_nights
-from pipeline.thresholds import load_thresholds
 from transforms import __version__, formats, storage, store, worker
 from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets

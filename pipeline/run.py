@@ -17,13 +17,13 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from tqdm import tqdm
 
 from pipeline import worker_errors
-from pipeline.compare import AUDIT, compare, write_audit
+from pipeline.audit.compare import AUDIT, compare, write_audit
+from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig
 from pipeline.exit_code import ExitCode, report_error
 from pipeline.graph import define_pipeline
 from pipeline.launch import Job, goes_on
 from pipeline.report import write_report
-from pipeline.thresholds import load_thresholds
 from transforms import process, storage, store
 from transforms.core.errors import JobError
 from transforms.progress import Gauge, Meter

@@ -14,7 +14,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import cli, config
-from pipeline.thresholds import load_thresholds
+from pipeline.audit.thresholds import load_thresholds
 from transforms.core.explain.settings import Settings
 from transforms.store import schema, tables
 

@@ -58,7 +58,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, module: str, forbidden: str
     [
         "pipeline.cli",
         "pipeline.config",
-        "pipeline.compare",
+        "pipeline.audit.compare",
         "pipeline.samples.cache",
         "transforms.formats",
         "transforms.store",

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, compare, run
+from pipeline import cli, run
+from pipeline.audit import compare
+from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig
 from pipeline.exit_code import ExitCode
-from pipeline.thresholds import load_thresholds
 from tests.night_rows import draw, make_pool
 from tests.pipeline.job import pictures, png
 from tests.pipeline.job import run as run_job

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pipeline.thresholds import load_thresholds
+from pipeline.audit.thresholds import load_thresholds
 from transforms.core.drift.class_mix import judge_mix
 
 THRESHOLDS = load_thresholds()

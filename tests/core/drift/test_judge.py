@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pipeline.thresholds import load_thresholds
+from pipeline.audit.thresholds import load_thresholds
 from tests.night_rows import CORNER, SIDE, draw, make_pool, pairs, speak_up, stamp
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCALARS, SCORE, TOPICS, Rows
 from transforms.core.drift.judge import Pair, SliceAudit, control_false_discoveries, judge

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.audit.references import INCOMPARABLE, Night
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
-from pipeline.references import INCOMPARABLE, Night
 from transforms.core.drift.class_mix import MixAudit
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
 from transforms.core.drift.judge import DRIFT, TOO_FEW, CellAudit, MetricAudit, SliceAudit

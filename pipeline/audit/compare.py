@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.references import Night, check_comparable, find_nights
-from pipeline.thresholds import to_json
-from pipeline.verdict import Verdict, reach_verdict
+from pipeline.audit.references import Night, check_comparable, find_nights
+from pipeline.audit.thresholds import to_json
+from pipeline.audit.verdict import Verdict, reach_verdict
 from transforms import storage, store
 from transforms.core.drift.class_mix import MixAudit, judge_mix
 from transforms.core.drift.judge import DRIFT, Pair, SliceAudit, judge

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.audit.thresholds import load_thresholds, to_json
 from pipeline.config import ConfigError
-from pipeline.thresholds import load_thresholds, to_json
 from transforms.core.drift.contrast import TOPICS
 
 
