@@ -257,8 +257,8 @@ def _verify(options: argparse.Namespace, _: list[str]) -> ExitCode:
 
 def _show(options: argparse.Namespace, _: list[str]) -> ExitCode:
     _refuse_ignored(options)
-    from pipeline.pictures import Look
-    from pipeline.show import show
+    from pipeline.show.draw import show
+    from pipeline.show.pictures import Look
 
     look = Look(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Look)})
     show(options.run, options.image_id, options.output, options.target, options.kind, look)

@@ -11,10 +11,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipeline import show as show_module
 from pipeline.cli import main
-from pipeline.pictures import KINDS, Look
-from pipeline.show import show
+from pipeline.show import draw as show_module
+from pipeline.show.draw import show
+from pipeline.show.pictures import KINDS, Look
 from tests import stored_run
 from tests.stored_run import CHUNKS, make_image, make_values, write_chunk, write_run
 from transforms import store
@@ -234,5 +234,5 @@ def test_attributions_come_back_in_units_of_the_score(run):
 
 
 def test_show_loads_neither_beam_nor_tensorflow():
-    code = "import sys, pipeline.show; print(sorted({'apache_beam', 'tensorflow'} & set(sys.modules)))"
+    code = "import sys, pipeline.show.draw; print(sorted({'apache_beam', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.pictures import KINDS, Look, Subject
+from pipeline.show.pictures import KINDS, Look, Subject
 from transforms import storage, store
 from transforms.core.errors import UsageError
 from transforms.core.image.baseline import parse_baselines
