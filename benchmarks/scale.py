@@ -158,7 +158,7 @@ def _job(folder: Path) -> dict[str, Any]:
 
 
 def _verify(folder: Path) -> dict[str, Any]:
-    from pipeline.verify import verify
+    from pipeline.verify.check import verify
     from transforms import process, store
 
     process.return_freed()  # as the command does

@@ -244,7 +244,7 @@ def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:
 
 
 def _verify(options: argparse.Namespace, _: list[str]) -> ExitCode:
-    from pipeline.verify import verify
+    from pipeline.verify.check import verify
 
     process.return_freed()
     findings = verify(options.run)

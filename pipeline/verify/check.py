@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from pipeline.image_hashes import ImageHashes
+from pipeline.verify.image_hashes import ImageHashes
 from transforms import process, storage, store
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, iter_slices
 from transforms.core.statistics.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import verify as verify_module
-from pipeline.verify import verify
+from pipeline.verify import check as verify_module
+from pipeline.verify.check import verify
 from tests.stored_run import CHUNKS, PROVENANCE, SHAPE, make_failure, make_rows, write_chunk, write_run
 from transforms import store
 from transforms.core.explain.settings import Settings
@@ -241,7 +241,7 @@ def test_a_file_that_is_not_a_part_is_found(run):
 
 
 def test_verify_loads_neither_beam_nor_tensorflow():
-    code = "import sys, pipeline.verify; print(sorted({'apache_beam', 'tensorflow'} & set(sys.modules)))"
+    code = "import sys, pipeline.verify.check; print(sorted({'apache_beam', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

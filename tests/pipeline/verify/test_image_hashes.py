@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import image_hashes
-from pipeline.image_hashes import ImageHashes
+from pipeline.verify import image_hashes
+from pipeline.verify.image_hashes import ImageHashes
 
 PARTS = st.lists(st.frozensets(st.integers(0, 30).map("image {}".format)), max_size=8)
 
