@@ -21,7 +21,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
-    package_data={"pipeline": ["*.json", "*.yaml"], "pipeline.report": ["*.css", "*.j2", "*.js"]},
+    package_data={"pipeline.audit": ["*.json", "*.yaml"], "pipeline.report": ["*.css", "*.j2", "*.js"]},
     entry_points={"console_scripts": ["ig-audit = pipeline.cli:main"]},
     install_requires=[
         BEAM.format(""),

@@ -150,7 +150,7 @@ def test_examples_in_yaml_are_accepted(tmp_path):
 
 
 def test_every_threshold_is_explained_with_its_default():
-    defaults = yaml.safe_load(resources.files("pipeline").joinpath("thresholds.yaml").read_text("utf-8"))
+    defaults = yaml.safe_load(resources.files("pipeline.audit").joinpath("thresholds.yaml").read_text("utf-8"))
     rows = re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|]*) \|", split(ROOT / "docs/compare.md")[0], re.MULTILINE)
     explained = {name: value.strip() for names, value in rows for name in re.findall(r"[a-z_]+", names)}
     for name, value in {**defaults, **defaults["effects"]}.items():

@@ -20,7 +20,7 @@ def load_thresholds(uri: str = "") -> Thresholds:
     Raises:
         ConfigError: the file can't be read, or a threshold is unknown or has a value that is not allowed.
     """
-    values = yaml.safe_load(resources.files("pipeline").joinpath("thresholds.yaml").read_text("utf-8"))
+    values = yaml.safe_load(resources.files("pipeline.audit").joinpath("thresholds.yaml").read_text("utf-8"))
     if uri:
         given = _read(uri)
         _refuse_unknown(given, values)

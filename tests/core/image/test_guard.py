@@ -31,7 +31,7 @@ from transforms.core.image.guard import Guards
 from transforms.core.model import classifier
 from transforms.core.record import Explanation, Failure, Image
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SIZE = (24, 40)
 MEMORY = 256 << 20
 HOSTILE = functools.partial(Guards, decoder="tests.hostile_decoder", memory=MEMORY, seconds=1.0)

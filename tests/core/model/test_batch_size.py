@@ -32,8 +32,8 @@ def rates(monkeypatch, by_size: dict[int, float]) -> list[int]:
             raise MemoryError("OOM when allocating tensor")
         return by_size[step.batch]
 
-    monkeypatch.setattr(calibrate, "SIZES", {"CPU": (4, 8, 16, 32), "GPU": (4,)})
-    monkeypatch.setattr(calibrate, "steps_a_second", rate)
+    monkeypatch.setattr(batch_size, "SIZES", {"CPU": (4, 8, 16, 32), "GPU": (4,)})
+    monkeypatch.setattr(batch_size, "steps_a_second", rate)
     return tried
 
 
@@ -74,7 +74,7 @@ def test_of_workers_that_measure_at_once_the_first_decides(model, monkeypatch, c
         file.write_text('{"batch": 16}')
         return 1.0
 
-    monkeypatch.setattr(calibrate, "steps_a_second", meanwhile)
+    monkeypatch.setattr(batch_size, "steps_a_second", meanwhile)
     assert compile_calibrated(model, 2).batch == 16
     assert json.loads(file.read_text()) == {"batch": 16}
     assert list(cache.iterdir()) == [file]

@@ -70,7 +70,7 @@ def test_any_order_partition_and_tree_of_merges_gives_the_same_bits(order, cuts,
 
 
 def test_blocks_do_not_show(monkeypatch):
-    monkeypatch.setattr(exact, "_BLOCK", 8)
+    monkeypatch.setattr(moments, "_BLOCK", 8)
     monkeypatch.setattr("transforms.core.statistics.importance._SLICES", 2)
     assert states(summarize_rows(ROWS)) == WHOLE
 
@@ -131,9 +131,9 @@ def mean_and_std(values) -> tuple[float, float]:
 def test_moments_equal_rational_arithmetic(unit):
     values = (np.random.default_rng(1).normal(size=(50, 3)) * unit).astype(np.float32)
     groups = [list(range(0, 50, 2)), [49], list(range(50))]
-    for members, moments in zip(groups, Moments.grouped(values, Groups.of(groups)), strict=True):
+    for members, found in zip(groups, Moments.grouped(values, Groups.of(groups)), strict=True):
         wanted = [mean_and_std(exactly(values[members, element])) for element in range(3)]
-        assert list(zip(moments.mean, moments.std, strict=True)) == wanted
+        assert list(zip(found.mean, found.std, strict=True)) == wanted
 
 
 @pytest.mark.parametrize("unit", [2.0**-20, 1.0, 2.0**30, 2.0**100])

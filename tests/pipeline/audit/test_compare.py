@@ -18,7 +18,7 @@ from tests import stored_run
 from tests.night_rows import SIDE, draw, make_pool, speak_up, stamp
 from tests.stored_nights import write_rows
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POOL = make_pool(1200, classes=4)
 CLASS = 2
 
@@ -51,7 +51,7 @@ def compare(runs: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Returns the exit code and audit.json of a comparison, which is checked against its schema."""
     code = main(["compare", *arguments, "--json", str(runs / "audit.json")])
     audit = json.loads((runs / "audit.json").read_text())
-    schema = json.loads(resources.files("pipeline").joinpath("audit.schema.json").read_text())
+    schema = json.loads(resources.files("pipeline.audit").joinpath("audit.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(audit, schema)
     return code, audit

@@ -155,7 +155,7 @@ class _Guard:
     """One guard process, and the pipes to it."""
 
     def __init__(self, arguments: list[str]) -> None:
-        paths = [path for path in (*sys.path, str(Path(__file__).resolve().parents[2])) if path]
+        paths = [path for path in (*sys.path, str(Path(__file__).resolve().parents[3])) if path]
         self._owner = os.getpid()
         # -I: only sys.path as this process has it; no threads, as the guard has one image at a time.
         self._process = subprocess.Popen(

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from transforms.core.record import Row
-from transforms.core.statistics import moments
 from transforms.core.statistics.histogram import COARSE, FINE, Histogram
-from transforms.core.statistics.moments import Distribution, Groups, Moments
+from transforms.core.statistics.moments import Distribution, Groups, Moments, blocks
 from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow, counted_in
 
 VECTORS = ("grid", "signed_grid", "channel_share")
@@ -169,7 +168,7 @@ def iter_slices(rows: Columns, slices_of: SliceRow = _SLICER) -> Iterator[tuple[
     Raises:
         ValueError: a grid or a channel share that is known isn't finite.
     """
-    for block in moments.blocks(len(rows["target"])):
+    for block in blocks(len(rows["target"])):
         yield from _summarize_block({name: column[block] for name, column in rows.items()}, slices_of)
 
 
