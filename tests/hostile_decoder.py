@@ -10,7 +10,8 @@ import sys
 import numpy as np
 
 from transforms.core.image import decode as real
-from transforms.core.image.decode import RESIZES, DecodeError
+from transforms.core.image.decode import DecodeError
+from transforms.core.image.resize import RESIZES
 from transforms.core.record import Pixels
 
 __all__ = ["RESIZES", "DecodeError", "decode", "decode_mask"]

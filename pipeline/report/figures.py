@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import PIL.Image
 
-from transforms.core.image.decode import decode, encode_thumbnail, resize_bilinear
+from transforms.core.image.decode import decode, encode_thumbnail
+from transforms.core.image.resize import resize_bilinear
 from transforms.core.maps.render import BLUE, ORANGE, attribution_mask, clip_percentile, colorize, overlay
 
 _PHOTOGRAPH_SIDE = 192

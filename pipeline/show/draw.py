@@ -8,7 +8,8 @@ from pipeline.show.pictures import KINDS, Look, Subject
 from transforms import storage, store
 from transforms.core.errors import UsageError
 from transforms.core.image.baseline import parse_baselines
-from transforms.core.image.decode import decode, resize_bilinear
+from transforms.core.image.decode import decode
+from transforms.core.image.resize import resize_bilinear
 from transforms.core.maps.render import POLARITIES
 from transforms.core.maps.render.panels import draw_panels
 from transforms.core.record import Row

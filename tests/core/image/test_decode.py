@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.image.decode import FORMATS, DecodeError, decode, decode_mask, encode_thumbnail, resize_bilinear
+from transforms.core.image.decode import FORMATS, DecodeError, decode, decode_mask, encode_thumbnail
+from transforms.core.image.resize import resize_bilinear
 
 # Three float32 roundings at values up to 1, on either side.
 ROUNDING = 1e-6

@@ -26,8 +26,9 @@ from tests.saved_models import smooth
 from transforms.core.explain import attributor
 from transforms.core.explain.settings import Settings
 from transforms.core.image import guard_process
-from transforms.core.image.decode import MAX_PIXELS, RESIZES, DecodeError, decode, decode_mask
+from transforms.core.image.decode import MAX_PIXELS, DecodeError, decode, decode_mask
 from transforms.core.image.guard import Guards
+from transforms.core.image.resize import RESIZES
 from transforms.core.model import classifier
 from transforms.core.record import Explanation, Failure, Image
 

@@ -1,14 +1,9 @@
-"""Encoded bytes to float32 pixels, safely, and at the size that the model takes.
+"""Encoded bytes to float32 pixels, safely, and at the size that the model takes; `resize` does the latter.
 
 Pillow decodes, restricted to JPEG, PNG, WebP, BMP, TIFF and GIF (first frame). An image over the pixel
 limit is refused before its pixels are decoded; Pillow's own limit does not apply. EXIF orientation is
 applied. What is transparent is laid over black. 16-bit grey is scaled by 65535; modes without a defined
 range (32-bit) are refused.
-
-Resizing is bilinear without antialiasing, with half-pixel centres, as `tf.image.resize` does by
-default: only the pixels that it needs are gathered, so a large photograph is never copied as floats.
-`pad` is `tf.image.resize_with_pad`, `stretch` is `tf.image.resize`; `crop` scales the image until it
-just covers the target and keeps the centre. They agree with TensorFlow to 1e-6 of the pixel range.
 """
 
 from __future__ import annotations
@@ -17,17 +12,16 @@ import contextlib
 import io
 import struct
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import PIL
 import PIL.Image
 
+from transforms.core.image.resize import RESIZES, fit_bilinear, fit_nearest
 from transforms.core.record import Pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-RESIZES = ("pad", "crop", "stretch")
 MAX_PIXELS = 64_000_000
 
 _ORIENTATION_TAG = 0x0112
@@ -45,10 +39,6 @@ _PREFIX_BYTES = 16  # that Pillow's plugins are asked about
 
 # Pillow warns about odd metadata; an image is either decoded or a DecodeError says why not.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-
-
-_Taps = tuple[np.ndarray, ...]
-_Sample = Callable[[np.ndarray, _Taps, _Taps], np.ndarray]
 
 
 class DecodeError(ValueError):
@@ -79,8 +69,7 @@ def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_p
     except Exception as error:  # Pillow meets hostile bytes with exceptions of many kinds
         raise DecodeError(f"not decodable: {error or type(error).__name__}") from error
     height, width = array.shape[:2]
-    extent = (height, width)
-    fitted = array.astype(np.float32) if size is None else _FITS[resize](extent, size).apply(array, size, _interpolate)
+    fitted = array.astype(np.float32) if size is None else fit_bilinear(array, size, resize)
     return Pixels(np.clip(fitted / np.float32(full_scale), 0, 1), height, width)
 
 
@@ -114,7 +103,7 @@ def decode_mask(
     if abs(height * extent[1] - width * extent[0]) > max(*extent, height, width):
         raise DecodeError(f"mask: {width} x {height} isn't of the image's shape, {extent[1]} x {extent[0]}")
     inside = np.asarray(opaque.reshape(height, width, -1).any(axis=2))
-    return _FITS[resize]((height, width), size).apply(inside, size, _nearest)
+    return fit_nearest(inside, size, resize)
 
 
 def encode_thumbnail(array: np.ndarray, max_side: int = 224) -> bytes:
@@ -129,17 +118,6 @@ def encode_thumbnail(array: np.ndarray, max_side: int = 224) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=_JPEG_QUALITY)
     return stream.getvalue()
-
-
-def resize_bilinear(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Returns `array` at another size, as `tf.image.resize` makes it: float32 `[height, width, channels]`.
-
-    Args:
-        array: `[any height, any width, channels]` of any real type; its units are kept.
-        height: in pixels.
-        width: in pixels.
-    """
-    return _interpolate(array, _taps(array.shape[0], height), _taps(array.shape[1], width))
 
 
 def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
@@ -200,77 +178,3 @@ def _colours(picture: PIL.Image.Image) -> tuple[np.ndarray, int]:
     if picture.has_transparency_data:
         return np.asarray(picture.convert("RGBA").convert("RGBa"))[:, :, :3], 255  # times alpha: over black
     return np.asarray(picture.convert("RGB")), 255
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """How an image comes to another size: the neighbours of each output row and column, and where these stand."""
-
-    rows: _Taps
-    columns: _Taps
-    top: int = 0
-    left: int = 0
-
-    def apply(self, array: np.ndarray, size: tuple[int, int], sample: _Sample) -> np.ndarray:
-        """Returns `array` `[height, width, …]` at `size`, with zeros where it does not reach."""
-        sampled = sample(array, self.rows, self.columns)
-        if sampled.shape[:2] == size:
-            return sampled
-        framed = np.zeros((*size, *sampled.shape[2:]), sampled.dtype)
-        framed[self.top : self.top + len(sampled), self.left : self.left + sampled.shape[1]] = sampled
-        return framed
-
-
-def _pad(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
-    """The whole image, centred; every rounding in float32, as in TensorFlow."""
-    length, target = np.array(extent, np.float32), np.array(size, np.float32)
-    scaled = length / np.max(length / target)
-    rows, columns = np.maximum(1, np.floor(scaled)).astype(int).tolist()
-    top, left = np.maximum(0, np.floor((target - scaled) / 2)).astype(int).tolist()
-    return _Fit(_taps(extent[0], rows), _taps(extent[1], columns), top, left)
-
-
-def _crop(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
-    """The centre of the image that just covers the target; only what is kept is computed."""
-    length, target = np.array(extent), np.array(size)
-    covering = np.maximum(target, np.rint(length / np.min(length / target))).astype(int)
-    first = (covering - target) // 2
-    rows, columns = (
-        tuple(tap[start : start + kept] for tap in _taps(one, full))
-        for one, full, start, kept in zip(extent, covering, first, size, strict=True)
-    )
-    return _Fit(rows, columns)
-
-
-def _stretch(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
-    return _Fit(_taps(extent[0], size[0]), _taps(extent[1], size[1]))
-
-
-_FITS = {"pad": _pad, "crop": _crop, "stretch": _stretch}
-
-
-def _taps(length: int, target: int) -> _Taps:
-    """Returns for each of `target` outputs its two neighbours among `length` inputs, and the second one's weight."""
-    half = np.float32(0.5)
-    position = (np.arange(target, dtype=np.float32) + half) * (np.float32(length) / np.float32(target)) - half
-    below = np.floor(position)
-    lower = np.maximum(below, 0).astype(np.intp)
-    upper = np.minimum(below + 1, length - 1).astype(np.intp)
-    return lower, upper, position - below
-
-
-def _interpolate(array: np.ndarray, rows: _Taps, columns: _Taps) -> np.ndarray:
-    top, bottom, down = rows[0][:, None], rows[1][:, None], rows[2][:, None, None]
-    left, right, across = columns[0], columns[1], columns[2][:, None]
-
-    def row(index: np.ndarray) -> np.ndarray:
-        first, second = array[index, left].astype(np.float32), array[index, right].astype(np.float32)
-        return first + (second - first) * across
-
-    upper, lower = row(top), row(bottom)
-    return upper + (lower - upper) * down
-
-
-def _nearest(array: np.ndarray, rows: _Taps, columns: _Taps) -> np.ndarray:
-    row, column = (np.where(across >= 0.5, upper, lower) for lower, upper, across in (rows, columns))
-    return array[row[:, None], column]

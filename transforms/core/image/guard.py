@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from transforms.core.image import guard_process
-from transforms.core.image.decode import MAX_PIXELS, RESIZES, DecodeError
+from transforms.core.image.decode import MAX_PIXELS, DecodeError
+from transforms.core.image.resize import RESIZES
 from transforms.core.record import Pixels
 
 SECONDS = 60.0
