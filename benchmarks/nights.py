@@ -28,6 +28,7 @@ from benchmarks.common import table, write_json
 from pipeline.audit.compare import Audit, compare
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.cli import main as ig_audit
+from pipeline.exit_code import ExitCode
 from pipeline.samples.cache import build_model, class_names_file
 from pipeline.samples.photographs import crops
 from support import redraw
@@ -210,7 +211,7 @@ def _score(scenario: Scenario, before: int, options: argparse.Namespace, folder:
         start = time.perf_counter()
         audit = compare(candidate, references, thresholds)
         seconds.append(time.perf_counter() - start)
-        alarms += audit.verdict.exit_code == 3
+        alarms += audit.verdict.exit_code == ExitCode.DRIFT
         hits += scenario.hit(audit)
         shutil.rmtree(folder)
         folder.mkdir()

@@ -18,6 +18,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import cli, config, template
+from pipeline.exit_code import ExitCode
 from support.distributed.cluster import OPENS
 
 ROOT = Path(__file__).parents[1]
@@ -133,7 +134,7 @@ def test_jobs_on_kubernetes_run_us_and_stop_at_what_stays_so(name):
     assert audit.resume and audit.reference and "{date}" in audit.output
     (rule,) = job["podFailurePolicy"]["rules"]
     assert rule["onExitCodes"]["containerName"] == container["name"]
-    assert rule["onExitCodes"]["values"] == [cli.UNUSABLE, cli.DRIFT, cli.TOO_MANY_ERRORS]
+    assert rule["onExitCodes"]["values"] == [ExitCode.UNUSABLE, ExitCode.DRIFT, ExitCode.TOO_MANY_ERRORS]
     assert job["template"]["spec"]["restartPolicy"] == "Never"  # which a failure policy needs
 
 
@@ -190,4 +191,4 @@ def test_the_dag_compiles_and_calls_us():
     assert words[:2] == ["ig-audit", "run"]
     audit = run_flags(words[1:])
     assert audit.resume and audit.reference == ("x",)
-    assert f'{cli.DRIFT}: "drift"' in path.read_text()
+    assert f'{ExitCode.DRIFT:d}: "drift"' in path.read_text()
