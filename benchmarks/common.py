@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from transforms.core.cpus import usable_cpus
 
 
 def rate(
@@ -37,7 +38,7 @@ def rate(
     with ThreadPoolExecutor(threads) as pool:
         calls = sum(pool.map(work, range(threads)))
     if by_processor:
-        return units * calls * (os.cpu_count() or 1) / (time.process_time() - worked)
+        return units * calls * usable_cpus() / (time.process_time() - worked)
     return units * calls / (time.perf_counter() - start)
 
 

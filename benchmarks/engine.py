@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks.common import in_turns, rate, table, write_json
 from support.networks import NAMES, save_network
+from transforms.core.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from transforms.core.model.classifier import Classifier
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results[name] = measure(save_network(name, options.models), options)
         print(f"\n{name}: {results[name]['gflop']:.2f} GFLOP an evaluation, peak {results[name]['peak']:.0f} GFLOP/s")
         print(table(results[name]["rows"]), flush=True)
-    write_json(options.json, {"machine": f"{platform.processor()} {os.cpu_count()} cores", "models": results})
+    write_json(options.json, {"machine": f"{platform.processor()} {usable_cpus()} cores", "models": results})
 
 
 def measure(path: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -82,8 +83,8 @@ def _measure(path: str, options: argparse.Namespace, other: ProcessPoolExecutor)
             for batch in options.batch[:2]:
                 measures[f"{name}|{batch}|1"] = here(_stepped(step.with_batch(batch)), batch, 1)
     for batch in options.batch[:3]:
-        measures[f"{os.cpu_count()} batches in flight|{batch}|{os.cpu_count()}"] = here(
-            _stepped(step.with_batch(batch)), batch, os.cpu_count() or 1
+        measures[f"{usable_cpus()} batches in flight|{batch}|{usable_cpus()}"] = here(
+            _stepped(step.with_batch(batch)), batch, usable_cpus()
         )
     for name, take in measures.items():
         print(f"first call of {name.replace('|', ' ')}: {take():.1f}", file=sys.stderr, flush=True)

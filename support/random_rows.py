@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
-from transforms.core.statistics.importance import STORED_SCALARS, Columns
+from transforms.core.statistics.importance import STORED_SCALARS, Columns, ImportanceStatistics, add_slices
+from transforms.core.statistics.slices import Slice
 
 
 def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> Columns:
@@ -36,3 +39,11 @@ def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> Col
         "shard": [f"/in/{'ab'[number % 2]}-{number % 3}.tar" for number in range(count)],
         "fields": [[("camera", f"{number % 4}")] for number in range(count)],
     }
+
+
+def merge_slices(parts: Iterable[Mapping[Slice, ImportanceStatistics]]) -> dict[Slice, ImportanceStatistics]:
+    """Returns the statistics of the rows of all `parts`, slice by slice, sorted by slice, as a run stores them."""
+    merged: dict[Slice, ImportanceStatistics] = {}
+    for part in parts:
+        add_slices(merged, part.items())
+    return dict(sorted(merged.items()))

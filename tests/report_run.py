@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from support.random_rows import merge_slices
 from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
 from transforms.core.maps.importance import summarize_map
 from transforms.core.maps.quantize import quantize
 from transforms.core.record import Chunk, Failure, Row
-from transforms.core.statistics.importance import merge_slices, summarize_rows
+from transforms.core.statistics.importance import summarize_rows
 from transforms.store.tables import read_finished
 
 SIDE = 32

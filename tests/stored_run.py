@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from support.random_rows import merge_slices
 from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
 from transforms.core.maps.importance import summarize_map, summarize_mask
 from transforms.core.maps.quantize import quantize, reduce_channels
 from transforms.core.record import Chunk, Failure, Faithfulness, Row
-from transforms.core.statistics.importance import merge_slices, summarize_rows
+from transforms.core.statistics.importance import summarize_rows
 
 SHAPE = (12, 16, 3)
 SETTINGS = Settings()

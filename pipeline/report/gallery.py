@@ -7,7 +7,6 @@ each ranking.
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import storage, store
+from transforms.core.cpus import usable_cpus
 from transforms.core.record import Row
 from transforms.store.files import open_parquet, read_table
 from transforms.store.lookup import rows_of_table
@@ -139,7 +139,7 @@ def find_picks(
     def scan(part: store.PartSummary) -> dict[str, list[Pick]]:
         return _scan(run_uri, part.attributions.name, rankings, count)
 
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "scan") as threads:
+    with ThreadPoolExecutor(min(_THREADS, usable_cpus()), "scan") as threads:
         for start in range(0, len(parts), _PARTS):
             for picks in threads.map(scan, parts[start : start + _PARTS]):
                 for name in found:

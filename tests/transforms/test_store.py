@@ -32,7 +32,7 @@ from transforms.core.maps.importance import Importance
 from transforms.core.maps.quantize import reduce_channels, restore
 from transforms.core.record import Chunk
 from transforms.core.statistics.histogram import Histogram
-from transforms.core.statistics.importance import merge_slices, summarize_rows
+from transforms.core.statistics.importance import summarize_rows
 from transforms.core.statistics.slices import Slice
 from transforms.store import parts, tables
 from transforms.store.schema import arrays, matrix, pairs
@@ -240,7 +240,7 @@ def rows_of(histogram: Histogram) -> list[dict]:
 def test_statistics_come_back_to_the_bit_and_finish_as_stored(run):
     manifest = write_run(run, targets=2)
     statistics = store.read_statistics(run)
-    direct = merge_slices(summarize_rows(store.read_rows(run, part)) for part in reversed(manifest.parts))
+    direct = random_rows.merge_slices(summarize_rows(store.read_rows(run, part)) for part in reversed(manifest.parts))
     assert statistics == direct
     rows = pq.read_table(os.path.join(run, manifest.statistics.name)).to_pylist()
     assert [(row["kind"], row["value"]) for row in rows] == sorted((key.kind, key.value) for key in direct)

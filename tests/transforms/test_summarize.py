@@ -10,8 +10,8 @@ import pytest
 from apache_beam.coders import registry
 from apache_beam.testing.util import assert_that, equal_to
 
-from support.random_rows import make_rows
-from transforms.core.statistics.importance import ImportanceStatistics, merge_slices, summarize_rows
+from support.random_rows import make_rows, merge_slices
+from transforms.core.statistics.importance import ImportanceStatistics, summarize_rows
 from transforms.core.statistics.slices import Slice
 from transforms.summarize import MergeStatistics, SliceCoder, StatisticsCoder, SummarizeChunks
 

@@ -204,7 +204,6 @@ def test_orientation_turns_the_image_upright(format, orientation):
     np.testing.assert_allclose(pixels.array, upright / 255, atol=0.1)  # lossy near the corner's edges
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # as outside of pytest, see below
 def test_damaged_exif_does_not_damage_the_image():
     data = encode(PHOTO, "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(20))
     assert decode(data, None).array.shape == PHOTO.shape
@@ -299,6 +298,34 @@ except DecodeError as error:
     done = subprocess.run([sys.executable, "-W", "default", "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert "10000 x 10000 is more than the 64000000 pixels allowed" in done.stdout
+
+
+def test_the_filters_of_warnings_stay_those_of_the_process():
+    """On import as well as afterwards, and though threads decode side by side."""
+    script = """
+import io, threading, warnings
+import numpy, PIL.Image
+before = list(warnings.filters)
+from transforms.core.decode import decode
+assert warnings.filters == before
+stream = io.BytesIO()
+PIL.Image.new("RGB", (9, 9)).save(stream, "JPEG", exif=b"Exif\\0\\0MM\\0*\\xff\\xff\\xff\\xff" + bytes(20))
+failed = []
+def work():
+    try:
+        for _ in range(50):
+            decode(stream.getvalue(), None)
+    except BaseException as error:
+        failed.append(error)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert warnings.filters == before
+assert not failed, failed
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
 
 
 @st.composite

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +97,21 @@ def test_where_nothing_can_be_written_it_works_all_the_same(model, monkeypatch, 
     (tmp_path / "ig-audit").write_text("a file in the way")
     rates(monkeypatch, {4: 2, 8: 1})
     assert compile_calibrated(model, 2).batch == 4
+
+
+@pytest.mark.parametrize("fails", ["link", "replace", "write_text"])
+def test_nothing_temporary_is_left_whatever_the_file_system_refuses(model, monkeypatch, cache, fails):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    rates(monkeypatch, {4: 2, 8: 1})
+    if fails == "replace":
+        monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(Path if fails == "write_text" else os, fails, refuse)
+    assert compile_calibrated(model, 2).batch == 4
+    left = list(cache.iterdir())
+    assert [file.suffix for file in left] == ([".json"] if fails == "link" else [])
+    assert all(json.loads(file.read_text())["batch"] == 4 for file in left)
 
 
 def test_a_rate_is_of_steps(model):

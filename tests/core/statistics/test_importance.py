@@ -18,14 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.random_rows import make_rows
+from support.random_rows import make_rows, merge_slices
 from transforms.core.statistics import moments
 from transforms.core.statistics.histogram import FINE
 from transforms.core.statistics.importance import (
     STORED_SCALARS,
     VECTORS,
     ImportanceStatistics,
-    merge_slices,
     summarize_rows,
 )
 from transforms.core.statistics.moments import Distribution, Groups, Moments

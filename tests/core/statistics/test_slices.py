@@ -7,9 +7,16 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.random_rows import make_rows
-from transforms.core.statistics.importance import fold_slices, merge_slices, summarize_rows
-from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer, is_overflow, kept_slices, overflow
+from support.random_rows import make_rows, merge_slices
+from transforms.core.statistics.importance import fold_slices, summarize_rows
+from transforms.core.statistics.slices import (
+    SLICE_COLUMNS,
+    Slice,
+    Slicer,
+    is_overflow,
+    kept_slices,
+    overflow,
+)
 
 PLAIN = {
     "label": None,

@@ -16,10 +16,11 @@ import pytest
 
 from pipeline.verify import check as verify_module
 from pipeline.verify.check import verify
+from support.random_rows import merge_slices
 from tests.stored_run import CHUNKS, PROVENANCE, SHAPE, make_failure, make_rows, write_chunk, write_run
 from transforms import store
 from transforms.core.explain.settings import Settings
-from transforms.core.statistics.importance import merge_slices, summarize_rows
+from transforms.core.statistics.importance import summarize_rows
 
 FIRST, MIDDLE, LAST = (f"attributions/part-{chunk.id}.parquet" for chunk in CHUNKS)
 ERRORS = f"errors/part-{CHUNKS[-1].id}.parquet"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from transforms.core.cpus import usable_cpus
 from transforms.core.explain.faithfulness import is_chosen, measure
 from transforms.core.explain.settings import Settings
 from transforms.core.explain.target import LabelError, Targets, ranked, resolve_label
@@ -92,7 +92,7 @@ class Attributor:
         shape = tuple(classifier.input_shape)
         pictures = [_pixels(np.asarray(each), shape, f"baseline image {i}") for i, each in enumerate(baseline_images)]
         self.baselines = with_images(parse_baselines(settings.baseline), pictures)
-        self._threads = min(os.cpu_count() or 1, _MOST_IN_FLIGHT)
+        self._threads = min(usable_cpus(), _MOST_IN_FLIGHT)
         self._guards = Guards(self._threads, settings.max_pixels)
         step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
         self._ladder = StepLadder(accelerate(step, settings.accelerations, self._threads))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -37,8 +38,9 @@ _ORIENTATIONS = {
 _JPEG_QUALITY = 85
 _PREFIX_BYTES = 16  # that Pillow's plugins are asked about
 
-# Pillow warns about odd metadata; an image is either decoded or a DecodeError says why not.
-warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+_QUIET = threading.Lock()
+"""Held while Pillow's warnings are silenced: their filters belong to the process, and each thread puts back what it
+found."""
 
 
 class DecodeError(ValueError):
@@ -128,15 +130,21 @@ def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
 
 @contextlib.contextmanager
 def _open(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
-    """Opens a picture whose pixels are decoded, and not too many."""
+    """Opens a picture whose pixels are decoded, and not too many.
+
+    Pillow warns about odd metadata, here and in what is done with the picture: it is either decoded, or a DecodeError
+    says why not.
+    """
     if not data:
         raise DecodeError("empty: no bytes")
-    with _identify(data) as picture:
-        if picture.width * picture.height > max_pixels:
-            size = f"{picture.width} x {picture.height}"
-            raise DecodeError(f"{size} is more than the {max_pixels} pixels allowed (max_pixels)")
-        picture.load()
-        yield picture
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _identify(data) as picture:
+            if picture.width * picture.height > max_pixels:
+                size = f"{picture.width} x {picture.height}"
+                raise DecodeError(f"{size} is more than the {max_pixels} pixels allowed (max_pixels)")
+            picture.load()
+            yield picture
 
 
 def _identify(data: bytes) -> PIL.Image.Image:

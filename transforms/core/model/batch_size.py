@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -97,12 +98,13 @@ def _remember(path: Path, choice: dict[str, object]) -> int:
 
     Returns 0 where the cache can't be written; the next start measures again.
     """
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}")
     with contextlib.suppress(OSError):
-        temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(choice))
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(OSError):  # another worker was first, or the file system has no hard links
             os.link(temporary, path)
         if not _remembered(path):
             os.replace(temporary, path)
+    with contextlib.suppress(OSError):
         temporary.unlink(missing_ok=True)
     return _remembered(path)

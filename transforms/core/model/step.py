@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from transforms.core.cpus import usable_cpus
 from transforms.core.model.classifier import Classifier
 from transforms.core.model.passes.batch_norm import fold_batch_norm
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
@@ -245,7 +245,7 @@ def device_name() -> tuple[str, str]:
     """Returns the kind of device that steps run on, `GPU` or `CPU`, and what tells its model from others."""
     if gpus := tf.config.list_physical_devices("GPU"):
         return "GPU", str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
-    return "CPU", f"{platform.node()} {platform.machine()} {os.cpu_count()}"
+    return "CPU", f"{platform.node()} {platform.machine()} {usable_cpus()}"
 
 
 @contextlib.contextmanager

@@ -172,14 +172,6 @@ def iter_slices(rows: Columns, slices_of: SliceRow = _SLICER) -> Iterator[tuple[
         yield from _summarize_block({name: column[block] for name, column in rows.items()}, slices_of)
 
 
-def merge_slices(parts: Iterable[Mapping[Slice, ImportanceStatistics]]) -> dict[Slice, ImportanceStatistics]:
-    """Returns the statistics of the rows of all `parts`, slice by slice, sorted by slice."""
-    merged: dict[Slice, ImportanceStatistics] = {}
-    for part in parts:
-        add_slices(merged, part.items())
-    return dict(sorted(merged.items()))
-
-
 def add_slices(total: dict[Slice, ImportanceStatistics], parts: Iterable[tuple[Slice, ImportanceStatistics]]) -> None:
     """Adds statistics to `total` in place, slice by slice: thousands of slices are too large to be held twice."""
     for key, statistics in parts:
