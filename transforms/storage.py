@@ -3,6 +3,9 @@
 Everything written here is atomic: a reader sees a whole file or none. Endpoints other than the
 clouds' own come from the environment (`AWS_ENDPOINT_URL`, `STORAGE_EMULATOR_HOST`), so a
 URI is nothing but scheme, bucket and path, and `?` is a wildcard like in any glob.
+
+Reading and listing raise FileNotFoundError or a StorageError, which names the URI, and no other error of the storage:
+so an OSError of a parser that reads from here is one of the content. A storage that fails for a while is asked again.
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ from typing import IO, Any
 from pyarrow import fs as pafs
 
 from transforms.core.errors import UsageError
+from transforms.storage_errors import RefusedError as RefusedError
+from transforms.storage_errors import StorageError as StorageError
+from transforms.storage_errors import UnavailableError as UnavailableError
+from transforms.storage_errors import ask
+from transforms.storage_errors import is_passing as is_passing
 
 _REMOTE = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^/]*)(.*)", re.DOTALL)
 _WILDCARD = re.compile(r"[*?[]")
@@ -85,8 +93,11 @@ def is_folder(uri: str) -> bool:
 
 
 def _info(uri: str) -> pafs.FileInfo:
-    filesystem, path = resolve(uri)
-    return filesystem.get_file_info(path)
+    def look() -> pafs.FileInfo:
+        filesystem, path = resolve(uri)
+        return filesystem.get_file_info(path)
+
+    return ask(uri, look)
 
 
 def names(folder: str) -> list[str]:
@@ -96,10 +107,9 @@ def names(folder: str) -> list[str]:
 
 def folders(folder: str) -> list[str]:
     """Returns the sorted names of the folders right below `folder`; empty where it is missing."""
-    filesystem, path = resolve(folder)
-    if filesystem.type_name == "gcs":  # lists a folder only where someone made it; objects need none
+    if folder.startswith(("gs://", "gcs://")):  # lists a folder only where someone made it; objects need none
         return sorted({name.partition("/")[0] for name in walk(folder) if "/" in name})
-    found = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+    found = _listing(folder, recursive=False)
     return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
 
 
@@ -109,11 +119,18 @@ def walk(folder: str) -> list[str]:
 
 
 def _files(folder: str, recursive: bool) -> Iterator[tuple[str, pafs.FileInfo]]:
-    filesystem, path = resolve(folder)
-    head = len(path.rstrip("/")) + 1
-    for info in filesystem.get_file_info(pafs.FileSelector(path, recursive=recursive, allow_not_found=True)):
+    head = len(resolve(folder)[1].rstrip("/")) + 1
+    for info in _listing(folder, recursive):
         if info.type == pafs.FileType.File:
             yield info.path[head:], info
+
+
+def _listing(folder: str, recursive: bool) -> list[pafs.FileInfo]:
+    def look() -> list[pafs.FileInfo]:
+        filesystem, path = resolve(folder)
+        return filesystem.get_file_info(pafs.FileSelector(path, recursive=recursive, allow_not_found=True))
+
+    return ask(folder, look)
 
 
 def fingerprint(uri: str) -> str:
@@ -181,17 +198,20 @@ def open_read(uri: str) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
+        StorageError: it can't be read; reading from the stream raises it, too.
     """
-    filesystem, path = resolve(uri)
-    stream = filesystem.open_input_file(path)
-    return io.BufferedReader(_UpToEnd(stream), _READ_AHEAD) if is_remote(uri) else stream
+    return io.BufferedReader(_File(uri), _READ_AHEAD if is_remote(uri) else io.DEFAULT_BUFFER_SIZE)
 
 
-class _UpToEnd(io.RawIOBase):
-    """Asks for nothing at or beyond a file's end, which Google's store answers with an error, even to a seek."""
+class _File(io.RawIOBase):
+    """A file that is read by position, so that what failed can be read again.
 
-    def __init__(self, stream: Any) -> None:
-        self._stream, self._size, self._position = stream, stream.size(), 0
+    Asks for nothing at or beyond the end: Google's store answers that with an error, even to a seek.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._position = uri, 0
+        self._stream, self._size = ask(uri, self._open)
 
     def readable(self) -> bool:
         return True
@@ -200,11 +220,19 @@ class _UpToEnd(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        most = min(len(buffer), self._size - self._position)
-        data = self._stream.read_at(most, self._position) if most > 0 else b""
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        wanted = memoryview(buffer)[: max(0, self._size - self._position)]
+        count = ask(self._uri, lambda: self._fill(wanted)) if len(wanted) else 0
+        self._position += count
+        return count
+
+    def readall(self) -> bytes:
+        blocks = []
+        while self._position < self._size:
+            blocks.append(ask(self._uri, lambda: self._block(self._size - self._position)))
+            if not blocks[-1]:
+                break
+            self._position += len(blocks[-1])
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
@@ -214,8 +242,31 @@ class _UpToEnd(io.RawIOBase):
         return self._position
 
     def close(self) -> None:
-        self._stream.close()
+        if not self.closed:
+            self._stream.close()
         super().close()
+
+    def _open(self) -> tuple[Any, int]:
+        filesystem, path = resolve(self._uri)
+        if is_remote(self._uri):
+            stream = filesystem.open_input_file(path)
+            return stream, stream.size()
+        file = io.FileIO(path)
+        if not file.seekable():
+            raise RefusedError(f"{self._uri}: can't be read (it is a pipe or a terminal, not a file)")
+        return file, os.fstat(file.fileno()).st_size
+
+    def _fill(self, buffer: memoryview) -> int:
+        if isinstance(self._stream, io.FileIO):
+            return os.preadv(self._stream.fileno(), [buffer], self._position)
+        data = self._block(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _block(self, most: int) -> bytes:
+        if isinstance(self._stream, io.FileIO):
+            return os.pread(self._stream.fileno(), most, self._position)
+        return self._stream.read_at(most, self._position)
 
 
 def read_bytes(uri: str, limit: int | None = None) -> bytes:

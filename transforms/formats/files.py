@@ -24,8 +24,14 @@ def is_image_name(name: str) -> bool:
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
-    """Yields the chunks of a folder; lists it only."""
+    """Yields the chunks of a folder; lists it only.
+
+    Raises:
+        FileNotFoundError: the folder is gone.
+    """
     members = [name for name in storage.names(shard.uri) if is_image_name(name) and _wanted(name, shard.patterns)]
+    if not members and not storage.is_folder(shard.uri):
+        raise FileNotFoundError(f"{shard.uri}: there is no such folder any more")
     for chunk in cut(shard, range(len(members)), options.chunk_images):
         yield replace(chunk, offset=0, members=tuple(members[chunk.start : chunk.start + chunk.count]), keyed=True)
 
@@ -37,8 +43,10 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
     for index, name in enumerate(chunk.members, start=chunk.start):
         try:
             data = _content(storage.join(chunk.shard, name), options.max_bytes)
-        except (FileNotFoundError, PermissionError, RecordError) as error:
+        except (FileNotFoundError, RecordError) as error:
             yield failure(chunk, index, name, error)
+        except storage.RefusedError as error:  # of one image, not of the shard: as final as any record's
+            yield failure(chunk, index, name, RecordError(str(error)))
         else:
             yield Image(f"{chunk.name}#{name}", chunk.shard, index, data, label)
 
