@@ -9,6 +9,7 @@ import sys
 import traceback
 
 from transforms.core.errors import JobError, UsageError
+from transforms.storage_errors import UnavailableError
 
 
 class ExitCode(enum.IntEnum):
@@ -69,4 +70,4 @@ def report_error(error: Exception) -> ExitCode:
 
 def _passes(error: OSError) -> bool:
     """Returns whether the same command may succeed a while later by itself: a store does not answer."""
-    return isinstance(error, ConnectionError | TimeoutError) or bool(_AWAY.search(str(error)))
+    return isinstance(error, ConnectionError | TimeoutError | UnavailableError) or bool(_AWAY.search(str(error)))

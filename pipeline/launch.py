@@ -57,11 +57,15 @@ def prepare(config: AuditConfig) -> Job:
     config = config.dated(started.date())
     try:
         shards = tuple(formats.expand(config.input, config.input_format))
-    except (UsageError, FileNotFoundError) as error:
+    except (UsageError, OSError) as error:
         raise ConfigError(f"input: {error}") from error
     names = _class_names(config.class_names)
     pictures = _baseline_images(config)
-    provenance = _provenance(config, names, pictures, worker.model_digest_of(config.model))
+    try:
+        model_digest = worker.model_digest_of(config.model)
+    except OSError as error:
+        raise ConfigError(f"model: {config.model}: {error}") from error
+    provenance = _provenance(config, names, pictures, model_digest)
     spec = AttributorSpec(
         model=config.model,
         settings=config.settings(),
@@ -101,13 +105,17 @@ def goes_on(config: AuditConfig, provenance: store.Provenance) -> bool:
     """Returns whether the output directory holds the beginning of this very run, and `resume` is given.
 
     Raises:
-        ConfigError: it holds a run, but resuming was not asked for, or the run is another.
+        ConfigError: it holds a run, but resuming was not asked for, or the run is another; or what it holds can't be
+            read, so that another run might be overwritten.
     """
-    if not store.holds_run(config.output):
-        return False
+    try:
+        if not store.holds_run(config.output):
+            return False
+        earlier = store.any_provenance(config.output) if config.resume else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"output: {error}") from error
     if not config.resume:
         raise ConfigError(f"output: {config.output} holds a run; give --resume to go on with it, or another directory")
-    earlier = store.any_provenance(config.output)
     if earlier is None:
         return False
     if earlier.config_digest != provenance.config_digest:

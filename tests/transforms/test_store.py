@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support import random_rows
+from tests import failing_storage, permissions
 from tests.stored_run import (
     CHUNKS,
     PROVENANCE,
@@ -26,7 +27,7 @@ from tests.stored_run import (
     write_chunk,
     write_run,
 )
-from transforms import store
+from transforms import storage, store
 from transforms.core.explain.settings import Settings
 from transforms.core.maps.importance import Importance
 from transforms.core.maps.quantize import reduce_channels, restore
@@ -231,6 +232,81 @@ def test_a_damaged_part_is_not_finished(run, table):
         assert store.finished_part(run, LAST, "c0ffee") is None, damage
     path.unlink()
     assert store.finished_part(run, LAST, "c0ffee") is None
+
+
+@pytest.mark.parametrize("table", ["attributions", "errors"])
+def test_a_part_that_cannot_be_read_is_neither_finished_nor_unfinished(run, table):
+    write_chunk(run, LAST)
+    path = Path(part_path(run, LAST, table))
+    path.chmod(0)
+    with permissions.obeyed(), pytest.raises(storage.RefusedError, match=path.name):
+        store.finished_part(run, LAST, "c0ffee")
+    path.chmod(0o644)
+    assert store.finished_part(run, LAST, "c0ffee") is not None
+
+
+@pytest.mark.parametrize("table", ["attributions", "errors"])
+def test_a_storage_that_fails_for_good_or_a_while_says_nothing_of_a_part(run, table, monkeypatch):
+    summary = write_chunk(run, LAST)
+    for spare in range(9):
+        with monkeypatch.context() as scene:
+            failed = failing_storage.fail(scene, f"{table}/part", OSError(5, "busy"), spare)
+            if failed or spare < 2:
+                with pytest.raises(storage.UnavailableError, match="busy"):
+                    store.finished_part(run, LAST, "c0ffee")
+        with monkeypatch.context() as scene:
+            failing_storage.fail(scene, f"{table}/part", OSError(5, "busy"), spare, times=1)
+            assert store.finished_part(run, LAST, "c0ffee") == summary
+
+
+def test_a_chunk_whose_shard_was_refused_is_done_again_and_one_with_other_failures_not(run):
+    for error, finished in (("RefusedError", False), ("ShardError", True)):
+        failure = dataclasses.replace(make_failure(CHUNK, 3), error=error)
+        with store.write_part(run, CHUNK, PROVENANCE, Settings(), SHAPE) as part:
+            part.add(make_rows(CHUNK, 0))
+            part.fail(failure)
+        assert (store.finished_part(run, CHUNK, "c0ffee") is not None) == finished
+
+
+def test_what_made_a_run_is_told_by_its_first_sound_part_else_by_its_manifest(run):
+    assert store.any_provenance(run) is None
+    write_run(run)
+    assert store.any_provenance(run) == PROVENANCE
+    for chunk in CHUNKS[:2]:
+        Path(part_path(run, chunk)).write_bytes(b"PAR1 no more")
+    Path(run, "attributions", ".ig-audit-0.tmp").write_bytes(b"")
+    os.remove(os.path.join(run, "manifest.json"))
+    assert store.any_provenance(run) == PROVENANCE
+    Path(part_path(run, LAST)).write_bytes(b"")
+    with pytest.raises(ValueError, match="all its parts are damaged"):
+        store.any_provenance(run)
+    for chunk in CHUNKS:
+        os.remove(part_path(run, chunk))
+    assert store.any_provenance(run) is None, "a killed process left a temporary file"
+    write_run(run)
+    for chunk in CHUNKS:
+        Path(part_path(run, chunk)).write_bytes(b"")
+    assert store.any_provenance(run) == PROVENANCE
+    Path(run, "manifest.json").write_bytes(b"{}")
+    with pytest.raises(ValueError, match="not a manifest"):
+        store.any_provenance(run)
+
+
+def test_a_part_or_manifest_that_cannot_be_read_is_not_passed_over(run):
+    write_run(run)
+    first = Path(min(map(part_path, [run] * 3, CHUNKS)))
+    first.chmod(0)
+    with permissions.obeyed(), pytest.raises(storage.RefusedError, match=first.name):
+        store.any_provenance(run)
+    manifest = Path(run, "manifest.json")
+    manifest.chmod(0)
+    with permissions.obeyed(), pytest.raises(storage.RefusedError, match=r"manifest\.json"):
+        store.read_manifest(run)
+    Path(run).chmod(0)
+    with permissions.obeyed(), pytest.raises(storage.RefusedError, match=r"manifest\.json"):
+        store.holds_run(run)
+    Path(run).chmod(0o755)
+    assert store.holds_run(run)
 
 
 def rows_of(histogram: Histogram) -> list[dict]:

@@ -8,11 +8,17 @@ Beam nor TensorFlow.
 
 from transforms.store.files import StoredFile
 from transforms.store.lookup import find_rows
-from transforms.store.manifest import Manifest, holds_manifest, holds_run, read_manifest, write_manifest
+from transforms.store.manifest import (
+    Manifest,
+    any_provenance,
+    holds_manifest,
+    holds_run,
+    read_manifest,
+    write_manifest,
+)
 from transforms.store.parts import (
     PartSummary,
     PartWriter,
-    any_provenance,
     finished_part,
     first_provenance,
     first_rows,

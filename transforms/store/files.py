@@ -82,15 +82,12 @@ def open_parquet(uri: str, columns: Iterable[str] = ()) -> Iterator[pq.ParquetFi
         columns: what is to be read; reading itself passes over columns that a file lacks.
 
     Raises:
-        OSError: the file is missing or damaged.
+        FileNotFoundError: there is no such file.
+        StorageError: the storage fails: nothing is known of the file.
+        OSError: the file is damaged.
         ValueError: it isn't a Parquet file, or lacks a column: an earlier version wrote it.
     """
-    filesystem, path = storage.resolve(uri)
-    try:
-        opened = pq.ParquetFile(path, filesystem=filesystem, page_checksum_verification=True)
-    except pa.ArrowInvalid as error:
-        raise UsageError(f"{uri}: is damaged, or not a Parquet file: {error}") from error
-    with opened as parquet:
+    with storage.open_read(uri) as stream, _parquet(stream, uri) as parquet:
         stored = parquet.schema_arrow.names
         if missing := [name for name in columns if name.partition(".")[0] not in stored]:
             raise UsageError(
@@ -133,6 +130,13 @@ def describe_file(run_uri: str, name: str) -> StoredFile:
             digest.update(block)
             size += len(block)
     return StoredFile(name, size, digest.hexdigest())
+
+
+def _parquet(stream: IO[bytes], uri: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(stream, page_checksum_verification=True)
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{uri}: is damaged, or not a Parquet file: {error}") from error
 
 
 class _HashedStream(io.RawIOBase):

@@ -13,7 +13,7 @@ from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.record import Randomisation
 from transforms.store.files import StoredFile
-from transforms.store.parts import ATTRIBUTIONS, PartSummary
+from transforms.store.parts import ATTRIBUTIONS, DAMAGES, PartSummary, read_footer
 from transforms.store.schema import Provenance
 
 MANIFEST = "manifest.json"
@@ -111,3 +111,28 @@ def holds_manifest(run_uri: str) -> bool:
 def holds_run(run_uri: str) -> bool:
     """Returns whether a run has begun to write into `run_uri`."""
     return holds_manifest(run_uri) or bool(storage.names(storage.join(run_uri, ATTRIBUTIONS)))
+
+
+def any_provenance(run_uri: str) -> Provenance | None:
+    """Returns what a run was made by, as its first sound part says, else its manifest; None if it has neither.
+
+    Raises:
+        StorageError: the storage fails, so that it is unknown what the directory holds.
+        ValueError: the run has parts or a manifest, but all are damaged.
+    """
+    folder, damage = storage.join(run_uri, ATTRIBUTIONS), ""
+    for name in storage.names(folder):
+        if storage.is_temporary(name):
+            continue
+        try:
+            return read_footer(storage.join(folder, name)).provenance
+        except storage.StorageError:
+            raise
+        except DAMAGES as error:
+            damage = damage or f"{name}: {error}"
+    if holds_manifest(run_uri):
+        return read_manifest(run_uri).provenance
+    if damage:
+        reason = f"all its parts are damaged ({damage})"
+        raise ValueError(f"{folder}: whose run this is can't be known, since {reason}; delete it, or write elsewhere")
+    return None

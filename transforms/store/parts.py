@@ -39,6 +39,9 @@ from transforms.store.schema import KEY, Provenance
 ATTRIBUTIONS = "attributions"
 ERRORS = "errors"
 
+DAMAGES = (OSError, ValueError, pa.ArrowException)
+"""What reading a part raises if it is missing or damaged, besides a StorageError, which says nothing of the part."""
+
 _ROW_GROUP_BYTES = 4 << 20
 _CHECKED_ROWS = 64
 
@@ -176,18 +179,14 @@ def read_footer(uri: str) -> PartFooter:
         raise UsageError(f"{uri}: not a part of a run ({error!r})") from error
 
 
-def any_provenance(run_uri: str) -> Provenance | None:
-    """Returns what the first readable part of a run was made by, or None where there is no such part."""
-    for name in storage.names(storage.join(run_uri, ATTRIBUTIONS)):
-        with contextlib.suppress(OSError, ValueError):
-            return read_footer(storage.join(run_uri, ATTRIBUTIONS, name)).provenance
-    return None
-
-
 def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary | None:
     """Returns what `chunk` wrote in an earlier run of the same config, or None where it must be done (again).
 
-    A part that is damaged, or was made by another config or of another chunk, counts as unfinished.
+    A part that is damaged, or was made by another config or of another chunk, counts as unfinished; so does one whose
+    shard was refused.
+
+    Raises:
+        StorageError: the storage fails, so that it is unknown whether there is such a part.
     """
     name = part_name(ATTRIBUTIONS, chunk.id)
     try:
@@ -196,7 +195,11 @@ def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary
             return None
         attributions = _check_rows(run_uri, name, footer.rows)
         errors = _check_rows(run_uri, part_name(ERRORS, chunk.id), footer.failures) if footer.failures else None
-    except (OSError, ValueError):
+        if errors and _was_refused(run_uri, errors.name):
+            return None
+    except storage.StorageError:
+        raise
+    except DAMAGES:
         return None
     return PartSummary(
         chunk.id, chunk.shard, chunk.start, attributions, errors, footer.images, footer.rows, footer.failures
@@ -255,6 +258,12 @@ def _write_errors(
     with write_parquet(run_uri, name, schema.ERRORS, metadata) as parquet:
         parquet.write(schema.failures_to_table(failures))
     return parquet.stored
+
+
+def _was_refused(run_uri: str, name: str) -> bool:
+    """Returns whether the storage refused a shard, as errors say."""
+    with open_parquet(storage.join(run_uri, name)) as parquet:
+        return storage.RefusedError.__name__ in read_table(parquet, ["error"]).column("error").to_pylist()
 
 
 def _check_rows(run_uri: str, name: str, rows: int) -> StoredFile:
