@@ -77,10 +77,15 @@ class Ended:
     errors: str
 
     @property
+    def complete(self) -> bool:
+        """Whether it ran to its end; with 4, many images are error rows."""
+        return self.code in (0, 4)
+
+    @property
     def clear(self) -> bool:
-        """Whether it succeeded, or failed with few words and no trace; Beam's INFO and WARNING lines don't count."""
+        """Whether it ran to its end, or failed with few words and no trace; Beam's own lines don't count."""
         lines = [line for line in self.errors.splitlines() if line.startswith("ig-audit: ")]
-        return self.code == 0 or (self.code in (1, 2) and 0 < len(lines) <= 4 and "Traceback" not in self.errors)
+        return self.complete or (self.code in (1, 2) and 0 < len(lines) <= 4 and "Traceback" not in self.errors)
 
 
 class Running:

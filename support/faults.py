@@ -146,7 +146,7 @@ def permission_denied(scene: Scene) -> Ended:
 
 
 def shard_vanishes(scene: Scene) -> Ended:
-    """Removes a shard; it is back when the job goes on."""
+    """Removes a shard, whose images are error rows then; it is back when the job goes on."""
     name = shard_name(scene.chance.randrange(2))
     content = scene.job.bucket.get(name)
     running = scene.start()
@@ -224,7 +224,7 @@ def attempt(job: Job, name: str, seed: int, number: int) -> dict[str, Any]:
             first = FAULTS[name](scene)
             if not first.clear:
                 wrong.append(f"ended with {first.code} and no clear word:\n{first.errors[-2000:]}")
-            if half := job.half_visible(job.stored(scene.output)):
+            if first.code != 4 and (half := job.half_visible(job.stored(scene.output))):
                 wrong.append(f"half-visible: {half}")
             again = scene.start().wait()
             if again.code:

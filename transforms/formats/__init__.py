@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import ModuleType
 
+from transforms import storage
 from transforms.core.record import Chunk, Failure, Image
 from transforms.formats import files, parquet, tfrecord, webdataset
 from transforms.formats.discover import detect, expand
-from transforms.formats.shard import FORMATS, ReadOptions, Shard, ShardError, failure
+from transforms.formats.shard import FORMATS, ReadOptions, Shard, ShardError, damaged_chunk, failure
 
 __all__ = ["FORMATS", "ReadOptions", "Shard", "detect", "expand", "plan", "read"]
 
@@ -29,29 +30,41 @@ _MODULES: dict[str, ModuleType] = {
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
     """Yields the chunks of a shard, in order; reads no pixels.
 
+    A shard that is gone or refused gives one chunk without images, which `read` turns into a failure.
+
     Raises:
-        FileNotFoundError: there is no such shard.
         ValueError: the shard's schema isn't what the options say.
+        UnavailableError: the storage fails.
     """
-    yield from _MODULES[shard.format].plan(shard, options)
+    planned = 0
+    try:
+        for chunk in _MODULES[shard.format].plan(shard, options):
+            yield chunk
+            planned = chunk.start + chunk.count
+    except (FileNotFoundError, storage.RefusedError) as error:
+        unknown = "how many more images it holds" if planned else "how many images it holds"
+        yield damaged_chunk(shard, planned, f"{error}; {unknown} is unknown; --resume tries it again")
 
 
 def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
     """Yields the images of a chunk in order, or why one can't be read.
 
-    Damage to the shard itself is one failure, which stands for all that comes after it.
+    Damage to the shard itself is one failure, which stands for all that comes after it. So is a shard that is gone or
+    refused by now; its failure is a RefusedError, by which a resumed run knows what to try again.
 
     Raises:
-        FileNotFoundError: the shard is gone.
-        OSError: the storage fails.
+        UnavailableError: the storage fails.
     """
-    damage = ShardError(chunk.damage) if chunk.damage else None
-    index = chunk.start
+    damage: Exception | None = ShardError(chunk.damage) if chunk.damage else None
+    index, end = chunk.start, chunk.start + chunk.count
     try:
-        for item in _MODULES[chunk.format].read(chunk, options):
+        for item in _MODULES[chunk.format].read(chunk, options) if chunk.count else ():
             yield item
             index = item.index + 1
     except ShardError as error:
         damage = error
+    except (FileNotFoundError, storage.RefusedError) as error:
+        what = f"this row stands for {end - index} images, from index {index} on"
+        damage = storage.RefusedError(f"{error}; {what}; --resume tries them again")
     if damage is not None:
         yield failure(chunk, index, index, damage)

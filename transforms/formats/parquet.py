@@ -48,8 +48,6 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
     Raises:
         ShardError: the shard is damaged within the chunk.
     """
-    if not chunk.count:
-        return
     index = chunk.start
     with _opened(chunk.shard) as (file, stream):
         for row in _slice(file, stream, chunk, _columns(file.schema_arrow, options)):
@@ -88,8 +86,9 @@ def _opened(uri: str) -> Iterator[tuple[pq.ParquetFile, IO[bytes]]]:
             yield file, stream
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise ShardError(f"not readable as Parquet: {error}") from error
-        except OSError as error:  # Arrow's word for damaged pages too: if the storage still answers, it is that
-            storage.read_bytes(uri, limit=1)
+        except (FileNotFoundError, storage.StorageError):
+            raise
+        except OSError as error:  # Arrow's word for damaged pages
             raise ShardError(f"not readable as Parquet: {error}") from error
 
 

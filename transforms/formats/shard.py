@@ -101,6 +101,11 @@ def cut(shard: Shard, offsets: Iterable[int], chunk_images: int) -> Iterator[Chu
         yield _chunk(shard, start, count, first, damage)
 
 
+def damaged_chunk(shard: Shard, start: int, damage: str) -> Chunk:
+    """Returns a chunk without images, for a shard of which nothing can be read from the image at `start` on."""
+    return _chunk(shard, start, 0, 0, damage)
+
+
 def _chunk(shard: Shard, start: int, count: int, offset: int, damage: str = "") -> Chunk:
     digest = hashlib.blake2s(f"{shard.format}\0{shard.name}".encode("utf-8", "surrogateescape"), digest_size=8)
     chunk_id = f"{digest.hexdigest()}-{start:08d}"
