@@ -40,6 +40,7 @@ class Scene:
         closing: what is undone after the try.
         flags: more of them for the disturbed run and the one that goes on.
         prepare: called in both their processes.
+        makes_errors: whether the disturbed run may be whole, with error rows that the one that goes on makes good.
     """
 
     job: Job
@@ -48,6 +49,7 @@ class Scene:
     closing: contextlib.ExitStack
     flags: tuple[str, ...] = ()
     prepare: Callable[[], None] | None = None
+    makes_errors: bool = False
 
     @property
     def folder(self) -> Path:
@@ -147,6 +149,7 @@ def permission_denied(scene: Scene) -> Ended:
 
 def shard_vanishes(scene: Scene) -> Ended:
     """Removes a shard, whose images are error rows then; it is back when the job goes on."""
+    scene.makes_errors = True
     name = shard_name(scene.chance.randrange(2))
     content = scene.job.bucket.get(name)
     running = scene.start()
@@ -224,7 +227,8 @@ def attempt(job: Job, name: str, seed: int, number: int) -> dict[str, Any]:
             first = FAULTS[name](scene)
             if not first.clear:
                 wrong.append(f"ended with {first.code} and no clear word:\n{first.errors[-2000:]}")
-            if first.code != 4 and (half := job.half_visible(job.stored(scene.output))):
+            whole = scene.makes_errors and first.complete
+            if not whole and (half := job.half_visible(job.stored(scene.output))):
                 wrong.append(f"half-visible: {half}")
             again = scene.start().wait()
             if again.code:
