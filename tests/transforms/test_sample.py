@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
+import pytest
 
 from support.redraw import read_pool, take, write_night
 from tests import stored_run
 from tests.night_rows import draw, make_pool
 from tests.stored_nights import write_rows
 from transforms import store
+from transforms.core.drift.contrast import SCALARS, VECTORS
+from transforms.core.maps.importance import Importance
 from transforms.core.statistics.slices import Slice
 from transforms.store.sample import class_of, index_run, read_slices
 
@@ -38,6 +42,21 @@ def test_all_rows_of_a_slice_where_there_is_room(tmp_path: Path):
             np.testing.assert_array_equal(found.scalars[name][order[0]], expected.scalars[name][order[1]])
     assert len(np.unique(rows.of(ONE).classes)) == 1
     assert len(np.unique(rows.of(ALL).classes)) == 3
+
+
+@pytest.mark.parametrize("unknown", [0.0, np.nan])  # as version 0.1.0 stored it, and as this one does
+def test_of_maps_that_are_zero_everywhere_nothing_is_known(tmp_path: Path, unknown: float):
+    blank = np.arange(300) % 5 == 0
+    vectors = {name: np.where(blank[:, None], np.float32(unknown), values) for name, values in POOL.vectors.items()}
+    scalars = {
+        name: np.where(blank, np.float32(unknown), POOL.scalars[name]) for name in vars(Importance()) if name in SCALARS
+    }
+    rows = dataclasses.replace(POOL, vectors=vectors, scalars=POOL.scalars | scalars)
+    found = sampled(write_rows(tmp_path / "run", rows), 1000, ALL)[1].of(ALL)
+    for name in vars(Importance()):
+        values = found.vectors[name].T[0] if name in VECTORS else found.scalars[name]
+        assert np.isnan(values).sum() == 60, name
+    assert np.isfinite(found.scalars["score"]).all()
 
 
 def test_no_more_than_the_most_chosen_by_id_and_not_by_order(tmp_path: Path):

@@ -6,6 +6,7 @@ run is taken there too. An image counts once in a slice, by the highest ranked o
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from array import array
@@ -18,10 +19,14 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.core.drift.contrast import SCALARS, VECTORS, Rows
+from transforms.core.maps.importance import Importance
 from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer
 from transforms.store.files import iter_tables, open_parquet
 from transforms.store.manifest import Manifest
 from transforms.store.schema import PLACING_COLUMNS, matrix, slice_columns
+
+_OF_MAPS = tuple(field.name for field in dataclasses.fields(Importance))
+"""Columns that are unknown of a map that is zero everywhere."""
 
 
 @dataclass
@@ -153,12 +158,24 @@ def class_of(
 def _rows(table: pa.Table, night: int) -> Rows:
     columns = slice_columns(table)
     classes = map(class_of, *(columns[name] for name in SLICE_COLUMNS[:4]))
+    values = {name: matrix(table, name) for name in VECTORS}
+    values |= {name: table.column(name).to_numpy().astype(np.float32) for name in SCALARS}
+    blank = np.asarray(~values["grid"].any(axis=1))
+    if blank.any():  # version 0.1.0 stored zeros for a map that is zero everywhere
+        values |= {name: _without(values[name], blank) for name in _OF_MAPS}
     return Rows(
-        {name: matrix(table, name) for name in VECTORS},
-        {name: table.column(name).to_numpy().astype(np.float32) for name in SCALARS},
+        {name: values[name] for name in VECTORS},
+        {name: values[name] for name in SCALARS},
         np.array([_code(value) for value, _ in classes], np.int64),
         np.full(len(table), night),
     )
+
+
+def _without(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Returns `values` `[rows, …]` with some rows unknown."""
+    found = values.copy()
+    found[rows] = np.nan
+    return found
 
 
 def _tables(run_uri: str, parts: Collection[str], columns: list[str]) -> Iterator[pa.Table]:
