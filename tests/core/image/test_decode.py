@@ -306,7 +306,7 @@ def test_the_filters_of_warnings_stay_those_of_the_process():
 import io, threading, warnings
 import numpy, PIL.Image
 before = list(warnings.filters)
-from transforms.core.decode import decode
+from transforms.core.image.decode import decode
 assert warnings.filters == before
 stream = io.BytesIO()
 PIL.Image.new("RGB", (9, 9)).save(stream, "JPEG", exif=b"Exif\\0\\0MM\\0*\\xff\\xff\\xff\\xff" + bytes(20))
