@@ -23,7 +23,7 @@ from pipeline.samples.cache import build_model
 from pipeline.samples.photographs import crops
 from support.networks import save_lite1
 from transforms import worker
-from transforms.core.explain.settings import SCORES, Settings
+from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
 from transforms.core.model.ladder import StepLadder
@@ -31,9 +31,9 @@ from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integral, Integrator, Path
 from transforms.core.path.rule import PathRule
+from transforms.core.vocabulary import FIXED_RULES, SCORES
 from transforms.worker import AttributorSpec
 
-FIXED = ("midpoint", "trapezoid", "simpson", "gauss_legendre", "left", "right")
 LITE1 = "lite1"
 NEVER = 1e-9
 """A tolerance that stops the adaptive rule by its steps alone."""
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stopped = [row("adaptive", steps, adaptive_rule(NEVER, steps)) for steps in options.steps]
     fixed = [
         row(name, steps + (name == "simpson"), fixed_rule(name, steps + (name == "simpson")))
-        for name in FIXED
+        for name in FIXED_RULES
         for steps in options.steps
     ]
     free = [row("adaptive", tolerance, adaptive_rule(tolerance)) for tolerance in options.tolerances]

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from transforms.core.vocabulary import IMAGE_FORMATS
 from transforms.formats.example import example_class
 from transforms.formats.tfrecord import HEADER_BYTES, masked_crc32c
 
@@ -33,7 +34,7 @@ def images() -> list[bytes]:
     exif = Image.Exif()
     exif[0x0112] = 6
     kinds = [
-        *((colour, kind, {}) for kind in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")),
+        *((colour, kind, {}) for kind in IMAGE_FORMATS),
         *((colour, "TIFF", {"compression": name}) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")),
         (colour, "JPEG", {"progressive": True, "exif": exif}),
         (colour.convert("CMYK"), "JPEG", {}),

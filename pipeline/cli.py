@@ -25,6 +25,7 @@ from pipeline.command_line import (
 from pipeline.exit_code import ExitCode, report_error
 from transforms import __version__, process
 from transforms.core.errors import JobError, UsageError
+from transforms.core.vocabulary import INPUT_FORMATS
 
 _CLIPPED = ("polarity", "outlines")
 _FIRST_STEPS = (
@@ -182,9 +183,9 @@ def _add_samples(samples: CommandParser) -> None:
     samples.add_argument(
         "--format",
         default="webdataset",
-        choices=("webdataset", "tfrecord", "parquet", "files"),
+        choices=INPUT_FORMATS,
         metavar="NAME",
-        help="of the shards: webdataset (default), tfrecord, parquet, files",
+        help=f"of the shards: {', '.join(INPUT_FORMATS)} (default: webdataset)",
     )
     samples.add_argument(
         "--count",

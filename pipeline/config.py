@@ -25,6 +25,7 @@ from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.option import GROUPS, option, problems_of
 from transforms.core.statistics.slices import SliceOptions
+from transforms.core.vocabulary import MAX_ERROR_RATE
 from transforms.formats import ReadOptions
 
 _DATE = "{date}"
@@ -68,7 +69,7 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     nights: int = option(0, "the latest references to take; 0 takes all", low=0, group="comparison", metavar="N")
     thresholds: str = option("", "YAML file of what counts as a change", group="comparison", metavar="URI")
     max_error_rate: float = option(
-        0.01, "share of failing images above which the exit code is 4", low=0, high=1, group="running"
+        MAX_ERROR_RATE, "share of failing images above which the exit code is 4", low=0, high=1, group="running"
     )
     accelerator: str = option(
         "",

@@ -19,11 +19,11 @@ from pipeline.config import AuditConfig, ConfigError, digest
 from transforms import __version__, formats, storage, store, worker
 from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
+from transforms.core.vocabulary import MAX_CLASSES
 from transforms.formats import Shard
 from transforms.worker import AttributorSpec
 
 _LIBRARIES = ("apache-beam", "tensorflow", "keras", "numpy", "pillow", "pyarrow")
-_MAX_NAMES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ def _class_names(uri: str) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"class_names: {uri}: {error}") from error
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not 0 < len(names) <= _MAX_NAMES:
-        raise ConfigError(f"class_names: {uri} has {len(names)} names; allowed are 1 to {_MAX_NAMES}, one a line")
+    if not 0 < len(names) <= MAX_CLASSES:
+        raise ConfigError(f"class_names: {uri} has {len(names)} names; allowed are 1 to {MAX_CLASSES}, one a line")
     return names
 
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from transforms.core.image import decode as real
 from transforms.core.image.decode import DecodeError
-from transforms.core.image.resize import RESIZES
 from transforms.core.record import Pixels
 
-__all__ = ["RESIZES", "DecodeError", "decode", "decode_mask"]
+__all__ = ["DecodeError", "decode", "decode_mask"]
 
 
 def decode(data: bytes, size: tuple[int, int], resize: str, max_pixels: int) -> Pixels:

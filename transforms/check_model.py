@@ -6,7 +6,6 @@ of the same picture.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from transforms import store, worker
 from transforms.core.image.decode import decode
 from transforms.core.record import Randomisation
+from transforms.core.stable_hash import stable_digest
 from transforms.store import PartSummary
 from transforms.worker import AttributorSpec
 
@@ -22,7 +22,7 @@ PICTURES = 2
 
 def rank(part: PartSummary) -> bytes:
     """Returns what puts parts in an order that has nothing to do with their images: a hash of the chunk's id."""
-    return hashlib.blake2b(part.chunk.encode()).digest()
+    return stable_digest(part.chunk, 64)
 
 
 def check_run(run_uri: str, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str) -> Randomisation:

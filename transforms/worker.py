@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import hashlib
 import os
 import shutil
 import tempfile
@@ -25,9 +24,11 @@ from transforms.core.cache_folder import cache_folder
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
-from transforms.core.image.decode import MAX_PIXELS, DecodeError, decode
+from transforms.core.image.decode import DecodeError, decode
 from transforms.core.model import digest
 from transforms.core.model.local_copy import load_copy
+from transforms.core.stable_hash import cache_key
+from transforms.core.vocabulary import MAX_PIXELS
 
 if TYPE_CHECKING:
     from transforms.core.explain.attributor import Attributor
@@ -167,7 +168,7 @@ def local_model(uri: str) -> str:
         return uri.removeprefix("file://")
     filesystem, path = storage.resolve(uri)
     listing = storage.fingerprint(uri)
-    key = hashlib.sha256(f"{uri} {listing}".encode()).hexdigest()[:24]
+    key = cache_key(f"{uri} {listing}")
     cache = cache_folder("models")
     target = os.path.join(cache, key, os.path.basename(path.rstrip("/")))
     if os.path.exists(target) and not _is_whole(target, storage.sizes(uri)):

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from pipeline.samples.photographs import PHOTOGRAPHS, Sample, crops, originals
 from transforms import storage
 from transforms.core.errors import UsageError
+from transforms.core.vocabulary import INPUT_FORMATS
 from transforms.formats.example import example_class
 from transforms.formats.tfrecord import masked_crc32c
 
-FORMATS = ("tfrecord", "webdataset", "parquet", "files")
 _PNG = b"\x89PNG"
 _ROW_GROUP = 64
 _PARQUET_SCHEMA = pa.schema(
@@ -37,7 +37,7 @@ def make_shards(
 
     Args:
         output: URI of a folder.
-        format: one of `FORMATS`. A shard of `files` is a folder of folders named after the class ids.
+        format: one of `INPUT_FORMATS`. A shard of `files` is a folder of folders named after the class ids.
         count: number of seeded crops; None for the whole photographs, byte for byte.
         shards: number of shards; they differ by at most one picture.
         seed: of the crops.
@@ -61,8 +61,8 @@ def make_shards(
 
 
 def _check(format: str, total: int, shards: int, seed: int, compress: bool) -> None:
-    if format not in FORMATS:
-        raise UsageError(f"format: {format!r} is not one of {', '.join(FORMATS)}")
+    if format not in INPUT_FORMATS:
+        raise UsageError(f"format: {format!r} is not one of {', '.join(INPUT_FORMATS)}")
     if total < 1:
         raise UsageError(f"count: {total} is not 1 or more")
     if not 1 <= shards <= total:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 import numpy as np
+
+from transforms.core.stable_hash import stable_digest
 
 _BLOCK = 1 << 16
 _COMPARED = 1 << 18
@@ -28,7 +29,7 @@ class ImageHashes:
         Raises:
             OSError: the file can't be written.
         """
-        digests = [hashlib.blake2b(image_id.encode(), digest_size=8).digest() for image_id in image_ids]
+        digests = [stable_digest(image_id, 8) for image_id in image_ids]
         self._file.write(b"".join(digests))
         self._counts.append((part, len(digests)))
 

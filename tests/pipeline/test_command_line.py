@@ -12,7 +12,6 @@ import pytest
 
 from pipeline import cli, config
 from pipeline.command_line import flags_of, write_problem
-from pipeline.samples.shards import FORMATS
 from transforms.core.option import GROUPS
 
 NEITHER = "is an option neither of ig-audit nor of Beam"
@@ -144,7 +143,7 @@ def test_a_misspelt_name_is_reported_first_with_what_was_meant(capsys, monkeypat
         (["report", "r", "--thresholds", "t"], "thresholds: is of a comparison; give --reference too"),
         (["samples", "--output", "s", "--count", "0"], "--count: '0' is not a whole number of at least 1"),
         (["samples", "--output", "s", "--shards", "0"], "--shards: '0' is not a whole number of at least 1"),
-        (["samples", "--output", "s", "--format", "tfrecrod"], "--format: 'tfrecrod' is not one of webdataset,"),
+        (["samples", "--output", "s", "--format", "tfrecrod"], "--format: 'tfrecrod' is not one of tfrecord,"),
         (["samples", "--output", "s", "--seed", "3"], "seed: is of crops and flips; give --count too"),
         (["samples", "--output", "s", "--gzip"], "gzip: is for --format tfrecord; it is webdataset"),
         (["samples", "--output", ""], "--output: '' is empty"),
@@ -183,11 +182,6 @@ def test_where_nothing_can_be_written_is_reported_before_any_work(tmp_path, caps
 def test_words_with_a_dash_are_flags_unless_they_are_numbers_or_behind_two_dashes():
     words = ["a", "--b=-1", "--c", "-2.5", "-1e-3", "-inf", "-", "-d", "-my image", "--e=a b", "--", "--f"]
     assert flags_of(words) == ["--b", "--c", "-d", "--e"]
-
-
-def test_the_formats_of_samples_are_those_that_it_writes():
-    (action,) = [action for action in COMMANDS["samples"]._actions if action.dest == "format"]
-    assert sorted(action.choices) == sorted(FORMATS)
 
 
 def test_help_and_misspelt_flags_need_neither_beam_nor_tensorflow():

@@ -16,7 +16,8 @@ from PIL import Image as PillowImage
 
 from pipeline.samples import cache, photographs
 from pipeline.samples.photographs import PHOTOGRAPHS, Sample, crops, originals
-from pipeline.samples.shards import FORMATS, make_shards
+from pipeline.samples.shards import make_shards
+from transforms.core.vocabulary import INPUT_FORMATS
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -95,7 +96,7 @@ def from_files(path: str) -> list[Sample]:
 
 
 READERS = {"tfrecord": from_tfrecord, "webdataset": from_webdataset, "parquet": from_parquet, "files": from_files}
-CASES = [(format, False) for format in FORMATS] + [("tfrecord", True)]
+CASES = [(format, False) for format in INPUT_FORMATS] + [("tfrecord", True)]
 
 
 @pytest.mark.parametrize(("format", "compress"), CASES)

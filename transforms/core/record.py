@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from transforms.core.vocabulary import Stage
+
 
 @dataclass(frozen=True, order=True)
 class Chunk:
@@ -86,13 +88,13 @@ class Pixels:
 class Failure:
     """An image that could not be attributed: where it came from, at which stage, and why.
 
-    `stage` is one of `read`, `decode`, `label`, `attribute`; `error` is the exception's class name.
+    `stage` is one of `vocabulary.STAGES`; `error` is the exception's class name.
     """
 
     image_id: str
     shard: str
     index: int
-    stage: str
+    stage: Stage
     error: str
     message: str
 

@@ -15,9 +15,9 @@ from transforms import storage
 from transforms.core.record import Chunk, Failure, Image
 from transforms.formats import files, parquet, tfrecord, webdataset
 from transforms.formats.discover import detect, expand
-from transforms.formats.shard import FORMATS, ReadOptions, Shard, ShardError, damaged_chunk, failure
+from transforms.formats.shard import ReadOptions, Shard, ShardError, damaged_chunk, failure
 
-__all__ = ["FORMATS", "ReadOptions", "Shard", "detect", "expand", "plan", "read"]
+__all__ = ["ReadOptions", "Shard", "detect", "expand", "plan", "read"]
 
 _MODULES: dict[str, ModuleType] = {
     "tfrecord": tfrecord,

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from transforms import storage
 from transforms.core.errors import UsageError
+from transforms.core.vocabulary import INPUT_FORMATS
 from transforms.formats.files import is_image_name
-from transforms.formats.shard import FORMATS, Shard, ShardError
+from transforms.formats.shard import Shard, ShardError
 from transforms.formats.tfrecord import HEADER_BYTES, parse_header
 
 _NAMES = (
@@ -56,14 +57,14 @@ def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
 
     Args:
         inputs: URIs of files and folders, and globs.
-        input_format: one of `FORMATS`, or `auto`.
+        input_format: one of `INPUT_FORMATS`, or `auto`.
 
     Raises:
         FileNotFoundError: an input matches nothing.
         ValueError: the format is unknown, or that of a file can't be told.
     """
-    if input_format not in ("auto", *FORMATS):
-        raise UsageError(f"input_format: {input_format!r} is not one of auto, {', '.join(FORMATS)}")
+    if input_format not in ("auto", *INPUT_FORMATS):
+        raise UsageError(f"input_format: {input_format!r} is not one of auto, {', '.join(INPUT_FORMATS)}")
     found = [_find(text) for text in inputs]
     common = _common([_parts(item.root) for item in found])
     patterns: dict[tuple[str, str], set[str]] = {}
@@ -113,7 +114,7 @@ def _format(uri: str, input_format: str, explicit: bool) -> str | None:
     trusted = explicit and input_format not in ("auto", "files")
     kind = _by_name(uri) or input_format if trusted else detect(uri)
     if kind is None and explicit and input_format == "auto":
-        raise UsageError(f"can't tell the format of {uri}; give input_format, one of {', '.join(FORMATS)}")
+        raise UsageError(f"can't tell the format of {uri}; give input_format, one of {', '.join(INPUT_FORMATS)}")
     return kind if input_format in ("auto", kind) else None
 
 

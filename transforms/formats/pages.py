@@ -12,14 +12,11 @@ import os
 from dataclasses import dataclass
 from typing import IO, Any
 
+from transforms.core.vocabulary import MAX_FOOTER_BYTES, MAX_PAGE_BYTES
 from transforms.formats.shard import ShardError
-
-MAX_PAGE_BYTES = 1 << 30
-"""The most that a page may hold, unpacked; writers make pages of about a megabyte, or of a thousand rows."""
 
 _MAGIC_BYTES = 8
 _HEADER_BYTES = 1 << 10
-_MAX_STRUCT_BYTES = 1 << 24
 _MAX_DEPTH = 16
 _STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _, _STRUCT = range(13)
 
@@ -48,8 +45,8 @@ def column_chunks(stream: IO[bytes]) -> list[list[ColumnChunk]]:
     stream.seek(max(0, size - _MAGIC_BYTES))
     tail = stream.read(_MAGIC_BYTES)
     length = int.from_bytes(tail[:4], "little")
-    if not 0 < length <= min(size - _MAGIC_BYTES, _MAX_STRUCT_BYTES):
-        raise ShardError(f"a footer of {length} bytes; allowed are {_MAX_STRUCT_BYTES}")
+    if not 0 < length <= min(size - _MAGIC_BYTES, MAX_FOOTER_BYTES):
+        raise ShardError(f"a footer of {length} bytes; allowed are {MAX_FOOTER_BYTES}")
     stream.seek(size - _MAGIC_BYTES - length)
     try:
         footer = _Compact(stream.read(length)).struct()
@@ -102,7 +99,7 @@ def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
             header = reader.struct()
             return reader.position, _number(header, _PAGE_UNPACKED), _number(header, _PAGE_STORED)
         except IndexError:  # the header is longer than what was read: it may hold statistics
-            if len(data) < count or count >= _MAX_STRUCT_BYTES:
+            if len(data) < count or count >= MAX_FOOTER_BYTES:
                 raise ShardError(f"the header of the page at byte {position} is cut") from None
             count *= 16
         except KeyError:

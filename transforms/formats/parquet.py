@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.record import Chunk, Failure, Image
+from transforms.core.vocabulary import MAX_SCHEMA_LIST
 from transforms.formats.pages import check_pages, column_chunks
 from transforms.formats.shard import (
     ReadOptions,
@@ -30,7 +31,6 @@ from transforms.formats.shard import (
 
 _BATCH_ROWS = 16
 _BUFFER_BYTES = 1 << 20
-_MAX_LIST = 4_000  # row groups, columns, levels: Arrow builds a schema by recursion, and ran out of stack at 20,000
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
@@ -81,7 +81,7 @@ def _opened(uri: str) -> Iterator[tuple[pq.ParquetFile, IO[bytes]]]:
     with storage.open_read(uri) as stream:
         try:
             file = pq.ParquetFile(
-                stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, thrift_container_size_limit=_MAX_LIST
+                stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, thrift_container_size_limit=MAX_SCHEMA_LIST
             )
             yield file, stream
         except (pa.ArrowException, UnicodeDecodeError) as error:

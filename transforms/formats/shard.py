@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 from transforms.core.option import option
 from transforms.core.record import Chunk, Failure
+from transforms.core.vocabulary import INPUT_FORMATS, MAX_BYTES, MAX_LABEL
 
-FORMATS = ("tfrecord", "webdataset", "parquet", "files")
-
-_MAX_LABEL = 2**31 - 1
 _INTEGER = re.compile(r"-?[0-9]{1,10}")
 
 
@@ -20,7 +18,9 @@ _INTEGER = re.compile(r"-?[0-9]{1,10}")
 class ReadOptions:
     """How shards are read; `auto` tells a shard's format from its name and first bytes."""
 
-    input_format: str = option("auto", "format of the shards", ("auto", *FORMATS), group="input", metavar="FORMAT")
+    input_format: str = option(
+        "auto", "format of the shards", ("auto", *INPUT_FORMATS), group="input", metavar="FORMAT"
+    )
     chunk_images: int = option(256, "images in a chunk, the unit of work, retry and resume", low=1, group="input")
     image_feature: str = option(
         "image/encoded", "feature of a tf.Example that holds the encoded image", group="input", metavar="FEATURE"
@@ -45,7 +45,7 @@ class ReadOptions:
         "", "Parquet column of encoded masks, zero outside what is shown", group="input", metavar="COLUMN"
     )
     max_bytes: int = option(
-        64 << 20, "an image encoded in more bytes (or a longer TFRecord) is recorded as an error", low=1, group="input"
+        MAX_BYTES, "an image encoded in more bytes (or a longer TFRecord) is recorded as an error", low=1, group="input"
     )
     fields: tuple[str, ...] = option(
         (), "further features, columns or JSON keys to carry into the rows as text", group="input", metavar="FIELD"
@@ -59,7 +59,7 @@ class Shard:
     Attributes:
         uri: the file (of `files`: the folder).
         name: its path relative to the inputs' common folder; no two shards of a run share it.
-        format: one of `FORMATS`.
+        format: one of `INPUT_FORMATS`.
         patterns: which of a folder's files belong to the shard, as globs (`files` only).
     """
 
@@ -136,7 +136,7 @@ def parse_label(value: object) -> int | str | None:
         value = int(value)
     if value is None:
         return None
-    if not isinstance(value, int) or value > _MAX_LABEL:
+    if not isinstance(value, int) or value > MAX_LABEL:
         raise RecordError(f"{value!r:.80} is no label: expected a class index or a class name")
     return value if value >= 0 else None
 

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from transforms.core.vocabulary import MAX_TAR_HEADER_BYTES
 from transforms.formats.shard import ShardError
 from transforms.formats.stream import ShardStream
 
@@ -19,7 +20,6 @@ _BLOCK = tarfile.BLOCKSIZE
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _EXTENDED = (*_PAX, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _PAX_RECORD = re.compile(rb"([0-9]{1,7}) ([^=]{1,256})=")
-_MAX_EXTENDED = 1 << 20
 _MAX_SIZE = 1 << 62
 
 
@@ -94,8 +94,8 @@ def _header(block: bytes) -> tarfile.TarInfo:
 
 def _extended(header: tarfile.TarInfo, stream: ShardStream) -> dict[str, str]:
     """Returns what an extended header says about the member that follows."""
-    if header.size > _MAX_EXTENDED:
-        raise ShardError(f"an extended header of {header.size} bytes is more than the {_MAX_EXTENDED} allowed")
+    if header.size > MAX_TAR_HEADER_BYTES:
+        raise ShardError(f"an extended header of {header.size} bytes is more than the {MAX_TAR_HEADER_BYTES} allowed")
     content = stream.exactly(header.size)
     if header.type in _PAX:
         return _pax(content)

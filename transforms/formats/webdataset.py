@@ -8,13 +8,14 @@ members and hidden files are ignored, but a sample with a label and no image is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from transforms.core.record import Chunk, Failure, Image
+from transforms.core.stable_hash import stable_digest
+from transforms.core.vocabulary import MAX_KEY_BYTES, MAX_LABEL_BYTES
 from transforms.formats.shard import (
     ReadOptions,
     RecordError,
@@ -32,8 +33,6 @@ _IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif")
 _LABELS = ("cls", "json")
 _MASK = "mask.png"
 _JSON_LABELS = ("label", "cls", "class")
-_MAX_LABEL_BYTES = 1 << 20
-_MAX_KEY_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
         nonlocal keyed
         for sample in _samples(stream, lambda name, size: False):
             key = sample.key.encode()
-            digest = hashlib.blake2b(key, digest_size=12).digest()  # a million long keys would take a gigabyte
-            keyed = keyed and digest not in seen and len(key) <= _MAX_KEY_BYTES
+            digest = stable_digest(sample.key, 12)  # a million long keys would take a gigabyte
+            keyed = keyed and digest not in seen and len(key) <= MAX_KEY_BYTES
             if keyed:
                 seen.add(digest)
             yield sample.offset
@@ -127,7 +126,7 @@ def _limit(name: str, options: ReadOptions) -> int:
     """Returns the most bytes that are read of a member."""
     _, extension = _split(name)
     if extension in _LABELS:
-        return _MAX_LABEL_BYTES
+        return MAX_LABEL_BYTES
     return options.max_bytes if extension in _IMAGES or extension == _MASK else -1
 
 
@@ -139,7 +138,7 @@ def _image(chunk: Chunk, index: int, key: str | int, sample: _Sample, options: R
     data = _content(sample.members[extension], options.max_bytes)
     about = _json(sample.members["json"]) if "json" in sample.members else {}
     if "cls" in sample.members:
-        label = parse_label(_content(sample.members["cls"], _MAX_LABEL_BYTES))
+        label = parse_label(_content(sample.members["cls"], MAX_LABEL_BYTES))
     else:
         label = parse_label(next((about[name] for name in _JSON_LABELS if name in about), None))
     fields = tuple((name, as_text(about[name])) for name in options.fields if about.get(name) is not None)
@@ -154,7 +153,7 @@ def _content(member: Member, limit: int) -> bytes:
 
 
 def _json(member: Member) -> dict[str, Any]:
-    content = _content(member, _MAX_LABEL_BYTES)
+    content = _content(member, MAX_LABEL_BYTES)
     try:
         about = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -18,9 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from transforms import storage
-from transforms.core.drift.contrast import SCALARS, VECTORS, Rows
+from transforms.core.drift.contrast import SCALARS, Rows
 from transforms.core.maps.importance import Importance
+from transforms.core.stable_hash import stable_hash
 from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer
+from transforms.core.vocabulary import VECTORS
 from transforms.store.files import iter_tables, open_parquet
 from transforms.store.manifest import Manifest
 from transforms.store.schema import PLACING_COLUMNS, matrix, slice_columns
@@ -108,7 +109,7 @@ def index_run(run_uri: str, manifest: Manifest, slices: Collection[Slice], most:
     row, last = 0, -1
     for table in _tables(run_uri, parts, ["image_id", *PLACING_COLUMNS]):
         columns = slice_columns(table)
-        images = map(_hash, table.column("image_id").to_pylist())
+        images = map(stable_hash, table.column("image_id").to_pylist())
         for image, values in zip(images, zip(*(columns[name] for name in SLICE_COLUMNS), strict=True), strict=True):
             if image != last:
                 classes[class_of(*values[:4])] += 1
@@ -166,7 +167,7 @@ def _rows(table: pa.Table, night: int) -> Rows:
     return Rows(
         {name: values[name] for name in VECTORS},
         {name: values[name] for name in SCALARS},
-        np.array([_code(value) for value, _ in classes], np.int64),
+        np.array([_code(value) for value, _ in classes], np.uint64).view(np.int64),
         np.full(len(table), night),
     )
 
@@ -184,10 +185,4 @@ def _tables(run_uri: str, parts: Collection[str], columns: list[str]) -> Iterato
             yield from iter_tables(parquet, columns)
 
 
-def _hash(image_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(image_id.encode(), digest_size=8).digest(), "big")
-
-
-@functools.lru_cache(maxsize=65536)
-def _code(value: str) -> int:
-    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big", signed=True)
+_code = functools.lru_cache(maxsize=65536)(stable_hash)  # of classes, which are few

@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Failure, Row
-from transforms.core.statistics.importance import STORED_SCALARS, VECTORS, Columns
+from transforms.core.statistics.importance import STORED_SCALARS, Columns
+from transforms.core.vocabulary import VECTORS
 
 KEY = "ig_audit."
 """What the keys of our file metadata begin with."""

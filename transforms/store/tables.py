@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from transforms import storage
 from transforms.core.record import Row
 from transforms.core.statistics.histogram import Histogram
-from transforms.core.statistics.importance import QUANTILES, SCALARS, VECTORS, ImportanceStatistics
+from transforms.core.statistics.importance import QUANTILES, SCALARS, ImportanceStatistics
 from transforms.core.statistics.slices import Slice
+from transforms.core.vocabulary import VECTORS
 from transforms.store.files import StoredFile, open_parquet, write_parquet
 from transforms.store.schema import Provenance
 

@@ -23,7 +23,7 @@ def test_choice(text, label, chosen):
     "text", ["", "top", "top0", "top01", "topK", "class", "class:", "class:-1", "class:x", "labels", "TOP1"]
 )
 def test_other_texts_are_refused_by_name(text):
-    with pytest.raises(ValueError, match="is not top1, topK"):
+    with pytest.raises(ValueError, match="is not one of top1, topK"):
         Targets.parse(text)
 
 

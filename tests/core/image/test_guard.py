@@ -26,11 +26,11 @@ from tests.saved_models import smooth
 from transforms.core.explain import attributor
 from transforms.core.explain.settings import Settings
 from transforms.core.image import guard_process
-from transforms.core.image.decode import MAX_PIXELS, DecodeError, decode, decode_mask
+from transforms.core.image.decode import DecodeError, decode, decode_mask
 from transforms.core.image.guard import Guards
-from transforms.core.image.resize import RESIZES
 from transforms.core.model import classifier
 from transforms.core.record import Explanation, Failure, Image
+from transforms.core.vocabulary import MAX_PIXELS, RESIZES
 
 ROOT = Path(__file__).parents[3]
 SIZE = (24, 40)
@@ -109,7 +109,7 @@ def test_text_beside_the_pixels_is_limited_by_memory_only():
 
 
 def test_more_pixels_may_take_longer(monkeypatch):
-    monkeypatch.setattr("transforms.core.image.guard.SECONDS", 0.3)
+    monkeypatch.setattr("transforms.core.image.guard.DECODE_SECONDS", 0.3)
     for max_pixels, seconds in ((1, "0.3"), (MAX_PIXELS * 3, "0.9")):
         guards = Guards(1, max_pixels, decoder="tests.hostile_decoder")
         with closing(guards), pytest.raises(DecodeError, match=rf"took more than {seconds} s"):

@@ -14,6 +14,7 @@ from tests.saved_models import save
 from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
+from transforms.core.vocabulary import SCORES
 
 SIZE = 8
 KERNEL = tensor(3, 3, 3, 4)
@@ -57,7 +58,7 @@ def fits(ending: str, score: str) -> bool:
     return score != "logit" or ending in ("logits", "one logit")
 
 
-@pytest.mark.parametrize(("ending", "score"), [(e, s) for e in ENDINGS for s in classifier.SCORES if fits(e, s)])
+@pytest.mark.parametrize(("ending", "score"), [(e, s) for e in ENDINGS for s in SCORES if fits(e, s)])
 def test_every_score_explains_every_ending(ending, score, tmp_path):
     made = model(tmp_path / "model", ending, score)
     for explanation in Attributor(made, Settings(score=score, rule="midpoint", steps=16), 8).explain(images(2)):

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.path.quadrature import RULES, error_factor, fixed
+from transforms.core.path.quadrature import error_factor, fixed
+from transforms.core.vocabulary import FIXED_RULES
 
 DEGREES = [
     ("left", 5, 0),
@@ -42,7 +43,7 @@ def test_exact_up_to_its_degree_and_not_above(rule, steps, degree):
     assert moment_error(rule, steps, degree + 1) > 1e-6
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIXED_RULES)
 @given(steps=st.integers(3, 120))
 @settings(deadline=None)
 def test_weights_sum_to_one_and_nodes_ascend_within_the_path(rule, steps):
@@ -74,7 +75,7 @@ def test_refuses_what_a_rule_does_not_have(rule, steps, text):
         fixed(rule, steps)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIXED_RULES)
 def test_error_factor_is_the_ratio_of_root_mean_square_step_responses(rule):
     quadrature = fixed(rule, 9)
     contrast = np.array([1, -1, -1, 1, 0.5, -1, 1, -1, 0.5])

@@ -23,12 +23,12 @@ from transforms.core.statistics import moments
 from transforms.core.statistics.histogram import FINE
 from transforms.core.statistics.importance import (
     STORED_SCALARS,
-    VECTORS,
     ImportanceStatistics,
     summarize_rows,
 )
 from transforms.core.statistics.moments import Distribution, Groups, Moments
 from transforms.core.statistics.slices import Slice, Slicer
+from transforms.core.vocabulary import VECTORS
 
 ROWS_AT_ONCE = moments.blocks(10**6)[0].stop
 ROUNDED = 2.0**-45  # half a unit of the fixed point

@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.core.drift.distance import jensen_shannon, ndcg, wasserstein
+from transforms.core.vocabulary import VECTORS
 
 ATTENTION, SCORE, CONVERGENCE = "attention", "score", "convergence"
 
@@ -54,9 +55,9 @@ TOPICS = {
 }
 """The metrics, and what a change of each is a change of."""
 
-VECTORS = ("grid", "signed_grid", "channel_share")
 CELLS = {"cells": "grid", "signed_cells": "signed_grid"}
 """Metrics that look at one cell after the other, and of which grid."""
+
 SCALARS = tuple(name for name in TOPICS if name not in (*VECTORS, *CELLS, "grid_rank"))
 
 _TINY = 1e-12

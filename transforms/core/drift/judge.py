@@ -16,7 +16,6 @@ picture; the null is then too wide, never too narrow.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,6 @@ from transforms.core.drift.contrast import (
     CELLS,
     SCALARS,
     TOPICS,
-    VECTORS,
     Known,
     Measured,
     Rows,
@@ -40,7 +38,9 @@ from transforms.core.drift.contrast import (
 )
 from transforms.core.drift.distance import jensen_shannon, ndcg, population_stability_index, total_variation
 from transforms.core.drift.thresholds import Thresholds
+from transforms.core.stable_hash import stable_digest
 from transforms.core.statistics.slices import Slice
+from transforms.core.vocabulary import VECTORS
 
 DRIFT, FINE, TOO_FEW, NEW, GONE = "drift", "fine", "too few", "new", "gone"
 
@@ -349,5 +349,5 @@ def _distances(present: Known | None, name: str, effect: float, vectors: Mapping
 
 def _rng(key: Slice, seed: int) -> np.random.Generator:
     """Returns a source of chance that depends on the slice and the seed, not on the other slices."""
-    digest = hashlib.blake2b(f"{seed} {key.kind} {key.value}".encode(), digest_size=16).digest()
+    digest = stable_digest(f"{seed} {key.kind} {key.value}", 16)
     return np.random.Generator(np.random.Philox(int.from_bytes(digest, "big")))

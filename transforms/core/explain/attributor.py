@@ -32,6 +32,7 @@ from transforms.core.model.ladder import StepLadder
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.path.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
+from transforms.core.vocabulary import Stage
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,7 +57,7 @@ class _Job:
     integrals: dict[int, list[Integral[Any]]] = field(default_factory=dict)
     left: int = 0
 
-    def fail(self, stage: str, error: Exception) -> None:
+    def fail(self, stage: Stage, error: Exception) -> None:
         image = self.image
         self.failure = Failure(image.id, image.shard, image.index, stage, type(error).__name__, str(error))
 

@@ -9,11 +9,11 @@ deletion AUC. That is Xplique's definition (`Insertion`, `Deletion`), with Integ
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 
+from transforms.core import stable_hash
 from transforms.core.record import Faithfulness
 
 FRACTIONS = 32
@@ -24,8 +24,7 @@ _SEED = "faithfulness 0"
 
 def is_chosen(image_id: str, share: float) -> bool:
     """Returns whether an image is among the `share` that is measured: by a seeded hash of its id, and nothing else."""
-    digest = hashlib.blake2b(f"{_SEED}\0{image_id}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+    return stable_hash.share(f"{_SEED}\0{image_id}") < share
 
 
 def measure(

@@ -12,24 +12,30 @@ from transforms.core.option import option, problems_of
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.rule import PathRule
-
-RESIZE = ("pad", "crop", "stretch")
-PIXELS = ("unit", "signed", "byte", "imagenet", "caffe")
-SCORES = ("probability", "logit", "log_odds")
-RULES = ("adaptive", "midpoint", "trapezoid", "left", "right", "simpson", "gauss_legendre")
-CHANNELS = ("all", "sum", "abs_sum", "mean", "max")
-DTYPES = ("float16", "float32", "int8")
-GRIDS = (8, 16, 32)
-PRECISIONS = ("float32", "mixed")
-MAX_STEPS = 100_000
-_MAX_GAUSS_LEGENDRE = 1000  # whose nodes are eigenvalues of a matrix with as many rows
+from transforms.core.vocabulary import (
+    BASELINES,
+    CHANNELS,
+    DTYPES,
+    GRIDS,
+    HIGHEST_MAX_PIXELS,
+    MAX_GAUSS_LEGENDRE_STEPS,
+    MAX_INPUT_SIDE,
+    MAX_PIXELS,
+    MAX_STEPS,
+    PIXELS,
+    PRECISIONS,
+    RESIZES,
+    RULES,
+    SCORES,
+    TARGETS,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The options that shape an attribution; the same in the job, in a Beam transform and in a notebook."""
 
-    resize: str = option("pad", "how an image is fitted to the model's input size", RESIZE, group="model")
+    resize: str = option("pad", "how an image is fitted to the model's input size", RESIZES, group="model")
     input_size: str = option(
         "", "the model's input size, if the model leaves it open", group="model", metavar="HEIGHTxWIDTH"
     )
@@ -46,19 +52,18 @@ class Settings:
     output_name: str = option("", "name of the model's output to explain, if it has several", group="model")
     targets: str = option(
         "top1",
-        "classes to attribute: top1, topK (the K highest), label, class:N",
+        f"classes to attribute: {', '.join(TARGETS)}; topK are the K highest",
         group="attribution",
         metavar="CLASSES",
     )
     score: str = option(
         "probability",
-        "what is attributed: probability, logit, log_odds, or a function of yours as module:function",
+        f"what is attributed: {', '.join(SCORES)}, or a function of yours as module:function",
         group="attribution",
     )
     baseline: str = option(
         "black",
-        "black, white, gray, mean, color:R,G,B, blur:SIGMA, uniform:K, gaussian:K, image:URI; several, separated by "
-        "spaces, are averaged",
+        f"{', '.join(BASELINES)}; several, separated by spaces, are averaged",
         group="attribution",
     )
     rule: str = option("adaptive", "quadrature rule along the path", RULES, group="attribution")
@@ -104,7 +109,7 @@ class Settings:
         group="running",
     )
     max_pixels: int = option(
-        64_000_000, "an image with more pixels is recorded as an error", low=1, high=4_000_000_000, group="input"
+        MAX_PIXELS, "an image with more pixels is recorded as an error", low=1, high=HIGHEST_MAX_PIXELS, group="input"
     )
 
     def problems(self) -> list[str]:
@@ -115,8 +120,9 @@ class Settings:
             lambda: parse_baselines(self.baseline),
             self.size,
         ]
-        if self.rule == "gauss_legendre" and (self.steps or 0) > _MAX_GAUSS_LEGENDRE:
-            found.append(f"steps: {self.steps} is not a number from 2 to {_MAX_GAUSS_LEGENDRE}, for rule {self.rule}")
+        if self.rule == "gauss_legendre" and (self.steps or 0) > MAX_GAUSS_LEGENDRE_STEPS:
+            most = MAX_GAUSS_LEGENDRE_STEPS
+            found.append(f"steps: {self.steps} is not a number from 2 to {most}, for rule {self.rule}")
         if not found:  # a rule's own limits, where its numbers make sense at all
             checks.append(self.path_rule)
         for check in checks:
@@ -146,7 +152,7 @@ class Settings:
         if not self.input_size:
             return None
         height, _, width = self.input_size.partition("x")
-        if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 8192 and 0 < int(width) <= 8192):
+        if not all(side.isdecimal() and 0 < int(side) <= MAX_INPUT_SIDE for side in (height, width)):
             raise UsageError(f"input_size: {self.input_size!r} is not HEIGHTxWIDTH, like 224x224")
         return int(height), int(width)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.core.errors import UsageError
+from transforms.core.vocabulary import TARGETS
 
-ALLOWED = "top1, topK (K a number from 1), label, or class:N (N a class index)"
+_ALLOWED = f"{', '.join(TARGETS)} (K a number from 1, N a class index)"
 _TOP = re.compile(r"top([1-9]\d{0,4})")
 _CLASS = re.compile(r"class:(\d{1,9})")
 
@@ -38,7 +39,7 @@ class Targets:
             return cls(index=int(match[1]))
         if text == "label":
             return cls()
-        raise UsageError(f"targets: {text!r} is not {ALLOWED}")
+        raise UsageError(f"targets: {text!r} is not one of {_ALLOWED}")
 
     @property
     def needs_label(self) -> bool:

@@ -16,7 +16,6 @@ the image's id, so that a retry on another machine draws the same ones, and the 
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,13 +23,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from transforms.core.errors import UsageError
+from transforms.core.stable_hash import stable_digest
+from transforms.core.vocabulary import BASELINES, MAX_BLUR_SIGMA, MAX_RANDOM_BASELINES
 
 GAUSSIAN_DEVIATION = 0.2
-MAX_COUNT = 256
-MAX_SIGMA = 1000.0
 
 _COLORS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "gray": (0.5, 0.5, 0.5)}
-_ALLOWED = "black, white, gray, mean, color:R,G,B, blur:SIGMA, uniform:K, gaussian:K, image:URI"
+_ALLOWED = ", ".join(BASELINES)
 _KERNEL_DEVIATIONS = 4.0
 
 _Draw = Callable[[np.ndarray, str], np.ndarray]
@@ -143,9 +142,9 @@ def _parse_blur(argument: str) -> Baseline:
         sigma = float(argument)
     except ValueError:
         sigma = 0.0
-    if not 0 < sigma <= MAX_SIGMA:
+    if not 0 < sigma <= MAX_BLUR_SIGMA:
         raise UsageError(
-            f"baseline: 'blur:{argument}' must be blur:SIGMA with SIGMA in pixels, 0 < SIGMA ≤ {MAX_SIGMA:g}"
+            f"baseline: 'blur:{argument}' must be blur:SIGMA with SIGMA in pixels, 0 < SIGMA ≤ {MAX_BLUR_SIGMA:g}"
         )
     name = "blur:" + np.format_float_positional(sigma, trim="-")
     return Baseline(name, functools.partial(_blur, sigma))
@@ -153,8 +152,10 @@ def _parse_blur(argument: str) -> Baseline:
 
 def _parse_random(kind: str, draw: Callable[..., np.ndarray], argument: str) -> Baseline:
     count = int(argument) if re.fullmatch(r"\d{1,4}", argument, re.ASCII) else 0
-    if not 1 <= count <= MAX_COUNT:
-        raise UsageError(f"baseline: '{kind}:{argument}' must be {kind}:K with an integer K in 1 … {MAX_COUNT}")
+    if not 1 <= count <= MAX_RANDOM_BASELINES:
+        raise UsageError(
+            f"baseline: '{kind}:{argument}' must be {kind}:K with an integer K in 1 … {MAX_RANDOM_BASELINES}"
+        )
     return Baseline(f"{kind}:{count}", functools.partial(draw, count), count)
 
 
@@ -202,7 +203,7 @@ def _gaussian(count: int, image: np.ndarray, image_id: str) -> np.ndarray:
 
 
 def _generator(kind: str, image_id: str) -> np.random.Generator:
-    key = hashlib.blake2b(f"{kind}\0{image_id}".encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    key = stable_digest(f"{kind}\0{image_id}", 16)
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
 
 

@@ -19,11 +19,9 @@ import numpy as np
 import PIL
 import PIL.Image
 
-from transforms.core.image.resize import RESIZES, fit_bilinear, fit_nearest
+from transforms.core.image.resize import fit_bilinear, fit_nearest
 from transforms.core.record import Pixels
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-MAX_PIXELS = 64_000_000
+from transforms.core.vocabulary import IMAGE_FORMATS, MAX_PIXELS, RESIZES
 
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {
@@ -67,7 +65,7 @@ def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_p
     except (DecodeError, MemoryError):
         raise
     except PIL.UnidentifiedImageError as error:
-        raise DecodeError(f"not an image of the formats {', '.join(FORMATS)}, or one without pixels") from error
+        raise DecodeError(f"not an image of the formats {', '.join(IMAGE_FORMATS)}, or one without pixels") from error
     except Exception as error:  # Pillow meets hostile bytes with exceptions of many kinds
         raise DecodeError(f"not decodable: {error or type(error).__name__}") from error
     height, width = array.shape[:2]
@@ -148,7 +146,7 @@ def _open(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
 
 
 def _identify(data: bytes) -> PIL.Image.Image:
-    """Returns a picture of one of `FORMATS`, of which only the header is read.
+    """Returns a picture of one of `IMAGE_FORMATS`, of which only the header is read.
 
     As `PIL.Image.open`, but without Pillow's limit to the pixels, which belongs to the whole process, so to the user.
 
@@ -156,7 +154,7 @@ def _identify(data: bytes) -> PIL.Image.Image:
         PIL.UnidentifiedImageError: it is none.
     """
     PIL.Image.preinit()
-    for name in FORMATS:
+    for name in IMAGE_FORMATS:
         if name not in PIL.Image.OPEN:
             PIL.Image.init()
         factory, accepts = PIL.Image.OPEN[name]

@@ -21,16 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from transforms.core.image import guard_process
-from transforms.core.image.decode import MAX_PIXELS, DecodeError
-from transforms.core.image.resize import RESIZES
+from transforms.core.image.decode import DecodeError
 from transforms.core.record import Pixels
-
-SECONDS = 60.0
-"""An image may take this long: 10 to 20 times what one of MAX_PIXELS takes on a slow core. More may take longer."""
-
-MEMORY = 512 << 20
-PIXEL_MEMORY = 32
-"""A guard may grow by MEMORY, and by this many bytes for each pixel allowed: WebP takes 23, the most of all formats."""
+from transforms.core.vocabulary import DECODE_BYTES, DECODE_BYTES_A_PIXEL, DECODE_SECONDS, MAX_PIXELS, RESIZES
 
 _GRACE = 5.0
 _START_SECONDS = 120.0
@@ -64,8 +57,8 @@ class Guards:
             decoder: module whose `decode` and `decode_mask` the guards call.
         """
         self._max_pixels = max_pixels
-        self._seconds = SECONDS * max(1.0, max_pixels / MAX_PIXELS) if seconds is None else seconds
-        limit = MEMORY + PIXEL_MEMORY * max_pixels if memory is None else memory
+        self._seconds = DECODE_SECONDS * max(1.0, max_pixels / MAX_PIXELS) if seconds is None else seconds
+        limit = DECODE_BYTES + DECODE_BYTES_A_PIXEL * max_pixels if memory is None else memory
         self._arguments = [decoder, str(self._seconds), str(limit)]
         self._turns = threading.BoundedSemaphore(most)
         self._idle: list[_Guard] = []

@@ -23,6 +23,8 @@ import numpy as np
 import PIL.Image
 import PIL.PngImagePlugin
 
+from transforms.core.vocabulary import RESIZES
+
 REQUEST = struct.Struct("<?4IBQQ")
 """Is it a mask; height and width wanted; height and width of a mask's image; index in RESIZES; most pixels; bytes."""
 
@@ -105,7 +107,7 @@ def _answer(decoder: ModuleType, requests: int, replies: int, seconds: float) ->
     data = _read(requests, length)
     original = (0, 0)
     try:
-        how = decoder.RESIZES[resize]
+        how = RESIZES[resize]
         if mask:
             array = decoder.decode_mask(data, tuple(extent), (height, width), how, max_pixels)
         else:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RESIZES = ("pad", "crop", "stretch")
-
 _Taps = tuple[np.ndarray, ...]
 _Sample = Callable[[np.ndarray, _Taps, _Taps], np.ndarray]
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 _REDUCERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "sum": lambda values: values.sum(axis=-1),
-    "abs_sum": lambda values: np.abs(values).sum(axis=-1),
-    "mean": lambda values: values.mean(axis=-1),
+    "all": lambda values: values,
+    "sum": lambda values: values.sum(axis=-1, dtype=np.float64).astype(np.float32),
+    "abs_sum": lambda values: np.abs(values).sum(axis=-1, dtype=np.float64).astype(np.float32),
+    "mean": lambda values: values.mean(axis=-1, dtype=np.float64).astype(np.float32),
     "max": lambda values: values.max(axis=-1),
 }
 _COMPANDING = 0.4
@@ -48,12 +49,9 @@ def reduce_channels(values: np.ndarray, channels: str) -> np.ndarray:
     Raises:
         ValueError: `channels` is none of these.
     """
-    values = np.asarray(values, np.float32)
-    if channels == "all":
-        return values
     if channels not in _REDUCERS:
-        raise ValueError(f"channels: {channels!r} is not one of all, {', '.join(_REDUCERS)}")
-    return _REDUCERS[channels](values.astype(np.float64)).astype(np.float32)
+        raise ValueError(f"channels: {channels!r} is not one of {', '.join(_REDUCERS)}")
+    return _REDUCERS[channels](np.asarray(values, np.float32))
 
 
 def quantize(values: np.ndarray, dtype: str) -> StoredMap:
@@ -69,18 +67,9 @@ def quantize(values: np.ndarray, dtype: str) -> StoredMap:
     Raises:
         ValueError: `dtype` is none of these.
     """
-    values = np.asarray(values, np.float32)
-    peak = float(np.abs(values).max(initial=0))
-    if dtype == "float32":
-        return StoredMap(values, None)
-    if dtype == "float16":
-        scale = _float16_scale(peak)
-        return StoredMap((values / np.float32(scale)).astype(np.float16), scale)
-    if dtype == "int8":
-        relative = np.abs(values, dtype=np.float64) / (peak or 1.0)
-        levels = np.rint(np.sign(values) * relative**_COMPANDING * _LEVELS)
-        return StoredMap(levels.astype(np.int8), peak)
-    raise ValueError(f"dtype: {dtype!r} is not one of float16, float32, int8")
+    if dtype not in _FORMS:
+        raise ValueError(f"dtype: {dtype!r} is not one of {', '.join(_FORMS)}")
+    return _FORMS[dtype](np.asarray(values, np.float32))
 
 
 def restore(values: np.ndarray, scale: float | None) -> np.ndarray:
@@ -95,6 +84,29 @@ def restore(values: np.ndarray, scale: float | None) -> np.ndarray:
     else:
         wide = values.astype(np.float64)
     return (wide * (1.0 if scale is None else scale)).astype(np.float32)
+
+
+def _float16(values: np.ndarray) -> StoredMap:
+    scale = _float16_scale(_peak(values))
+    return StoredMap((values / np.float32(scale)).astype(np.float16), scale)
+
+
+def _float32(values: np.ndarray) -> StoredMap:
+    return StoredMap(values, None)
+
+
+def _int8(values: np.ndarray) -> StoredMap:
+    peak = _peak(values)
+    relative = np.abs(values, dtype=np.float64) / (peak or 1.0)
+    levels = np.rint(np.sign(values) * relative**_COMPANDING * _LEVELS)
+    return StoredMap(levels.astype(np.int8), peak)
+
+
+_FORMS: dict[str, Callable[[np.ndarray], StoredMap]] = {"float16": _float16, "float32": _float32, "int8": _int8}
+
+
+def _peak(values: np.ndarray) -> float:
+    return float(np.abs(values).max(initial=0))
 
 
 def _float16_scale(peak: float) -> float:

@@ -10,7 +10,6 @@ same to the bit.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -24,6 +23,7 @@ from transforms.core.cache_folder import cache_folder
 from transforms.core.model.classifier import Classifier
 from transforms.core.model.ladder import StepLadder
 from transforms.core.model.step import CompiledStep, compile_step, device_name
+from transforms.core.stable_hash import cache_key
 
 SIZES = {"CPU": (4, 8), "GPU": (16, 32, 64, 128, 256)}
 """Sizes to try, smallest first; on the CPUs measured, 16 was no faster than 8 (76 against 78), and took 0.5 GB more."""
@@ -40,7 +40,7 @@ def compile_calibrated(classifier: Classifier, in_flight: int) -> CompiledStep:
         in_flight: how many batches run at once.
     """
     kind, name = device_name()
-    key = hashlib.sha256(f"{classifier.digest} {kind} {name} {in_flight}".encode()).hexdigest()[:24]
+    key = cache_key(f"{classifier.digest} {kind} {name} {in_flight}")
     path = cache_folder("batch") / f"{key}.json"
     if size := _remembered(path):
         return compile_step(classifier, size)

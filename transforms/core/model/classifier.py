@@ -27,6 +27,7 @@ from transforms.core.model.local_copy import UnreadableError
 from transforms.core.model.passes.ending import ending
 from transforms.core.model.passes.freeze import flatten, freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.vocabulary import PIXELS, SCORES
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -37,7 +38,7 @@ _SHAPE_WORDS = re.compile("shape|size|dimension|rank", re.IGNORECASE)
 
 Score = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-PIXELS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+_SCALINGS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "unit": lambda images: images,
     "signed": lambda images: images * 2.0 - 1.0,
     "byte": lambda images: images * 255.0,
@@ -45,8 +46,6 @@ PIXELS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "caffe": lambda images: tf.reverse(images, [-1]) * 255.0 - _CAFFE_MEAN,
 }
 """What the model is fed, from raw pixels in [0, 1]."""
-
-SCORES = ("probability", "logit", "log_odds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +140,7 @@ def _classifier(
 ) -> Classifier:
     """Returns the classifier of an opened model, which has been called with one image."""
     height, width = _input_size(model.spec, input_size)
-    outputs = _on_tensors(_outputs(model, PIXELS[pixels], output), tf.float32)
+    outputs = _on_tensors(_outputs(model, _SCALINGS[pixels], output), tf.float32)
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
     outputs(tf.zeros([1, height, width, 3]))  # tracing a SavedModel looks at no size inside

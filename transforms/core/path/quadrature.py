@@ -33,17 +33,17 @@ def fixed(rule: str, steps: int) -> Quadrature:
     """The nodes and weights of a rule that evaluates exactly `steps` gradients.
 
     Args:
-        rule: a key of `RULES`.
+        rule: one of `vocabulary.FIXED_RULES`.
         steps: number of nodes; at least 1, for `trapezoid` 2, for `simpson` an odd number from 3.
 
     Raises:
         ValueError: unknown rule, or a number of steps the rule does not have.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, not {rule!r}")
+    if rule not in _RULES:
+        raise ValueError(f"rule must be one of {', '.join(_RULES)}, not {rule!r}")
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    return RULES[rule](steps)
+    return _RULES[rule](steps)
 
 
 def error_factor(alphas: np.ndarray, weights: np.ndarray, contrast: np.ndarray) -> float:
@@ -98,7 +98,7 @@ def _gauss_legendre(steps: int) -> Quadrature:
     return Quadrature((nodes + 1.0) / 2.0, weights / 2.0)
 
 
-RULES: dict[str, Callable[[int], Quadrature]] = {
+_RULES: dict[str, Callable[[int], Quadrature]] = {
     "midpoint": _midpoint,
     "trapezoid": _trapezoid,
     "left": _left,
@@ -106,4 +106,3 @@ RULES: dict[str, Callable[[int], Quadrature]] = {
     "simpson": _simpson,
     "gauss_legendre": _gauss_legendre,
 }
-"""Every fixed rule, by name: steps → Quadrature."""

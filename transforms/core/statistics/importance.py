@@ -17,9 +17,7 @@ from transforms.core.record import Row
 from transforms.core.statistics.histogram import COARSE, FINE, Histogram
 from transforms.core.statistics.moments import Distribution, Groups, Moments, blocks
 from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow, counted_in
-
-VECTORS = ("grid", "signed_grid", "channel_share")
-"""Columns whose mean and standard deviation are kept element by element."""
+from transforms.core.vocabulary import VECTORS
 
 STORED_SCALARS = (
     "score",
