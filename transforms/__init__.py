@@ -6,4 +6,4 @@ process), `check_model` (do maps depend on the model?), `plan`, `attribute`, `su
 Nothing here imports `pipeline`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
