@@ -32,7 +32,7 @@ from pipeline.exit_code import ExitCode
 from pipeline.samples.cache import build_model, class_names_file
 from pipeline.samples.photographs import crops
 from support import redraw
-from transforms import store
+from transforms.store.run import Run
 from transforms.store.schema import Provenance
 
 CORNER = (0, shortcut.CELLS - 1)
@@ -122,10 +122,10 @@ def _pool(folder: Path, name: str, model: str, pictures: Path, steps: int) -> Po
         arguments += ["--score", "logit"]
         if code := ig_audit(arguments):
             raise RuntimeError(f"attribution ended with exit code {code}")
-    rows = redraw.read_pool(str(run))
-    rows = rows.sort_by("image_id")
+    finished = Run.open(str(run))
+    rows = redraw.read_pool(finished).sort_by("image_id")
     stamped = pc.match_substring(rows.column("shard"), "/stamped/")
-    return Pool(rows.filter(pc.invert(stamped)), rows.filter(stamped), store.read_manifest(str(run)).provenance)
+    return Pool(rows.filter(pc.invert(stamped)), rows.filter(stamped), finished.manifest.provenance)
 
 
 def scenarios(plain: Pool, biased: Pool, target: int, images: int) -> Iterator[Scenario]:
@@ -225,7 +225,7 @@ def _score(scenario: Scenario, before: int, options: argparse.Namespace, folder:
     }
 
 
-def _write(run: Path, rows: pa.Table, provenance: Provenance, day: int) -> str:
+def _write(run: Path, rows: pa.Table, provenance: Provenance, day: int) -> Run:
     return redraw.write_night(str(run), rows, provenance, f"2026-11-{day + 1:02d}T22:00:00+00:00")
 
 

@@ -31,7 +31,7 @@ from benchmarks.contenders.process import ROOT
 from support.distributed import engines, runners
 from support.distributed.engines import UnavailableError
 from support.distributed.runners import ONE_THREAD
-from transforms import store
+from transforms.store.run import Run
 
 FIRST = 2
 """Parts after which processors' seconds are counted: one of each of two workers."""
@@ -136,7 +136,7 @@ class Job:
         output = self._folder / f"run-{self._runs}"
         processor_seconds = self._launch(output, [f"--output={output}", *self._shape, *flags], variables)
         parts = sorted(output.glob("attributions/*.parquet"))
-        manifest = store.read_manifest(str(output))
+        manifest = Run.open(str(output)).manifest
         if manifest.images != self._images or manifest.failures:
             raise RuntimeError(f"{manifest.images} images and {manifest.failures} errors of {self._images} images")
         return Outcome(

@@ -159,15 +159,17 @@ def _job(folder: Path) -> dict[str, Any]:
 
 def _verify(folder: Path) -> dict[str, Any]:
     from pipeline.verify.check import verify
-    from transforms import process, store
+    from transforms import process
+    from transforms.store.run import Run
 
     process.return_freed()  # as the command does
     start = time.process_time()
-    findings = verify(str(folder / "run"))
+    run = Run.open(str(folder / "run"))
+    findings = verify(run)
     if findings:
         raise RuntimeError("\n".join(map(str, findings)))
     seconds = time.process_time() - start
-    return {"phase s": seconds, "verified": store.read_manifest(str(folder / "run")).rows}
+    return {"phase s": seconds, "verified": run.manifest.rows}
 
 
 def _report(rows: Sequence[dict[str, Any]]) -> str:

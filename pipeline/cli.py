@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pipeline import beam_flags, config
 from pipeline.command_line import (
@@ -26,6 +27,10 @@ from pipeline.exit_code import ExitCode, report_error
 from transforms import __version__, process
 from transforms.core.errors import JobError, UsageError
 from transforms.core.vocabulary import INPUT_FORMATS
+
+if TYPE_CHECKING:
+    from pipeline.audit.compare import Audit
+    from transforms.store.run import Run
 
 _CLIPPED = ("polarity", "outlines")
 _FIRST_STEPS = (
@@ -234,21 +239,36 @@ def _run(options: argparse.Namespace, rest: list[str]) -> ExitCode:
 
 
 def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:
-    from pipeline.audit.compare import compare, write_audit
-    from pipeline.audit.thresholds import load_thresholds
+    from pipeline.audit.compare import write_audit
 
-    audit = compare(options.candidate, options.reference, load_thresholds(options.thresholds or ""), options.nights)
+    audit = _judge(_open(options.candidate), options)
     if options.json:
         write_audit(audit, options.json)
     print(audit)
     return audit.verdict.exit_code
 
 
+def _open(uri: str) -> Run:
+    from transforms.store.run import Run
+
+    return Run.open(uri)
+
+
+def _judge(run: Run, options: argparse.Namespace) -> Audit:
+    """Returns the audit of a run against the references that the options name."""
+    from pipeline.audit.compare import compare
+    from pipeline.audit.references import find_references
+    from pipeline.audit.thresholds import load_thresholds
+
+    references = find_references(options.reference, options.nights, exclude=run.uri)
+    return compare(run, references, load_thresholds(options.thresholds or ""))
+
+
 def _verify(options: argparse.Namespace, _: list[str]) -> ExitCode:
     from pipeline.verify.check import verify
 
     process.return_freed()
-    findings = verify(options.run)
+    findings = verify(_open(options.run))
     for finding in findings:
         print(finding)
     if not findings:
@@ -262,7 +282,7 @@ def _show(options: argparse.Namespace, _: list[str]) -> ExitCode:
     from pipeline.show.pictures import Look
 
     look = Look(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Look)})
-    show(options.run, options.image_id, options.output, options.target, options.kind, look)
+    show(_open(options.run), options.image_id, options.output, options.target, options.kind, look)
     print(options.output)
     return ExitCode.FINE
 
@@ -281,16 +301,11 @@ def _report(options: argparse.Namespace, _: list[str]) -> ExitCode:
     if not options.reference and (options.thresholds or options.nights):
         name = "thresholds" if options.thresholds else "nights"
         raise config.ConfigError(f"{name}: is of a comparison; give --reference too")
-    from pipeline.audit.compare import compare
-    from pipeline.audit.thresholds import load_thresholds
     from pipeline.report import write_report
 
-    audit = None
-    if options.reference:
-        audit = compare(
-            options.run, options.reference, load_thresholds(options.thresholds or ""), options.nights
-        ).to_json()
-    print(write_report(options.run, options.output, audit))
+    run = _open(options.run)
+    audit = _judge(run, options).to_json() if options.reference else None
+    print(write_report(run, options.output, audit))
     return ExitCode.FINE
 
 

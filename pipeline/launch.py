@@ -13,7 +13,7 @@ import importlib.metadata
 import platform
 from dataclasses import dataclass
 
-from pipeline.audit.references import check_comparable, find_nights
+from pipeline.audit.references import check_comparable, find_references
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig, ConfigError, digest
 from transforms import __version__, formats, storage, store, worker
@@ -21,6 +21,7 @@ from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
 from transforms.core.vocabulary import MAX_CLASSES
 from transforms.formats import Shard
+from transforms.store.run import Run
 from transforms.worker import AttributorSpec
 
 _LIBRARIES = ("apache-beam", "tensorflow", "keras", "numpy", "pillow", "pyarrow")
@@ -75,9 +76,9 @@ def prepare(config: AuditConfig) -> Job:
         model_digest=provenance.model_digest,
     )
     if config.reference:
-        check_comparable(provenance, find_nights(config.reference, config.nights, exclude=config.output))
+        check_comparable(provenance, find_references(config.reference, config.nights, exclude=config.output))
         load_thresholds(config.thresholds)
-    if not goes_on(config, provenance):
+    if not resumes(config, provenance):
         model_digest = _check_model(spec)
         if model_digest != spec.model_digest:  # a damaged copy has been made anew
             spec = dataclasses.replace(spec, model_digest=model_digest)
@@ -101,23 +102,24 @@ def _provenance(
     )
 
 
-def goes_on(config: AuditConfig, provenance: store.Provenance) -> bool:
+def resumes(config: AuditConfig, provenance: store.Provenance) -> bool:
     """Returns whether the output directory holds the beginning of this very run, and `resume` is given.
 
     Raises:
         ConfigError: it holds a run, but resuming was not asked for, or the run is another; or what it holds can't be
             read, so that another run might be overwritten.
     """
+    run = Run.open(config.output)
     try:
-        if not store.holds_run(config.output):
+        if not run.has_begun:
             return False
-        earlier = store.any_provenance(config.output) if config.resume else None
+        earlier = run.provenance if config.resume else None
+    except FileNotFoundError:  # a killed process left no more than temporary files
+        return False
     except (OSError, ValueError) as error:
         raise ConfigError(f"output: {error}") from error
-    if not config.resume:
-        raise ConfigError(f"output: {config.output} holds a run; give --resume to go on with it, or another directory")
     if earlier is None:
-        return False
+        raise ConfigError(f"output: {config.output} holds a run; give --resume to go on with it, or another directory")
     if earlier.config_digest != provenance.config_digest:
         raise ConfigError(f"resume: {config.output} holds a run of other options ({_differences(earlier, provenance)})")
     return True

@@ -17,17 +17,19 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from tqdm import tqdm
 
 from pipeline import worker_errors
-from pipeline.audit.compare import AUDIT, compare, write_audit
+from pipeline.audit.compare import compare, write_audit
+from pipeline.audit.references import find_references
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig
 from pipeline.exit_code import ExitCode, report_error
 from pipeline.graph import define_pipeline
-from pipeline.launch import Job, goes_on
+from pipeline.launch import Job, resumes
 from pipeline.report import write_report
-from transforms import process, storage, store
+from transforms import process, store
 from transforms.core.errors import JobError
 from transforms.progress import Gauge, Meter
 from transforms.store import lock
+from transforms.store.run import AUDIT, Run
 
 _LOCAL = "FnApiRunner"
 _LINE_SECONDS = 10.0
@@ -49,23 +51,23 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
     """
     options = _beam_options(beam_arguments)
     with lock.hold(job.config.output) as held:
-        goes_on(job.config, job.provenance)  # another run may have ended here since this one was checked
+        resumes(job.config, job.provenance)  # another run may have ended here since this one was checked
         start = time.monotonic()
         try:
-            manifest = _run(job, options, held)
+            finished = _run(job, options, held)
         except BaseException:
             with contextlib.suppress(Exception):  # the next run would do it, too
                 held.check()
                 store.delete_strays(job.config.output)
             raise
-        if manifest is None:
+        if finished is None:
             print(f"submitted; results will be in {job.config.output}")
             return ExitCode.FINE
-        return _conclude(job.config, manifest, held, start)
+        return _conclude(job.config, finished, held, start)
 
 
-def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> store.Manifest | None:
-    """Returns the manifest when the job is done; None as soon as it is submitted, if it is not to be waited for."""
+def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> Run | None:
+    """Returns the finished run when the job is done; None as soon as it is submitted, if it is not to be waited for."""
     local = options.view_as(StandardOptions).runner == _LOCAL
     with _meter(local) as meter:
         pipeline = beam.Pipeline(_local_runner(options) if local else None, options)
@@ -78,7 +80,10 @@ def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> store.Manifest 
             if submits:
                 return None
             result.wait_until_finish()
-            return store.read_manifest(job.config.output)
+            finished = Run.open(job.config.output)
+            if not finished.is_finished:
+                raise JobError(f"{finished.uri}: the job has ended, but wrote no manifest")
+            return finished
 
 
 def _local_runner(options: PipelineOptions) -> FnApiRunner:
@@ -92,12 +97,12 @@ def _local_runner(options: PipelineOptions) -> FnApiRunner:
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
 
 
-def _conclude(config: AuditConfig, manifest: store.Manifest, held: lock.Lock, start: float) -> ExitCode:
+def _conclude(config: AuditConfig, finished: Run, held: lock.Lock, start: float) -> ExitCode:
     """Shows, compares and reports the run, which is complete even if one of these fails; returns the exit code."""
     steps: list[tuple[Callable[[], ExitCode], list[str]]] = [
-        (lambda: _show_table(config.output, manifest), ["verify", config.output]),
-        (lambda: _judge(config), ["compare", config.output, *config.reference]),
-        (lambda: _report(config), ["report", config.output]),
+        (lambda: _show_table(finished), ["verify", config.output]),
+        (lambda: _judge(config, finished), ["compare", config.output, *config.reference]),
+        (lambda: _report(finished), ["report", config.output]),
     ]
     codes = []
     for step, command in steps:
@@ -110,7 +115,8 @@ def _conclude(config: AuditConfig, manifest: store.Manifest, held: lock.Lock, st
             code = report_error(error)
             codes.append(ExitCode.FAILED if isinstance(error, OSError) else code)  # the job could write, so it failed
             print(f"ig-audit: the run itself is complete; go on with: ig-audit {shlex.join(command)}", file=sys.stderr)
-    print(_summary(config.output, manifest, time.monotonic() - start))
+    print(_summary(finished, time.monotonic() - start))
+    manifest = finished.manifest
     share = manifest.failures / max(1, manifest.images)
     if share > config.max_error_rate:
         print(f"{share:.1%} of the images failed, more than max_error_rate allows", file=sys.stderr)
@@ -118,23 +124,24 @@ def _conclude(config: AuditConfig, manifest: store.Manifest, held: lock.Lock, st
     return ExitCode.first(*codes)
 
 
-def _show_table(output: str, manifest: store.Manifest) -> ExitCode:
-    print(_table(output, manifest))
+def _show_table(finished: Run) -> ExitCode:
+    print(_table(finished))
     return ExitCode.FINE
 
 
-def _judge(config: AuditConfig) -> ExitCode:
+def _judge(config: AuditConfig, finished: Run) -> ExitCode:
     """Compares the finished run with its reference, if it has one, and writes what was found into it."""
     if not config.reference:
         return ExitCode.FINE
-    audit = compare(config.output, config.reference, load_thresholds(config.thresholds), config.nights)
+    references = find_references(config.reference, config.nights, exclude=finished.uri)
+    audit = compare(finished, references, load_thresholds(config.thresholds))
     print(audit)
-    write_audit(audit, storage.join(config.output, AUDIT))
+    write_audit(audit, finished.uri_of(AUDIT))
     return audit.verdict.exit_code
 
 
-def _report(config: AuditConfig) -> ExitCode:
-    write_report(config.output)  # with the verdict, if there is one
+def _report(finished: Run) -> ExitCode:
+    write_report(finished)  # with the verdict, if there is one
     return ExitCode.FINE
 
 
@@ -188,17 +195,17 @@ def _show(meter: Meter, done: threading.Event) -> None:
                 return
 
 
-def _table(output: str, manifest: store.Manifest) -> str:
+def _table(finished: Run) -> str:
     """Returns the first few rows as text."""
     columns = ("image_id", "target_name", "score", "convergence_delta", "error_estimate", "steps")
     lines = [f"{'picture':32} {'attributed class':28} {'score':>8} {'delta':>9} {'error':>6} {'steps':>5}"]
-    for row in store.first_rows(output, manifest.parts, columns, _TABLE_ROWS):
+    for row in finished.first_rows(_TABLE_ROWS, columns):
         lines.append(
             f"{_fit(row['image_id'], 32)} {_fit(row['target_name'], 28)} {row['score']:8.4f} "
             f"{row['convergence_delta']:+9.5f} {row['error_estimate']:6.3f} {row['steps']:5d}"
         )
-    if manifest.rows > _TABLE_ROWS:
-        lines.append(f"… and {manifest.rows - _TABLE_ROWS} more rows")
+    if finished.manifest.rows > _TABLE_ROWS:
+        lines.append(f"… and {finished.manifest.rows - _TABLE_ROWS} more rows")
     return "\n".join(lines)
 
 
@@ -208,7 +215,8 @@ def _fit(text: str, width: int) -> str:
     return clean.ljust(width) if len(clean) <= width else "…" + clean[1 - width :]
 
 
-def _summary(output: str, manifest: store.Manifest, seconds: float) -> str:
+def _summary(finished: Run, seconds: float) -> str:
+    output, manifest = finished.uri, finished.manifest
     lines = [
         f"{manifest.images} images: {manifest.rows} rows, {manifest.failures} errors, in {seconds:.1f} s",
         f"  attributions  {output}/attributions/",

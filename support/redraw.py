@@ -7,29 +7,26 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from transforms import storage, store
+from transforms import store
 from transforms.core.record import Chunk
 from transforms.core.statistics.importance import summarize_rows
 from transforms.core.statistics.slices import Slicer
-from transforms.store.files import iter_tables, open_parquet, write_parquet
+from transforms.store.files import write_parquet
 from transforms.store.parts import ATTRIBUTIONS, PartSummary, part_name
+from transforms.store.run import Run
 from transforms.store.schema import KEY, STATISTIC_COLUMNS, Provenance, statistic_columns, to_json
 
 COLUMNS = ("image_id", "index", *STATISTIC_COLUMNS)
 """What a redrawn night holds: no maps and no pictures."""
 
 
-def read_pool(run_uri: str) -> pa.Table:
+def read_pool(run: Run) -> pa.Table:
     """Returns the rows of a finished run, with only COLUMNS."""
-    tables = []
-    for part in store.read_manifest(run_uri).parts:
-        with open_parquet(storage.join(run_uri, part.attributions.name)) as parquet:
-            tables += list(iter_tables(parquet, list(COLUMNS)))
-    return pa.concat_tables(tables).combine_chunks()
+    return pa.concat_tables(run.rows(COLUMNS)).combine_chunks()
 
 
-def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: str) -> str:
-    """Writes `rows` as a finished run; returns its URI.
+def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: str) -> Run:
+    """Writes `rows` as a finished run; returns it.
 
     Args:
         run_uri: where to.
@@ -47,7 +44,7 @@ def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: s
     slicer = Slicer(tuple(provenance.config.get("slice_by", ())))
     statistics = store.write_statistics(run_uri, summarize_rows(statistic_columns(rows), slicer), provenance)
     store.write_manifest(run_uri, store.Manifest(created, provenance, statistics, (part,)))
-    return run_uri
+    return Run.open(run_uri)
 
 
 def take(rows: pa.Table, positions: Sequence[int]) -> pa.Table:

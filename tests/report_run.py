@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from support.random_rows import merge_slices
+from tests import stored_run
 from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
@@ -15,7 +16,7 @@ from transforms.core.maps.importance import summarize_map
 from transforms.core.maps.quantize import quantize
 from transforms.core.record import Chunk, Failure, Row
 from transforms.core.statistics.importance import summarize_rows
-from transforms.store.tables import read_finished
+from transforms.store.run import Run
 
 SIDE = 32
 SETTINGS = Settings()
@@ -64,7 +65,7 @@ def write_night(
                 error = ("decode", "DecodeError", "cannot identify image file") if position % 3 else ("label",) * 3
                 part.fail(Failure(f"{chunk.name}#{position}", chunk.shard, position, *error))
         parts.append(part.summary)
-    statistics = merge_slices(summarize_rows(store.read_rows(run_uri, part)) for part in parts)
+    statistics = merge_slices(summarize_rows(stored_run.read_columns(run_uri, part)) for part in parts)
     stored = store.write_statistics(run_uri, statistics, PROVENANCE)
     facts = {"passes": [["cut_stem", ""], ["fold_batch_norm", "no batch norm"]], "worker_seconds": 12.5}
     manifest = store.Manifest(created, PROVENANCE, stored, tuple(parts), facts)
@@ -155,7 +156,7 @@ def make_audit(candidate: str, references: Sequence[str], drifted: Sequence[tupl
 
 
 def _run(uri: str) -> dict[str, Any]:
-    manifest = store.read_manifest(uri)
+    manifest = Run.open(uri).manifest
     counts = {name: getattr(manifest, name) for name in ("created", "images", "rows", "failures")}
     digests = {name: getattr(manifest.provenance, name) for name in ("model", "model_digest", "config_digest")}
     return {"uri": uri, **counts, **digests}
@@ -163,7 +164,7 @@ def _run(uri: str) -> dict[str, Any]:
 
 def _slices(uri: str) -> dict[tuple[str, str], Row]:
     columns = ["kind", "value", "name", "count", "mean_grid", "mean_score", "mean_border_share", "mean_gini"]
-    return {(row["kind"], row["value"]): row for row in read_finished(uri, columns)}
+    return {(row["kind"], row["value"]): row for row in Run.open(uri).statistics(columns).to_pylist()}
 
 
 def _slice(key: tuple[str, str], row: Row, reference: Row | None, drift: bool) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from support.redraw import COLUMNS, write_night
 from tests.stored_run import PROVENANCE
 from transforms.core.drift.contrast import SCALARS, Rows
 from transforms.core.explain.settings import Settings
+from transforms.store.run import Run
 from transforms.store.schema import attributions_schema
 
 
 def write_rows(
     run: Path, rows: Rows, day: int = 1, labelled: bool = True, named: str = "class {}", **config: Any
-) -> str:
+) -> Run:
     """Writes rows as a finished run of a day of November; `config` and `model…` change what it was made by."""
     schema = attributions_schema(Settings(), (224, 224, 3))
     count = len(rows)

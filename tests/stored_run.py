@@ -11,7 +11,9 @@ from transforms.core.image.decode import encode_thumbnail
 from transforms.core.maps.importance import summarize_map, summarize_mask
 from transforms.core.maps.quantize import quantize, reduce_channels
 from transforms.core.record import Chunk, Failure, Faithfulness, Row
-from transforms.core.statistics.importance import summarize_rows
+from transforms.core.statistics.importance import Columns, summarize_rows
+from transforms.store.run import Run
+from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
 
 SHAPE = (12, 16, 3)
 SETTINGS = Settings()
@@ -108,10 +110,15 @@ def write_chunk(run_uri: str, chunk: Chunk, settings: Settings = SETTINGS, targe
     return part.summary
 
 
+def read_columns(run_uri: str, part: store.PartSummary) -> Columns:
+    """Returns what statistics are computed from, of all rows of a part."""
+    return statistic_columns(Run.open(run_uri).part_rows(part, STATISTIC_COLUMNS))
+
+
 def write_run(run_uri: str, settings: Settings = SETTINGS, targets: int = 1) -> store.Manifest:
     """Writes a complete run of 11 images in 3 chunks, of which one failed."""
     parts = tuple(write_chunk(run_uri, chunk, settings, targets) for chunk in CHUNKS)
-    statistics = merge_slices(summarize_rows(store.read_rows(run_uri, part)) for part in parts)
+    statistics = merge_slices(summarize_rows(read_columns(run_uri, part)) for part in parts)
     stored = store.write_statistics(run_uri, statistics, PROVENANCE)
     manifest = store.Manifest("2026-11-21T22:00:00Z", PROVENANCE, stored, parts, {"speed": 3.5})
     store.write_manifest(run_uri, manifest)

@@ -23,6 +23,8 @@ from transforms.core.statistics.slices import Slice, Slicer
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
 from transforms.store.rows import rows_of
+from transforms.store.run import Run
+from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
 from transforms.worker import AttributorSpec, Loaded, attributor, baseline_images
 
 if TYPE_CHECKING:
@@ -176,8 +178,8 @@ class _AttributeChunks(_Attributing):
 
     def _result(self, part: store.PartSummary, passes: tuple[tuple[str, str], ...], seconds: float) -> ChunkResult:
         """Returns a part's result; its statistics come from the rows as they are stored."""
-        rows = store.read_rows(self._stage.output, part)
-        return ChunkResult(part, summarize_rows(rows, self._stage.slicer), passes, seconds)
+        rows = Run.open(self._stage.output).part_rows(part, STATISTIC_COLUMNS)
+        return ChunkResult(part, summarize_rows(statistic_columns(rows), self._stage.slicer), passes, seconds)
 
     def _attribute(self, chunk: Chunk, attributor: Attributor) -> store.PartSummary:
         stage = self._stage

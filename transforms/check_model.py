@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transforms import store, worker
+from transforms import worker
 from transforms.core.image.decode import decode
 from transforms.core.record import Randomisation
 from transforms.core.stable_hash import stable_digest
 from transforms.store import PartSummary
+from transforms.store.run import Run
 from transforms.worker import AttributorSpec
 
 PICTURES = 2
@@ -25,11 +26,11 @@ def rank(part: PartSummary) -> bytes:
     return stable_digest(part.chunk, 64)
 
 
-def check_run(run_uri: str, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str) -> Randomisation:
+def check_run(run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str) -> Randomisation:
     """Returns the randomisation check of a run whose parts are written; that of its earlier manifest, if it has one.
 
     Args:
-        run_uri: the run directory.
+        run: the run, whose manifest may not be written yet.
         parts: its parts, or as many of the first by `rank` that have rows as give PICTURES; the pictures are these.
         spec: makes this worker's attributor, if it has none yet.
         config_digest: an earlier manifest counts if it has the same.
@@ -40,10 +41,10 @@ def check_run(run_uri: str, parts: Sequence[PartSummary], spec: AttributorSpec, 
     """
     if not spec.settings.faithfulness:
         return Randomisation(reason="switched off by --faithfulness 0")
-    earlier = store.read_manifest(run_uri) if store.holds_manifest(run_uri) else None
+    earlier = run.manifest if run.is_finished else None
     if earlier and earlier.randomisation and earlier.provenance.config_digest == config_digest:
         return earlier.randomisation
-    rows = store.first_rows(run_uri, sorted(parts, key=rank), ("target", "thumbnail"), PICTURES)
+    rows = run.first_rows(PICTURES, ("target", "thumbnail"), sorted(parts, key=rank))
     if not rows:
         return Randomisation(reason="no image was attributed")
     from transforms.core.explain.randomization import check_randomisation

@@ -19,6 +19,7 @@ from transforms.core.statistics.importance import ImportanceStatistics, fold_sli
 from transforms.core.statistics.slices import Slice, kept_slices
 from transforms.progress import Meter
 from transforms.store import lock
+from transforms.store.run import Run
 from transforms.summarize import SummarizeChunks, pack, unpack
 from transforms.worker import AttributorSpec
 
@@ -70,7 +71,7 @@ class FinishRun(beam.PTransform):
         )
 
     def _check(self, output: str, parts: list[store.PartSummary]) -> Randomisation:
-        return check_model.check_run(output, parts, self.spec, self.provenance.config_digest)
+        return check_model.check_run(Run.open(output), parts, self.spec, self.provenance.config_digest)
 
     def _write(
         self,

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.audit.references import Night, check_comparable, find_nights
+from pipeline.audit.references import check_comparable
 from pipeline.audit.thresholds import to_json
 from pipeline.audit.verdict import Verdict, reach_verdict
-from transforms import storage, store
+from transforms import storage
 from transforms.core.drift.class_mix import MixAudit, judge_mix
 from transforms.core.drift.judge import DRIFT, Pair, SliceAudit, judge
 from transforms.core.drift.thresholds import Thresholds
@@ -23,10 +23,9 @@ from transforms.core.errors import UsageError
 from transforms.core.record import Row
 from transforms.core.statistics.importance import STORED_SCALARS
 from transforms.core.statistics.slices import Slice, is_overflow
-from transforms.store.sample import RunIndex, index_run, read_slices
-from transforms.store.tables import read_finished, scalar_names
+from transforms.store.run import Run
+from transforms.store.sample import Sample
 
-AUDIT = "audit.json"
 VERSION = 1
 
 _TREND_SLICES = 100
@@ -60,37 +59,33 @@ class Audit:
         return "\n".join(lines)
 
 
-def compare(candidate_uri: str, reference_uris: Sequence[str], thresholds: Thresholds, nights: int = 0) -> Audit:
+def compare(candidate: Run, references: Sequence[Run], thresholds: Thresholds) -> Audit:
     """Returns the audit of a finished run against others, which are taken together.
 
     Args:
-        candidate_uri: a run directory.
-        reference_uris: run directories, or folders of them.
+        candidate: the run that is judged.
+        references: the runs it is compared with, the oldest first; see `references.find_references`.
         thresholds: what counts as a change.
-        nights: how many of the latest references to take; 0 takes all.
 
     Raises:
-        FileNotFoundError: there is no finished run at one of the URIs.
+        FileNotFoundError: one of the runs is unfinished, or there is none.
         ValueError: the runs can't be compared, one lacks a column, or none of their slices has enough rows.
     """
-    candidate = Night(candidate_uri, store.read_manifest(candidate_uri))
-    references = find_nights(reference_uris, nights, exclude=candidate_uri)
     check_comparable(candidate.manifest.provenance, references)
-    stored = {key for night in (candidate, *references) for key in _stored_slices(night.uri)}
-    this, *others = (
-        index_run(night.uri, night.manifest, stored, thresholds.sample_rows) for night in (candidate, *references)
-    )
+    runs = (candidate, *references)
+    stored = {key for run in runs for key in _stored_slices(run)}
+    this, *others = (run.sample(stored, thresholds.sample_rows) for run in runs)
     slices = judge(_pairs(this, others, thresholds), thresholds)
     if not any(one.metrics for one in slices):
-        raise UsageError(f"{candidate_uri}: no slice has the {thresholds.min_rows} rows that a comparison takes")
+        raise UsageError(f"{candidate.uri}: no slice has the {thresholds.min_rows} rows that a comparison takes")
     mix = judge_mix([other.classes for other in others], this.classes, thresholds)
     slices.sort(key=lambda one: (one.state != DRIFT, -one.candidate_rows - one.reference_rows, one.kind, one.value))
     return Audit(
         version=VERSION,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         verdict=reach_verdict(candidate, references, slices, mix, thresholds),
-        candidate=_run(candidate),
-        references=[_run(night) for night in references],
+        candidate=_description(candidate),
+        references=[_description(run) for run in references],
         thresholds=to_json(thresholds),
         mix=mix,
         slices=slices,
@@ -104,50 +99,48 @@ def write_audit(audit: Audit, uri: str) -> None:
     storage.write_bytes(uri, content.encode("utf-8", "backslashreplace"))
 
 
-def _stored_slices(run_uri: str) -> Iterator[Slice]:
+def _stored_slices(run: Run) -> Iterator[Slice]:
     """Yields the slices in a run's statistics; what they count together is no slice of its own."""
-    for row in read_finished(run_uri, ("kind", "value", "name")):
-        key = Slice(row["kind"], row["value"], row["name"])
+    for row in run.statistics(("kind", "value", "name")).to_pylist():
+        key = Slice(**row)
         if not is_overflow(key):
             yield key
 
 
-def _pairs(candidate: RunIndex, references: Sequence[RunIndex], thresholds: Thresholds) -> Iterator[Pair]:
+def _pairs(candidate: Sample, references: Sequence[Sample], thresholds: Thresholds) -> Iterator[Pair]:
     """Yields the slices of both sides, those with most rows on the smaller side, one at a time."""
     totals = {key: sum(other.images[key] for other in references) for key in candidate.images}
     keys = sorted(totals, key=lambda key: (-min(totals[key], candidate.images[key]), key))[: thresholds.max_slices]
-    here = read_slices(candidate, keys)
-    first, *more = (read_slices(other, keys, night) for night, other in enumerate(references))
+    here = candidate.read(keys)
+    first, *more = (other.read(keys, number) for number, other in enumerate(references))
     for key in keys:
         reference = first.of(key).join(*(rows.of(key) for rows in more))
         yield Pair(key, reference, here.of(key), totals[key], candidate.images[key])
 
 
-def _run(night: Night) -> dict[str, Any]:
-    manifest = night.manifest
+def _description(run: Run) -> dict[str, Any]:
+    manifest = run.manifest
     counts = {"images": manifest.images, "rows": manifest.rows, "failures": manifest.failures}
     names = ("model", "model_digest", "config_digest")
     made_by = {name: getattr(manifest.provenance, name) for name in names}
-    return {"uri": night.uri, "created": manifest.created} | counts | made_by
+    return {"uri": run.uri, "created": manifest.created} | counts | made_by
 
 
-def _history(nights: Sequence[Night], slices: Sequence[SliceAudit]) -> dict[str, Any]:
-    """Returns the means of each night, from its statistics, of some slices."""
-    finished = [{(row["kind"], row["value"]): row for row in _finished(night.uri)} for night in nights]
+def _history(runs: Sequence[Run], slices: Sequence[SliceAudit]) -> dict[str, Any]:
+    """Returns the means of each run, from its statistics, of some slices."""
+    means = [_means(run) for run in runs]
     return {
-        "nights": [
-            {"uri": night.uri, "created": night.manifest.created, "images": night.manifest.images} for night in nights
-        ],
-        "slices": [_trend(one, [rows.get((one.kind, one.value), {}) for rows in finished]) for one in slices],
+        "nights": [{"uri": run.uri, "created": run.manifest.created, "images": run.manifest.images} for run in runs],
+        "slices": [_trend(one, [rows.get((one.kind, one.value), {}) for rows in means]) for one in slices],
     }
 
 
-def _finished(run_uri: str) -> list[Row]:
+def _means(run: Run) -> dict[tuple[str, str], Row]:
     """Returns the means of every slice of a run, of those numbers that it has: earlier versions knew fewer."""
-    known = set(scalar_names(run_uri))
-    means = [f"mean_{name}" for name in STORED_SCALARS if name in known]
-    rows = read_finished(run_uri, ("kind", "value", "name", "count", *means))
-    return [row for row in rows if not is_overflow(Slice(row["kind"], row["value"], row["name"]))]
+    means = [f"mean_{name}" for name in STORED_SCALARS if name in run.scalars]
+    rows = run.statistics(("kind", "value", "name", "count", *means)).to_pylist()
+    kept = (row for row in rows if not is_overflow(Slice(row["kind"], row["value"], row["name"])))
+    return {(row["kind"], row["value"]): row for row in kept}
 
 
 def _trend(one: SliceAudit, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.references import INCOMPARABLE, Night
+from pipeline.audit.references import INCOMPARABLE
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from transforms.core.drift.class_mix import MixAudit
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
 from transforms.core.drift.judge import DRIFT, TOO_FEW, CellAudit, MetricAudit, SliceAudit
 from transforms.core.drift.thresholds import Thresholds
+from transforms.store.run import Run
 
 _TOPICS = {ATTENTION: "the model looks elsewhere", SCORE: "scores differ", CONVERGENCE: "convergence differs"}
 _NAMED_METRICS, _NAMED_CELLS, _NAMED_CLASSES = 3, 3, 3
@@ -39,7 +40,7 @@ class Verdict:
 
 
 def reach_verdict(
-    candidate: Night, references: Sequence[Night], slices: Sequence[SliceAudit], mix: MixAudit, thresholds: Thresholds
+    candidate: Run, references: Sequence[Run], slices: Sequence[SliceAudit], mix: MixAudit, thresholds: Thresholds
 ) -> Verdict:
     """Returns what follows from the judgements of the slices and of the mix, and from how the runs were made."""
     found = [
@@ -85,9 +86,9 @@ def _headline(slices: Sequence[SliceAudit], mix: MixAudit, reasons: Sequence[Rea
     return text[0].upper() + text[1:]
 
 
-def _model_reasons(candidate: Night, references: Sequence[Night]) -> Iterable[_Found]:
+def _model_reasons(candidate: Run, references: Sequence[Run]) -> Iterable[_Found]:
     this = candidate.manifest.provenance
-    others = {(night.manifest.provenance.model, night.manifest.provenance.model_digest) for night in references}
+    others = {(run.manifest.provenance.model, run.manifest.provenance.model_digest) for run in references}
     for model, digest in sorted(others):
         if digest == this.model_digest:
             continue
@@ -136,20 +137,18 @@ def _mix_reasons(mix: MixAudit) -> Iterable[_Found]:
         yield "mix", True, f"the mix of classes has changed by {mix.distance:.1%}: {classes}"
 
 
-def _error_reasons(candidate: Night, references: Sequence[Night], thresholds: Thresholds) -> Iterable[_Found]:
+def _error_reasons(candidate: Run, references: Sequence[Run], thresholds: Thresholds) -> Iterable[_Found]:
     here = candidate.manifest.failures / max(1, candidate.manifest.images)
-    there = sum(night.manifest.failures for night in references) / max(
-        1, sum(night.manifest.images for night in references)
-    )
+    there = sum(run.manifest.failures for run in references) / max(1, sum(run.manifest.images for run in references))
     if here - there > thresholds.error_rate:
         yield "errors", True, f"{here:.1%} of the images could not be attributed, {there:.1%} in the reference"
 
 
-def _config_reasons(candidate: Night, references: Sequence[Night]) -> Iterable[_Found]:
+def _config_reasons(candidate: Run, references: Sequence[Run]) -> Iterable[_Found]:
     this = candidate.manifest.provenance
     differences: set[str] = set()
-    for night in references:
-        other = night.manifest.provenance
+    for run in references:
+        other = run.manifest.provenance
         for what, here, there in (("", this.config, other.config), ("version of ", this.versions, other.versions)):
             differences |= {
                 f"{what}{name} {there.get(name)!r} → {here.get(name)!r}"

@@ -7,41 +7,28 @@ In reading order: `content` (what the page says), gathered by `maps` (mean maps,
 
 from __future__ import annotations
 
-import json
-
 from pipeline.report.content import gather
 from pipeline.report.distributions import Audit
 from pipeline.report.page import render
 from transforms import storage
-from transforms.core.errors import UsageError
+from transforms.store.run import Run
 
-AUDIT, REPORT = "audit.json", "report.html"
+REPORT = "report.html"
 
 
-def write_report(run_uri: str, output: str | None = None, audit: Audit | None = None) -> str:
+def write_report(run: Run, output: str | None = None, audit: Audit | None = None) -> str:
     """Writes the report of a finished run; returns where it is.
 
     Args:
-        run_uri: the run directory.
+        run: what is reported.
         output: path or URI of the page; by default `report.html` in the run directory.
         audit: what the run was compared with; by default its own audit.json, if it has one.
 
     Raises:
-        FileNotFoundError: there is no finished run at `run_uri`.
+        FileNotFoundError: the run is unfinished, or there is none.
         OSError: a part is missing or damaged.
         ValueError: the manifest or the audit can't be read.
     """
-    audit = audit or _stored_audit(run_uri)
-    uri = output or storage.join(run_uri, REPORT)
-    storage.write_bytes(uri, render(gather(run_uri, audit)).encode())
+    uri = output or run.uri_of(REPORT)
+    storage.write_bytes(uri, render(gather(run, audit or run.audit)).encode())
     return uri
-
-
-def _stored_audit(run_uri: str) -> Audit | None:
-    uri = storage.join(run_uri, AUDIT)
-    if storage.size(uri) is None:
-        return None
-    try:
-        return json.loads(storage.read_bytes(uri))
-    except ValueError as error:
-        raise UsageError(f"{uri}: not JSON: {error}") from error

@@ -19,10 +19,10 @@ from pipeline.report.gallery import (
     wrong_and_confident,
 )
 from pipeline.report.maps import Audited, slice_of
-from transforms import store
 from transforms.core.image.decode import DecodeError
 from transforms.core.record import Row
 from transforms.core.statistics.slices import Slice, is_overflow
+from transforms.store.run import Run
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,11 @@ class _Plan:
     ranking: Ranking
 
 
-def make_sections(
-    run_uri: str, parts: Sequence[store.PartSummary], rows: Sequence[Row], audited: Audited, most: int
-) -> list[Section]:
+def make_sections(run: Run, rows: Sequence[Row], audited: Audited, most: int) -> list[Section]:
     """Returns the gallery; sections without pictures are left out.
 
     Args:
-        run_uri: a finished run.
-        parts: its parts.
+        run: a finished run.
         rows: statistics of its slices.
         audited: the slices of its audit.
         most: pictures in a section.
@@ -84,8 +81,8 @@ def make_sections(
         ),
     ]
     # twice as many, because an image may have several rows
-    picks = find_picks(run_uri, parts, {plan.title: plan.ranking for plan in plans}, 2 * most)
-    found = read_picks(run_uri, [pick for ranked in picks.values() for pick in ranked])
+    picks = find_picks(run, {plan.title: plan.ranking for plan in plans}, 2 * most)
+    found = read_picks(run, [pick for ranked in picks.values() for pick in ranked])
     sections = [Section(plan.title, plan.note, plan.unit, _cards(picks[plan.title], found, most)) for plan in plans]
     return [section for section in sections if section.cards]
 

@@ -43,7 +43,7 @@ def histogram_chart(this: Histogram, reference: Histogram | None, mark: float | 
 
 
 def spark_line(values: Sequence[float | None]) -> Markup:
-    """Returns an SVG of a number night by night, with a dot on the last; nights without rows are gaps."""
+    """Returns an SVG of a number run by run, with a dot on the last; runs without rows are gaps."""
     found = np.array([np.nan if value is None else value for value in values], float)
     known = found[np.isfinite(found)]
     if not len(known):

@@ -11,9 +11,9 @@ from pipeline.report.distributions import Audit, Distributions, Trends, read_dis
 from pipeline.report.failures import FailureKind, failure_kinds
 from pipeline.report.faithfulness import Faithfulness, read_faithfulness
 from pipeline.report.maps import SLICE_COLUMNS, Audited, Change, Scale, SliceLine, common_scale, slice_of, weight
-from transforms import store
 from transforms.core.record import Row
-from transforms.store.tables import read_finished
+from transforms.store import Manifest
+from transforms.store.run import Run
 
 MOST_SLICES = 400
 MOST_CHANGES = 12
@@ -27,9 +27,7 @@ class Content:
     """All that the page shows.
 
     Attributes:
-        uri: the run directory.
-        name: the last part of it.
-        manifest: of the run.
+        run: what is reported.
         audit: content of audit.json; None where the run was not compared.
         glance: the run's figures, each with its name.
         changes: slices that changed.
@@ -44,12 +42,10 @@ class Content:
         faithfulness: whether the maps can be believed.
         failures: by kind.
         failures_left: how many kinds are not shown.
-        trends: slices over the nights.
+        trends: slices over the runs.
     """
 
-    uri: str
-    name: str
-    manifest: store.Manifest
+    run: Run
     audit: Audit | None
     glance: list[tuple[str, str]]
     changes: list[Change]
@@ -67,29 +63,27 @@ class Content:
     trends: Trends
 
 
-def gather(run_uri: str, audit: Audit | None) -> Content:
+def gather(run: Run, audit: Audit | None) -> Content:
     """Returns what the page of a finished run says.
 
     Args:
-        run_uri: the run directory.
+        run: what is reported.
         audit: the content of its audit.json, if it was compared.
 
     Raises:
-        FileNotFoundError: there is no finished run at `run_uri`.
+        FileNotFoundError: the run is unfinished, or there is none.
         OSError: a part is missing or damaged.
     """
-    manifest = store.read_manifest(run_uri)
+    manifest = run.manifest
     audited = {slice_of(entry): entry for entry in audit["slices"]} if audit else {}
     changed = sorted((entry for entry in audited.values() if entry["state"] == "drift"), key=weight, reverse=True)
-    rows = sorted(read_finished(run_uri, SLICE_COLUMNS), key=lambda row: _precedence(row, audited))
+    rows = sorted(run.statistics(SLICE_COLUMNS).to_pylist(), key=lambda row: _precedence(row, audited))
     whole = next((row for row in rows if row["kind"] == "all"), None)
     scale = common_scale(rows[:MOST_SLICES], audited)
-    distributions = read_distributions(run_uri, audit, manifest.provenance.config.get("tolerance"))
-    failures = failure_kinds(run_uri, manifest.parts)
+    distributions = read_distributions(run, audit)
+    failures = failure_kinds(run)
     return Content(
-        uri=run_uri,
-        name=run_uri.rstrip("/").rpartition("/")[2],
-        manifest=manifest,
+        run=run,
         audit=audit,
         glance=_glance(manifest, whole, distributions),
         changes=[Change.of(entry) for entry in changed[:MOST_CHANGES]],
@@ -99,9 +93,9 @@ def gather(run_uri: str, audit: Audit | None) -> Content:
         slices=[SliceLine.of(row, audited, scale) for row in rows[:MOST_SLICES]],
         slices_left=_left(rows, MOST_SLICES),
         scale=scale,
-        gallery=make_sections(run_uri, manifest.parts, rows, audited, MOST_CARDS),
+        gallery=make_sections(run, rows, audited, MOST_CARDS),
         distributions=distributions,
-        faithfulness=read_faithfulness(run_uri, manifest),
+        faithfulness=read_faithfulness(run),
         failures=failures[:MOST_FAILURES],
         failures_left=_left(failures, MOST_FAILURES),
         trends=Trends.of(audit, MOST_TRENDS),
@@ -113,7 +107,7 @@ def _precedence(row: Row, audited: Audited) -> tuple[bool, bool, int, str, str]:
     return row["kind"] != "all", state != "drift", -row["count"], row["kind"], row["value"]
 
 
-def _glance(manifest: store.Manifest, whole: Row | None, distributions: Distributions) -> list[tuple[str, str]]:
+def _glance(manifest: Manifest, whole: Row | None, distributions: Distributions) -> list[tuple[str, str]]:
     found = [
         ("images", f"{manifest.images:,}"),
         ("attributed rows", f"{manifest.rows:,}"),

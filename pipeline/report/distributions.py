@@ -1,4 +1,4 @@
-"""Every number of the rows as a histogram, against the reference's; and slices over the nights."""
+"""Every number of the rows as a histogram, against the reference's; and slices over the runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pipeline.report import words
 from pipeline.report.charts import Histogram, histogram_chart, spark_line
 from transforms.core.record import Row
-from transforms.store.tables import read_finished, scalar_names
+from transforms.store.run import Run
 
 CONVERGENCE = ("error_estimate", "steps", "convergence_delta", "relative_delta")
 """The numbers that tell how well the integrals converged."""
@@ -21,7 +21,7 @@ FAITHFULNESS = ("insertion_auc", "deletion_auc")
 """The numbers that tell how far the model follows its maps; of chosen images only."""
 
 _TREND_METRICS = ("score", "border_share", "gini", "error_estimate")
-_LEAST_NIGHTS = 3
+_LEAST_RUNS = 3
 
 Audit = Mapping[str, Any]
 """The content of audit.json."""
@@ -69,19 +69,18 @@ class Distributions:
         return next((found.mean for found in self.all if found.name == name), None)
 
 
-def read_distributions(run_uri: str, audit: Audit | None, tolerance: float | None) -> Distributions:
+def read_distributions(run: Run, audit: Audit | None) -> Distributions:
     """Returns the distributions over all rows.
 
     Args:
-        run_uri: a finished run.
+        run: a finished run; its tolerance is marked in the distribution of the maps' error.
         audit: names the references; the newest is shown, if it can still be read.
-        tolerance: marked in the distribution of the maps' error.
     """
-    names = scalar_names(run_uri)
-    this = _whole(run_uri, names)
-    reference, note = _reference(names, audit)
+    this = _whole(run, run.scalars)
+    reference, note = _reference(run.scalars, audit)
+    tolerance = run.manifest.provenance.config.get("tolerance")
     found = []
-    for name in names:
+    for name in run.scalars:
         if histogram := _histogram(this, name):
             mark = tolerance if name == "error_estimate" else None
             svg = histogram_chart(histogram, _histogram(reference, name), mark)
@@ -91,7 +90,7 @@ def read_distributions(run_uri: str, audit: Audit | None, tolerance: float | Non
 
 @dataclass(frozen=True)
 class Trend:
-    """A slice over the nights: for each metric a line as SVG, and the last mean."""
+    """A slice over the runs: for each metric a line as SVG, and the last mean."""
 
     entry: Mapping[str, Any]
     lines: list[tuple[Markup, float | None]]
@@ -99,7 +98,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Trends:
-    """Slices over the nights, by `metrics`; `left` tells how many slices are not shown."""
+    """Slices over the runs, by `metrics`; `left` is how many slices are not shown."""
 
     metrics: list[str]
     lines: list[Trend]
@@ -107,8 +106,8 @@ class Trends:
 
     @classmethod
     def of(cls, audit: Audit | None, most: int) -> Trends:
-        """Returns at most `most` slices of an audit's history; none where it has too few nights."""
-        if not audit or len(audit["history"]["nights"]) < _LEAST_NIGHTS:
+        """Returns at most `most` slices of an audit's history; none where it has too few runs."""
+        if not audit or len(audit["history"]["nights"]) < _LEAST_RUNS:
             return cls([], [], 0)
         slices = audit["history"]["slices"]
         stored = {name for entry in slices for name in entry["means"]}
@@ -123,22 +122,21 @@ def _trend_line(means: Sequence[float | None]) -> tuple[Markup, float | None]:
     return spark_line(means), means[-1] if means else None
 
 
-def _whole(run_uri: str, names: Sequence[str]) -> Row:
+def _whole(run: Run, names: Sequence[str]) -> Row:
     """Returns means and histograms over all rows; nothing where there are no rows."""
     columns = [f"{prefix}_{name}" for name in names for prefix in ("mean", "histogram")]
-    rows = read_finished(run_uri, columns, kind="all")
+    rows = run.statistics(columns, kind="all").to_pylist()
     return rows[0] if rows else {}
 
 
 def _reference(names: Sequence[str], audit: Audit | None) -> tuple[Row, str]:
     if not audit:
         return {}, ""
-    uri = audit["references"][-1]["uri"]
+    run = Run.open(audit["references"][-1]["uri"])
     try:
-        stored = scalar_names(uri)
-        return _whole(uri, [name for name in names if name in stored]), ""
+        return _whole(run, [name for name in names if name in run.scalars]), ""
     except (OSError, ValueError):
-        return {}, f"The reference can't be read any more: {words.plain(uri)}"
+        return {}, f"The reference can't be read any more: {words.plain(run.uri)}"
 
 
 def _histogram(row: Row, name: str) -> Histogram | None:

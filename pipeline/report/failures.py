@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transforms import storage, store
 from transforms.core.record import Row
-from transforms.store.files import open_parquet
+from transforms.store.run import Run
 
 
 @dataclass(frozen=True)
@@ -22,23 +20,16 @@ class FailureKind:
     message: str
 
 
-def failure_kinds(run_uri: str, parts: Sequence[store.PartSummary]) -> list[FailureKind]:
+def failure_kinds(run: Run) -> list[FailureKind]:
     """Returns the kinds of failures, the most frequent first, each with its first example."""
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], Row] = {}
-    for part in parts:
-        if part.errors:
-            for failure in _failures(run_uri, part.errors.name):
-                kind = failure["stage"], failure["error"]
-                counts[kind] += 1
-                examples.setdefault(kind, failure)
+    for table in run.errors(["stage", "error", "image_id", "message"]):
+        for failure in table.to_pylist():
+            kind = failure["stage"], failure["error"]
+            counts[kind] += 1
+            examples.setdefault(kind, failure)
     return [
         FailureKind(*kind, count, examples[kind]["image_id"], examples[kind]["message"])
         for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
-
-
-def _failures(run_uri: str, name: str) -> Iterator[Row]:
-    with open_parquet(storage.join(run_uri, name)) as parquet:
-        for batch in parquet.iter_batches(columns=["stage", "error", "image_id", "message"]):
-            yield from batch.to_pylist()

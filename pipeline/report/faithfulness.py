@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.report import words
-from transforms import store
-from transforms.store.tables import read_finished, scalar_names
+from transforms.core.record import Randomisation
+from transforms.store.run import Run
 
 _EARLIER = "the run was made before ig-audit measured it."
 
@@ -26,23 +26,24 @@ class Faithfulness:
     passed: bool | None
 
 
-def read_faithfulness(run_uri: str, manifest: store.Manifest) -> Faithfulness:
+def read_faithfulness(run: Run) -> Faithfulness:
     """Returns what a finished run says about its maps' faithfulness.
 
     Raises:
         OSError: the statistics are missing or damaged.
     """
-    check = manifest.randomisation
-    return Faithfulness(_sample(run_uri, manifest), _check(manifest), check.passed if check else None)
+    check = run.manifest.randomisation
+    return Faithfulness(_sample(run), _check(check), check.passed if check else None)
 
 
-def _sample(run_uri: str, manifest: store.Manifest) -> str:
+def _sample(run: Run) -> str:
+    manifest = run.manifest
     share = manifest.provenance.config.get("faithfulness")
-    if "insertion_auc" not in scalar_names(run_uri):
+    if "insertion_auc" not in run.scalars:
         return f"Not measured: {_EARLIER}"
     if share == 0:
         return "Not measured: switched off by --faithfulness 0."
-    rows = read_finished(run_uri, ["count_insertion_auc"], kind="all")
+    rows = run.statistics(["count_insertion_auc"], kind="all").to_pylist()
     measured = rows[0]["count_insertion_auc"] if rows else 0
     chosen = f"the {100 * share:g}% that a hash of the ids chooses" if share else "those that a hash of the ids chooses"
     if not measured:
@@ -50,8 +51,7 @@ def _sample(run_uri: str, manifest: store.Manifest) -> str:
     return f"Measured on {measured:,} of {manifest.rows:,} rows: the images are among {chosen}."
 
 
-def _check(manifest: store.Manifest) -> str:
-    check = manifest.randomisation
+def _check(check: Randomisation | None) -> str:
     if check is None:
         return f"Not checked: {_EARLIER}"
     if check.passed is None:

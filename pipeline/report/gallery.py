@@ -7,7 +7,7 @@ each ranking.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms import storage, store
 from transforms.core.cpus import usable_cpus
 from transforms.core.record import Row
-from transforms.store.files import open_parquet, read_table
+from transforms.store import PartSummary
 from transforms.store.lookup import rows_of_table
+from transforms.store.run import Run
 from transforms.store.schema import first_predictions, matrix
 
 _COLUMNS = (
@@ -130,14 +130,14 @@ class FarFromMean:
         return np.where(known, distance, np.nan)
 
 
-def find_picks(
-    run_uri: str, parts: Sequence[store.PartSummary], rankings: Mapping[str, Ranking], count: int
-) -> dict[str, list[Pick]]:
+def find_picks(run: Run, rankings: Mapping[str, Ranking], count: int) -> dict[str, list[Pick]]:
     """Returns the `count` highest rows of each ranking, the highest first; the same rows for the same run."""
     found: dict[str, list[Pick]] = {name: [] for name in rankings}
+    parts = run.manifest.parts
 
-    def scan(part: store.PartSummary) -> dict[str, list[Pick]]:
-        return _scan(run_uri, part.attributions.name, rankings, count)
+    def scan(part: PartSummary) -> dict[str, list[Pick]]:
+        rows = _numbers(run.part_rows(part, _COLUMNS))
+        return {name: _highest(part.attributions.name, rank(rows), count) for name, rank in rankings.items()}
 
     with ThreadPoolExecutor(min(_THREADS, usable_cpus()), "scan") as threads:
         for start in range(0, len(parts), _PARTS):
@@ -147,14 +147,14 @@ def find_picks(
     return found
 
 
-def read_picks(run_uri: str, picks: Iterable[Pick]) -> dict[tuple[str, int], Row]:
+def read_picks(run: Run, picks: Iterable[Pick]) -> dict[tuple[str, int], Row]:
     """Returns the rows of `picks` by part and position, with their maps as float32 and their thumbnails."""
     wanted: dict[str, set[int]] = {}
     for pick in picks:
         wanted.setdefault(pick.part, set()).add(pick.position)
     rows: dict[tuple[str, int], Row] = {}
     for part, positions in sorted(wanted.items()):
-        with open_parquet(storage.join(run_uri, part), _SHOWN) as parquet:
+        with run.parquet(part, _SHOWN) as parquet:
             begin = 0
             for group in range(parquet.num_row_groups):
                 end = begin + parquet.metadata.row_group(group).num_rows
@@ -165,12 +165,6 @@ def read_picks(run_uri: str, picks: Iterable[Pick]) -> dict[tuple[str, int], Row
                     rows.update(zip(((part, position) for position in inside), rows_of_table(taken), strict=True))
                 begin = end
     return rows
-
-
-def _scan(run_uri: str, name: str, rankings: Mapping[str, Ranking], count: int) -> dict[str, list[Pick]]:
-    with open_parquet(storage.join(run_uri, name), _COLUMNS) as parquet:
-        rows = _numbers(read_table(parquet, _COLUMNS))
-    return {ranking: _highest(name, rank(rows), count) for ranking, rank in rankings.items()}
 
 
 def _highest(name: str, values: np.ndarray, count: int) -> list[Pick]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.show.pictures import KINDS, Look, Subject
-from transforms import storage, store
+from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
@@ -13,6 +13,8 @@ from transforms.core.image.resize import resize_bilinear
 from transforms.core.maps.render import POLARITIES
 from transforms.core.maps.render.panels import draw_panels
 from transforms.core.record import Row
+from transforms.store import Provenance
+from transforms.store.run import Run
 
 _COLUMNS = (
     "image_id",
@@ -31,7 +33,7 @@ _LETTERS = 72
 
 
 def show(
-    run_uri: str,
+    run: Run,
     image_id: str,
     output: str,
     target: int | None = None,
@@ -41,7 +43,7 @@ def show(
     """Writes a PNG of some panels to `output`; by default four: original, baseline, attribution mask, overlay.
 
     Args:
-        run_uri: a run directory, complete or not.
+        run: complete or not.
         image_id: as stored in `image_id`.
         output: path or URI of the PNG.
         target: class index, where several were attributed; by default the highest ranked.
@@ -49,7 +51,7 @@ def show(
         look: how the picture looks.
 
     Raises:
-        FileNotFoundError: `run_uri` holds no parts.
+        FileNotFoundError: the run has no parts.
         ValueError: the image or the target isn't in the run, the run doesn't store what the kind needs, or an option
             has a value that isn't allowed.
     """
@@ -58,11 +60,10 @@ def show(
         raise UsageError(f"kind: {kind!r} is not one of {', '.join(KINDS)}")
     if look.polarity not in POLARITIES:
         raise UsageError(f"polarity: {look.polarity!r} is not one of {', '.join(POLARITIES)}")
-    provenance = store.first_provenance(run_uri)
-    row = _select(store.find_rows(run_uri, image_id, _COLUMNS), target)
+    row = _select(run.find(image_id, _COLUMNS), target)
     image = resize_bilinear(decode(row["thumbnail"], None).array, *row["attribution"].shape[:2])
-    baseline_name, baseline = _baseline(image, image_id, provenance)
-    subject = Subject(row, image, baseline, baseline_name, provenance.config.get("channels", "all"))
+    baseline_name, baseline = _baseline(image, image_id, run.provenance)
+    subject = Subject(row, image, baseline, baseline_name, run.provenance.config.get("channels", "all"))
     panels = KINDS[kind].draw(subject, look)
     storage.write_bytes(output, draw_panels(panels, _caption(row), KINDS[kind].columns))
 
@@ -75,7 +76,7 @@ def _select(rows: list[Row], target: int | None) -> Row:
     raise UsageError(f"target: {target} was not attributed for this image; stored are {stored}")
 
 
-def _baseline(image: np.ndarray, image_id: str, provenance: store.Provenance) -> tuple[str, np.ndarray]:
+def _baseline(image: np.ndarray, image_id: str, provenance: Provenance) -> tuple[str, np.ndarray]:
     """Returns the name and the picture, `[height, width, 3]`, of the run's first baseline (of its first draw)."""
     baselines = parse_baselines(provenance.config["baseline"])
     first = baselines[0]

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pipeline.verify.image_hashes import ImageHashes
-from transforms import process, storage, store
+from transforms import process, store
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, iter_slices
 from transforms.core.statistics.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
-from transforms.store.files import StoredFile, describe_file, iter_tables, open_parquet
-from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary
-from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
+from transforms.store.files import StoredFile, describe_file, iter_tables
+from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary, read_footer
+from transforms.store.run import Run
+from transforms.store.schema import STATISTIC_COLUMNS, Provenance, statistic_columns
 from transforms.store.tables import BLOCK_SLICES, statistics_blocks, statistics_table
 
 Progress = Callable[[int, int], None]
@@ -47,24 +48,24 @@ class Finding:
         return f"{self.file}: {self.problem}"
 
 
-def verify(run_uri: str, progress: Progress | None = None) -> list[Finding]:
+def verify(run: Run, progress: Progress | None = None) -> list[Finding]:
     """Returns what is wrong with a complete run; nothing, if all is well.
 
     Finds files that are missing, changed, doubled or not the run's, images that are stored twice, counts
     that don't add up, and statistics that differ from those of the stored rows in any bit.
 
     Raises:
-        FileNotFoundError: there is no complete run at `run_uri`.
+        FileNotFoundError: the run is unfinished, or there is none.
         ValueError: its manifest can't be read.
     """
-    manifest = store.read_manifest(run_uri)
+    manifest = run.manifest
     options = _slice_options(manifest)
-    totals = _Totals(Slicer(options.slice_by), _stored_slices(run_uri, manifest.statistics.name))
-    findings = _check_strays(run_uri, manifest)
+    totals = _Totals(Slicer(options.slice_by), _stored_slices(run))
+    findings = _check_strays(run)
     with tempfile.TemporaryFile(prefix="ig-audit-") as file:
         hashes = ImageHashes(file)
         for part in manifest.parts:
-            findings += _check_part(run_uri, manifest, part, totals, hashes)
+            findings += _check_part(run, part, totals, hashes)
             if progress:
                 progress(totals.rows, manifest.rows)
         findings += [
@@ -72,7 +73,7 @@ def verify(run_uri: str, progress: Progress | None = None) -> list[Finding]:
         ]
     statistics = totals.finish()
     process.trim()  # of what adding up has left
-    different = _check_statistics(run_uri, manifest.statistics, statistics)
+    different = _check_statistics(run, statistics)
     if not different and kept_slices(totals.counts, options.max_slices) != totals.kept & totals.counts.keys():
         different = [Finding(manifest.statistics.name, "doesn't keep the largest slices")]
     return findings + different
@@ -129,33 +130,29 @@ class _Totals:
             yield counted_in(key, self.kept), statistics
 
 
-def _check_strays(run_uri: str, manifest: store.Manifest) -> list[Finding]:
-    listed = {file.name for part in manifest.parts for file in (part.attributions, part.errors) if file}
-    names = [
-        f"{table}/{name}" for table in (ATTRIBUTIONS, ERRORS) for name in storage.names(storage.join(run_uri, table))
-    ]
+def _check_strays(run: Run) -> list[Finding]:
+    listed = {file.name for file in run.files}
+    names = [*run.names_of(ATTRIBUTIONS), *run.names_of(ERRORS)]
     return [Finding(name, "isn't in the manifest") for name in names if name not in listed and "/." not in name]
 
 
-def _check_part(
-    run_uri: str, manifest: store.Manifest, part: PartSummary, totals: _Totals, hashes: ImageHashes
-) -> list[Finding]:
-    findings = [finding for file in (part.attributions, part.errors) if file for finding in _check_file(run_uri, file)]
+def _check_part(run: Run, part: PartSummary, totals: _Totals, hashes: ImageHashes) -> list[Finding]:
+    findings = [finding for file in (part.attributions, part.errors) if file for finding in _check_file(run, file)]
     try:
-        footer = store.read_footer(storage.join(run_uri, part.attributions.name))
-        content = _read_content(run_uri, part)
+        footer = read_footer(run.uri_of(part.attributions.name))
+        content = _read_content(run, part)
         totals.add(content)
     except FileNotFoundError:
         return findings
     except _UNREADABLE as error:
         return [*findings, Finding(part.attributions.name, f"can't be read ({error})")]
     hashes.add(part.attributions.name, set(content.images))
-    return findings + _check_footer(manifest, part, footer) + _check_content(part, content)
+    return findings + _check_footer(run.manifest.provenance, part, footer) + _check_content(part, content)
 
 
-def _check_file(run_uri: str, file: StoredFile) -> list[Finding]:
+def _check_file(run: Run, file: StoredFile) -> list[Finding]:
     try:
-        found = describe_file(run_uri, file.name)
+        found = describe_file(run.uri, file.name)
     except FileNotFoundError:
         return [Finding(file.name, "is missing")]
     if found == file:
@@ -163,8 +160,7 @@ def _check_file(run_uri: str, file: StoredFile) -> list[Finding]:
     return [Finding(file.name, f"was changed: its sha256 is {found.sha256}, the manifest says {file.sha256}")]
 
 
-def _check_footer(manifest: store.Manifest, part: PartSummary, footer: PartFooter) -> list[Finding]:
-    provenance = manifest.provenance
+def _check_footer(provenance: Provenance, part: PartSummary, footer: PartFooter) -> list[Finding]:
     pairs = {
         "chunk": (footer.chunk.id, part.chunk),
         "config_digest": (footer.provenance.config_digest, provenance.config_digest),
@@ -196,10 +192,11 @@ def _check_content(part: PartSummary, content: _Content) -> list[Finding]:
     return [*findings, *([Finding(name, f"holds {doubled[0]} twice")] if doubled else [])]
 
 
-def _check_statistics(run_uri: str, file: StoredFile, statistics: dict[Slice, ImportanceStatistics]) -> list[Finding]:
-    findings = _check_file(run_uri, file)
+def _check_statistics(run: Run, statistics: dict[Slice, ImportanceStatistics]) -> list[Finding]:
+    file = run.manifest.statistics
+    findings = _check_file(run, file)
     try:
-        with open_parquet(storage.join(run_uri, file.name)) as parquet:
+        with run.parquet(file.name) as parquet:
             blocks = itertools.zip_longest(iter_tables(parquet, rows=BLOCK_SLICES), statistics_blocks(statistics))
             if all(stored is not None and _equal(stored, expected) for stored, expected in blocks):
                 return findings
@@ -219,11 +216,10 @@ def _slice_options(manifest: store.Manifest) -> SliceOptions:
     return SliceOptions(**stored)
 
 
-def _stored_slices(run_uri: str, name: str) -> frozenset[Slice]:
-    """Returns the slices that a run says it has; none where its statistics can't be read, which is found later."""
+def _stored_slices(run: Run) -> frozenset[Slice]:
+    """Returns the slices that a run says it has; none if its statistics can't be read, which is found later."""
     try:
-        with open_parquet(storage.join(run_uri, name)) as parquet:
-            return frozenset(_by_slice(parquet.read(columns=["kind", "value", "name"])))
+        return frozenset(_by_slice(run.statistics(["kind", "value", "name"])))
     except _UNREADABLE:
         return frozenset()
 
@@ -253,17 +249,14 @@ def _by_slice(table: pa.Table) -> dict[Slice, pa.Table]:
     return {Slice(**key): table.slice(position, 1) for position, key in enumerate(keys)}
 
 
-def _read_content(run_uri: str, part: PartSummary) -> _Content:
-    columns = ["image_id", *STATISTIC_COLUMNS]
-    with open_parquet(storage.join(run_uri, part.attributions.name), columns) as parquet:
-        tables = list(iter_tables(parquet, columns))
+def _read_content(run: Run, part: PartSummary) -> _Content:
+    tables = list(run.rows(["image_id", *STATISTIC_COLUMNS], [part]))
     image_ids, targets = (
         [value for table in tables for value in table.column(name).to_pylist()] for name in ("image_id", "target")
     )
     failed: list[str] = []
     if part.errors:
-        with open_parquet(storage.join(run_uri, part.errors.name)) as parquet:
-            failed = parquet.read(columns=["image_id"]).column("image_id").to_pylist()
+        failed = [image_id for table in run.errors(["image_id"], [part]) for image_id in table.column(0).to_pylist()]
     return _Content(tables, list(zip(image_ids, targets, strict=True)), failed)
 
 

@@ -26,6 +26,7 @@ from transforms import storage, store, worker
 from transforms.core.errors import JobError, UsageError
 from transforms.core.explain.attributor import Attributor
 from transforms.store import lock
+from transforms.store.run import Run
 
 FAST = {"rule": "midpoint", "steps": 4}
 
@@ -134,15 +135,14 @@ def finished(model, tmp_path_factory) -> AuditConfig:
 
 def conclude(config: AuditConfig, **changes) -> ExitCode:
     with lock.hold(config.output) as held:
-        manifest = store.read_manifest(config.output)
-        return run._conclude(dataclasses.replace(config, **changes), manifest, held, 0.0)
+        return run._conclude(dataclasses.replace(config, **changes), Run.open(config.output), held, 0.0)
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError(28, "No space left on device")])
 def test_a_report_that_fails_hides_nothing_of_the_run(finished, tmp_path, monkeypatch, capsys, error):
-    write_rows(tmp_path / "night", draw(make_pool(800), 400, seed=1))
-    reference = (str(tmp_path / "night"),)
-    judged = compare.compare(*reference, reference, load_thresholds(""))
+    night = write_rows(tmp_path / "night", draw(make_pool(800), 400, seed=1))
+    reference = (night.uri,)
+    judged = compare.compare(night, [night], load_thresholds(""))
     monkeypatch.setattr(run, "compare", lambda *_: judged)
     monkeypatch.setattr(run, "write_report", raising(error))
     (audit := Path(finished.output, "audit.json")).unlink(missing_ok=True)
@@ -167,7 +167,7 @@ def test_a_report_that_fails_hides_nothing_of_the_run(finished, tmp_path, monkey
     ],
 )
 def test_drift_hides_no_failing_images(finished, monkeypatch, verdict, max_error_rate, code):
-    monkeypatch.setattr(run, "_judge", raising(verdict) if isinstance(verdict, Exception) else lambda _: verdict)
+    monkeypatch.setattr(run, "_judge", raising(verdict) if isinstance(verdict, Exception) else lambda *_: verdict)
     (report := Path(finished.output, "report.html")).unlink(missing_ok=True)
     assert conclude(finished, max_error_rate=max_error_rate) == code
     assert report.exists()
@@ -176,10 +176,9 @@ def test_drift_hides_no_failing_images(finished, monkeypatch, verdict, max_error
 def test_a_run_whose_lock_is_lost_writes_no_audit_and_no_report(finished, monkeypatch):
     for name in ("audit.json", "report.html"):
         Path(finished.output, name).unlink(missing_ok=True)
-    manifest = store.read_manifest(finished.output)
     with pytest.raises(JobError, match="another run has taken over"), lock.hold(finished.output) as held:
         lock._write(f"{finished.output}/.lock", lock._this_process())
-        run._conclude(finished, manifest, held, 0.0)
+        run._conclude(finished, Run.open(finished.output), held, 0.0)
     assert not {"audit.json", "report.html"} & set(os.listdir(finished.output))
     os.remove(f"{finished.output}/.lock")
 

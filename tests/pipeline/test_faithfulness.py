@@ -24,6 +24,7 @@ from tests.stored_nights import write_rows
 from transforms import check_model, store, worker
 from transforms.core.explain.faithfulness import is_chosen
 from transforms.core.record import Randomisation
+from transforms.store.run import Run
 from transforms.worker import AttributorSpec
 
 COUNT = 12
@@ -77,13 +78,13 @@ def test_the_choice_does_not_depend_on_chunks(finished, options, tmp_path):
 
 
 def test_the_model_is_checked_once_and_a_complete_run_goes_on_without_it(finished, options, monkeypatch):
-    manifest = store.read_manifest(str(finished))
+    manifest = Run.open(str(finished)).manifest
     check = manifest.randomisation
     assert json.loads((finished / "manifest.json").read_text())["randomisation"] == dataclasses.asdict(check)
     assert (check.images, check.passed, check.reason) == (2, True, "")
     monkeypatch.setattr(worker, "attributor", lambda spec: pytest.fail("the model was loaded"))
     assert run(finished, "--resume", faithfulness=SHARE, **options) == 0
-    assert store.read_manifest(str(finished)).randomisation == check
+    assert Run.open(str(finished)).manifest.randomisation == check
 
 
 def test_the_report_shows_both(finished):
@@ -105,7 +106,7 @@ def test_that_no_image_was_chosen_is_said(tmp_path, options):
 def test_nought_switches_both_off(tmp_path, options):
     assert run(tmp_path / "run", faithfulness=0, **options) == 0
     assert {row["deletion_auc"] for row in rows_of(tmp_path / "run")} == {None}
-    check = store.read_manifest(str(tmp_path / "run")).randomisation
+    check = Run.open(str(tmp_path / "run")).manifest.randomisation
     assert check == Randomisation(reason="switched off by --faithfulness 0")
     text = section(tmp_path / "run")
     assert "Not measured: switched off by --faithfulness 0." in text
@@ -120,7 +121,7 @@ def test_a_share_outside_0_to_1_is_refused(tmp_path, options, capsys, share):
 
 def test_a_run_in_which_every_image_failed_says_why_there_is_no_check(tmp_path):
     spec = AttributorSpec("no model", stored_run.SETTINGS)
-    assert check_model.check_run(str(tmp_path), (), spec, "digest").reason == "no image was attributed"
+    assert check_model.check_run(Run.open(str(tmp_path)), (), spec, "digest").reason == "no image was attributed"
 
 
 def test_a_failed_check_is_marked(tmp_path):
@@ -156,7 +157,7 @@ def test_runs_of_a_version_without_faithfulness_are_compared_and_reported(nights
     assert main(["compare", f"{nights}/2", f"{nights}/1", "--json", f"{nights}/audit.json"]) == 0
     (trend,) = (one for one in json.loads((nights / "audit.json").read_text())["history"]["slices"] if not one["value"])
     assert trend["means"]["insertion_auc"] == [None, None]
-    found = in_report.read_faithfulness(f"{nights}/1", store.read_manifest(f"{nights}/1"))
+    found = in_report.read_faithfulness(Run.open(f"{nights}/1"))
     assert found.sample.startswith("Not measured: the run was made before")
     assert found.check.startswith("Not checked: the run was made before")
     assert found.passed is None

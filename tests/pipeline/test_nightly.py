@@ -64,7 +64,7 @@ def test_the_second_of_two_runs_is_refused_and_the_first_goes_on(tmp_path, optio
 
 
 def test_what_ended_between_check_and_start_is_seen(tmp_path, options, capsys, monkeypatch):
-    monkeypatch.setattr("pipeline.launch.goes_on", lambda *_: False)  # as if the directory had been empty then
+    monkeypatch.setattr("pipeline.launch.resumes", lambda *_: False)  # as if the directory had been empty then
     assert run(tmp_path / "run", **options) == 0
     assert run(tmp_path / "run", **options) == 2
     assert "holds a run; give --resume" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from tests import permissions
 from tests.pipeline.job import pictures, png, rows_of, run
 from tests.saved_models import smooth
 from tests.shards import write_shard
-from transforms import store
+from transforms.store.run import Run
 
 FAST = {"rule": "midpoint", "steps": 4, "chunk_images": 2}
 
@@ -39,7 +39,7 @@ def test_a_refused_shard_is_an_error_row_until_a_resumed_run_may_read_it(tmp_pat
     shards[1].chmod(0)
     with permissions.obeyed():
         assert run(tmp_path / "run", **options) == 4
-    manifest = store.read_manifest(str(tmp_path / "run"))
+    manifest = Run.open(str(tmp_path / "run")).manifest
     assert (manifest.images, manifest.rows, manifest.failures) == (4, 3, 1)
     (error,) = rows_of(tmp_path / "run", "errors")
     assert (error["shard"], error["index"], error["stage"]) == (str(shards[1]), 0, "read")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
 from pipeline.cli import main
 from tests import stored_run
-from transforms import store
+from transforms.core.statistics.slices import Slice
+from transforms.store.run import Run
+from transforms.store.tables import statistics_of
 
 RUNS = sorted(folder for folder in Path(__file__).parents[1].joinpath("runs").iterdir())
 BLACK = "pictures-00001-of-00002.tar#5"
@@ -29,7 +34,7 @@ def released(request, tmp_path) -> str:
 @pytest.fixture
 def today(released, tmp_path, monkeypatch) -> str:
     """A run as this version writes it, with the options of the released one."""
-    monkeypatch.setattr(stored_run, "PROVENANCE", store.read_manifest(released).provenance)
+    monkeypatch.setattr(stored_run, "PROVENANCE", Run.open(released).manifest.provenance)
     stored_run.write_run(str(tmp_path / "today"), dataclasses.replace(stored_run.SETTINGS, gradient=True))
     return str(tmp_path / "today")
 
@@ -46,7 +51,7 @@ def test_there_are_released_runs():
 
 
 def test_it_says_which_version_wrote_it(released, request):
-    version = store.read_manifest(released).provenance.versions["ig-audit"]
+    version = Run.open(released).manifest.provenance.versions["ig-audit"]
     assert request.node.callspec.id == version
 
 
@@ -62,13 +67,46 @@ def test_show_draws_its_maps(released, tmp_path, kind):
 
 
 def test_its_map_is_what_was_stored(released):
-    (row,) = store.find_rows(released, "pictures-00001-of-00002.tar#3", ("attribution", "gradient", "score", "fields"))
-    (black,) = store.find_rows(released, BLACK, ("attribution",))
+    (row,) = Run.open(released).find("pictures-00001-of-00002.tar#3", ("attribution", "gradient", "score", "fields"))
+    (black,) = Run.open(released).find(BLACK, ("attribution",))
     assert row["attribution"].shape == black["attribution"].shape == (16, 16, 3)
     assert row["gradient"].shape == (16, 16)
     assert row["attribution"].sum() == pytest.approx(row["score"] - 0.8417263, abs=0.05)
     assert not black["attribution"].any()
     assert dict(row["fields"]) == {"camera": "north"}
+
+
+def test_its_maps_and_fields_come_from_the_layout_of_their_version(released):
+    run = Run.open(released)
+    assert isinstance(next(run.rows(["attribution"])).schema.field("attribution").type, pa.FixedShapeTensorType)
+    rows = pa.concat_tables(run.rows(["image_id", "attribution", "scale", "gradient", "gradient_scale"]))
+    maps, ids = run.maps(rows), rows.column("image_id").to_pylist()
+    assert maps.shape == (run.manifest.rows, 16, 16, 3) and maps.dtype == np.float32
+    assert run.maps(rows, "gradient").shape == (run.manifest.rows, 16, 16)
+    np.testing.assert_array_equal(run.maps(ids[::-1]), maps[::-1])
+    for position, image_id in enumerate(ids):
+        (row,) = run.find(image_id, ("attribution", "fields"))
+        np.testing.assert_array_equal(row["attribution"], maps[position])
+        assert dict(row["fields"])["camera"] in ("north", "south")
+
+
+def test_its_numbers_are_read(released):
+    run = Run.open(released)
+    assert run.provenance == run.manifest.provenance
+    assert run.audit is None
+    (errors,) = run.errors()
+    assert errors.column("stage").to_pylist() == ["decode"]
+    whole = run.statistics(["count", *(f"mean_{name}" for name in run.scalars)], kind="all").to_pylist()[0]
+    rows = pa.concat_tables(run.rows(["gini", "steps"]))
+    assert whole["count"] == len(rows) == 6
+    assert whole["mean_gini"] == pytest.approx(pc.mean(rows.column("gini")).as_py(), rel=1e-6)
+    statistics = statistics_of(run.statistics())
+    assert statistics[Slice("all")].count == 6
+    sample = run.sample(statistics, 3)
+    assert len(sample.read([Slice("all")]).of(Slice("all"))) == 3
+    os.remove(run.uri_of("manifest.json"))
+    unfinished = Run.open(released)
+    assert not unfinished.is_finished and unfinished.provenance == run.provenance
 
 
 def test_it_is_reported(released, tmp_path):

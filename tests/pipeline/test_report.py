@@ -14,8 +14,8 @@ import pytest
 
 from pipeline.report import content, write_report
 from tests.report_run import NAMES, make_audit, write_night
-from transforms import storage, store
-from transforms.store.tables import read_finished
+from transforms import storage
+from transforms.store.run import Run
 
 DRIFTED = [("predicted", "1"), ("label", "1")]
 EVIL = (
@@ -59,7 +59,7 @@ class Page(HTMLParser):
 
 
 def page_of(run: str, **arguments) -> Page:
-    return Page(storage.read_bytes(write_report(run, **arguments)).decode())
+    return Page(storage.read_bytes(write_report(Run.open(run), **arguments)).decode())
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_slices_beyond_the_limit_are_counted_and_drifted_ones_kept(nights, tmp_p
     page = page_of(nights[3], output=str(tmp_path / "x.html"), audit=audit)
     lines = [attributes["data-kind"] for attributes in page.all("tr") if "data-kind" in attributes]
     assert sorted(lines) == ["all", "label", "predicted"]
-    left = len(read_finished(nights[3], ["count"])) - 3
+    left = len(Run.open(nights[3]).statistics(["count"]).to_pylist()) - 3
     assert f"The 3 largest slices are shown; {left} smaller ones are left out here" in page.text
 
 
@@ -157,7 +157,7 @@ def test_the_trend_needs_three_nights(nights, tmp_path):
     page = page_of(nights[3], output=str(tmp_path / "x.html"), audit=make_audit(nights[3], nights[:3]))
     assert "Trend over 4 nights" in page.text
     assert sum(attributes.get("class") == "spark" for attributes in page.all("svg")) == 3 * len(
-        read_finished(nights[3], ["count"])
+        Run.open(nights[3]).statistics(["count"]).to_pylist()
     )
     page = page_of(nights[3], output=str(tmp_path / "x.html"), audit=make_audit(nights[3], nights[:1]))
     assert "Trend" not in page.text
@@ -171,7 +171,7 @@ def test_a_run_in_which_every_image_failed_has_a_page(tmp_path):
 
 def test_what_is_no_finished_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no manifest"):
-        write_report(str(tmp_path))
+        write_report(Run.open(str(tmp_path)))
 
 
 def test_the_page_needs_nothing_else(nights, tmp_path):
@@ -202,7 +202,7 @@ def test_names_and_ids_are_shown_inert(tmp_path, monkeypatch):
     audit["verdict"]["headline"] = EVIL[0]
     audit["verdict"]["reasons"] = [{"topic": "model", "alarm": True, "message": text} for text in EVIL]
     audit["references"][0]["uri"] = EVIL[1]
-    text = storage.read_bytes(write_report(run, audit=audit)).decode()
+    text = storage.read_bytes(write_report(Run.open(run), audit=audit)).decode()
     page, tame = Page(text), page_of(reference)
     assert len(page.all("script")) == len(page.all("style")) == 1
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -231,6 +231,6 @@ def test_the_page_of_512_images_is_made_quickly_and_without_tensorflow(tmp_path)
 
 
 def test_the_page_is_the_same_for_the_same_run(nights, tmp_path):
-    pages = [storage.read_bytes(write_report(nights[3], str(tmp_path / f"{i}.html"))) for i in range(2)]
+    pages = [storage.read_bytes(write_report(Run.open(nights[3]), str(tmp_path / f"{i}.html"))) for i in range(2)]
     assert pages[0] == pages[1]
-    assert store.read_manifest(nights[3]).rows == 160
+    assert Run.open(nights[3]).manifest.rows == 160

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.report import write_report
 from tests.report_run import NAMES, make_audit, write_night
+from transforms.store.run import Run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
 
@@ -25,6 +26,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 SCREENSHOTS = os.environ.get("IG_AUDIT_SCREENSHOTS", "")
 """A folder to leave screenshots in, to be looked at."""
@@ -50,7 +52,7 @@ def report(tmp_path_factory) -> Path:
     for seed, night in enumerate(nights):
         write_night(night, 196, seed, stamped=0.6 * (seed == 3), failing=seed, names=names)
     audit = make_audit(nights[3], nights[:3], [("predicted", "1"), ("label", "1")])
-    return Path(write_report(nights[3], audit=audit))
+    return Path(write_report(Run.open(nights[3]), audit=audit))
 
 
 @pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)

@@ -21,21 +21,20 @@ from pipeline.report.gallery import (
     wrong_and_confident,
 )
 from tests.report_run import write_night
-from transforms import store
 from transforms.core.maps.render import BLUE, ORANGE
+from transforms.store.run import Run
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> str:
+def run(tmp_path_factory) -> Run:
     folder = str(tmp_path_factory.mktemp("report") / "run")
     write_night(folder, 200, chunk_images=37)
-    return folder
+    return Run.open(folder)
 
 
 @pytest.fixture(scope="module")
 def rows(run) -> list[dict]:
-    parts = store.read_manifest(run).parts
-    tables = [pq.ParquetFile(f"{run}/{part.attributions.name}").read() for part in parts]
+    tables = [pq.ParquetFile(run.uri_of(part.attributions.name)).read() for part in run.manifest.parts]
     return [row for table in tables for row in table.drop_columns(["attribution"]).to_pylist()]
 
 
@@ -64,8 +63,7 @@ def distance_from_mean(row: dict) -> float | None:
     ],
 )
 def test_picks_are_the_highest_of_all_rows(run, rows, ranking, value):
-    parts = store.read_manifest(run).parts
-    picks = find_picks(run, parts, {"x": ranking}, 7)["x"]
+    picks = find_picks(run, {"x": ranking}, 7)["x"]
     expected = sorted((found for row in rows if (found := value(row)) is not None), reverse=True)[:7]
     np.testing.assert_allclose([pick.value for pick in picks], expected, rtol=1e-6)  # float32
     found = read_picks(run, picks)
@@ -76,12 +74,11 @@ def test_picks_are_the_highest_of_all_rows(run, rows, ranking, value):
 
 
 def test_only_some_classes_may_count(run):
-    parts = store.read_manifest(run).parts
     ranking = FarFromMean(np.array([1, 2, 5, 6]), MEANS, only=frozenset({5}))
-    picks = find_picks(run, parts, {"x": ranking}, 7)["x"]
+    picks = find_picks(run, {"x": ranking}, 7)["x"]
     assert {row["target"] for row in read_picks(run, picks).values()} == {5}
     nothing = FarFromMean(np.zeros(0, int), np.zeros((0, 64)))
-    assert find_picks(run, parts, {"x": nothing}, 7)["x"] == []
+    assert find_picks(run, {"x": nothing}, 7)["x"] == []
 
 
 def test_a_map_s_opacity_is_the_share():

@@ -11,6 +11,7 @@ from transforms.core.errors import JobError
 from transforms.core.record import Randomisation
 from transforms.progress import Meter
 from transforms.store import lock
+from transforms.store.run import Run
 
 
 @pytest.fixture
@@ -35,20 +36,20 @@ def test_its_holder_writes_the_manifest_and_deletes_what_was_left(stage, stray):
     with lock.hold(stage.output) as held:
         stage.holder = held.run
         write(stage)
-    assert store.holds_manifest(stage.output) and not os.path.exists(stray)
+    assert Run.open(stage.output).is_finished and not os.path.exists(stray)
 
 
 def test_a_retry_after_the_lock_was_released_is_no_loser(stage, stray):
     stage.holder = "this run"
     write(stage)
-    assert store.holds_manifest(stage.output)
+    assert Run.open(stage.output).is_finished
 
 
 def test_a_run_that_lost_its_lock_deletes_and_writes_nothing(stage, stray):
     stage.holder = "the loser"
     with lock.hold(stage.output), pytest.raises(JobError, match="another run has taken over"):
         write(stage)
-    assert not store.holds_manifest(stage.output) and os.path.exists(stray)
+    assert not Run.open(stage.output).is_finished and os.path.exists(stray)
 
 
 def test_a_lock_that_is_lost_meanwhile_leaves_no_manifest(stage, stray, monkeypatch):
@@ -62,7 +63,7 @@ def test_a_lock_that_is_lost_meanwhile_leaves_no_manifest(stage, stray, monkeypa
     monkeypatch.setattr(store, "write_statistics", lose)
     with pytest.raises(JobError, match="another run has taken over"):
         write(stage)
-    assert not store.holds_manifest(stage.output)
+    assert not Run.open(stage.output).is_finished
 
 
 def test_a_job_that_has_ended_meanwhile_writes_nothing(stage, stray, tmp_path):

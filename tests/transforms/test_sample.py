@@ -13,19 +13,19 @@ from support.redraw import read_pool, take, write_night
 from tests import stored_run
 from tests.night_rows import draw, make_pool
 from tests.stored_nights import write_rows
-from transforms import store
 from transforms.core.drift.contrast import SCALARS, VECTORS
 from transforms.core.maps.importance import Importance
-from transforms.core.statistics.slices import Slice
-from transforms.store.sample import class_of, index_run, read_slices
+from transforms.core.statistics.slices import Slice, Slicer
+from transforms.store.run import Run
+from transforms.store.sample import choose_rows, class_of
 
 ALL, ONE = Slice("all"), Slice("label", "1", "class 1")
 POOL = make_pool(300, classes=3)
 
 
-def sampled(run: str, most: int, *slices: Slice):
-    index = index_run(run, store.read_manifest(run), slices, most)
-    return index, read_slices(index, slices)
+def sampled(run: Run, most: int, *slices: Slice):
+    sample = run.sample(slices, most)
+    return sample, sample.read(slices)
 
 
 def test_all_rows_of_a_slice_where_there_is_room(tmp_path: Path):
@@ -63,7 +63,7 @@ def test_no_more_than_the_most_chosen_by_id_and_not_by_order(tmp_path: Path):
     run = write_rows(tmp_path / "run", draw(POOL, 300, seed=0))
     rows = read_pool(run)
     turned = write_night(str(tmp_path / "turned"), take(rows, range(299, -1, -1)), stored_run.PROVENANCE, "2026")
-    found = [np.sort(sampled(uri, 20, ALL, ONE)[1].of(ALL).scalars["gini"]) for uri in (run, turned)]
+    found = [np.sort(sampled(each, 20, ALL, ONE)[1].of(ALL).scalars["gini"]) for each in (run, turned)]
     assert len(found[0]) == 20
     np.testing.assert_array_equal(*found)
     few = np.sort(sampled(run, 5, ALL)[1].of(ALL).scalars["gini"])
@@ -71,24 +71,18 @@ def test_no_more_than_the_most_chosen_by_id_and_not_by_order(tmp_path: Path):
     assert not np.isin(few, np.sort(draw(POOL, 300, seed=0).scalars["gini"][:5])).all()
 
 
-def test_memory_is_pruned_on_the_way_without_a_change(tmp_path: Path, monkeypatch):
-    from transforms.store import sample
-
+def test_memory_is_pruned_on_the_way_without_a_change(tmp_path: Path):
     run = write_rows(tmp_path / "run", POOL)
     whole = sampled(run, 7, ALL, ONE)[0]
-    tables = sample._tables
-    monkeypatch.setattr(
-        sample, "_tables", lambda *args: (table.slice(i, 30) for table in tables(*args) for i in range(0, 300, 30))
-    )
-    pieces = sampled(run, 7, ALL, ONE)[0]
+    pieces = choose_rows(lambda columns: run.rows(columns, most=30), Slicer(()), (ALL, ONE), 7)
     assert whole.images == pieces.images
     for key in (ALL, ONE):
         np.testing.assert_array_equal(whole.chosen[key], pieces.chosen[key])
 
 
 def test_an_image_counts_once_by_its_highest_target(tmp_path: Path):
-    run = str(tmp_path / "run")
-    stored_run.write_run(run, targets=3)
+    stored_run.write_run(str(tmp_path / "run"), targets=3)
+    run = Run.open(str(tmp_path / "run"))
     index, rows = sampled(run, 100, ALL)
     assert index.images[ALL] == sum(index.classes.values()) == 10
     ranks = [0, 1, 2]

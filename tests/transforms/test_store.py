@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support import random_rows
-from tests import failing_storage, permissions
+from tests import failing_storage, permissions, stored_run
 from tests.stored_run import (
     CHUNKS,
     PROVENANCE,
@@ -36,6 +36,7 @@ from transforms.core.statistics.histogram import Histogram
 from transforms.core.statistics.importance import summarize_rows
 from transforms.core.statistics.slices import Slice
 from transforms.store import parts, tables
+from transforms.store.run import Run
 from transforms.store.schema import arrays, matrix, pairs
 
 CHUNK, LAST = CHUNKS[0], CHUNKS[-1]
@@ -102,7 +103,7 @@ def test_a_chunk_in_which_every_image_failed_has_a_part_without_rows(run):
         part.fail(make_failure(CHUNK, 0))
     assert pq.read_metadata(part_path(run)).num_rows == 0
     assert store.finished_part(run, CHUNK, "c0ffee") == part.summary
-    assert summarize_rows(store.read_rows(run, part.summary)) == {}
+    assert summarize_rows(stored_run.read_columns(run, part.summary)) == {}
 
 
 def test_the_same_rows_make_the_same_bytes(tmp_path):
@@ -192,12 +193,12 @@ def test_equal_numbers_are_stored_alike_and_nan_is_null(run):
 
 def test_the_footer_tells_what_made_the_part(run):
     write_chunk(run, LAST)
-    footer = store.read_footer(part_path(run, LAST))
+    footer = parts.read_footer(part_path(run, LAST))
     assert footer.provenance == PROVENANCE
     assert footer.chunk == LAST
     assert (footer.images, footer.rows, footer.failures) == (3, 2, 1)
     with pytest.raises(ValueError, match="not a part of a run"):
-        store.read_footer(part_path(run, LAST, "errors"))
+        parts.read_footer(part_path(run, LAST, "errors"))
 
 
 def test_a_finished_part_is_found_and_tells_the_same(run):
@@ -269,27 +270,29 @@ def test_a_chunk_whose_shard_was_refused_is_done_again_and_one_with_other_failur
 
 
 def test_what_made_a_run_is_told_by_its_first_sound_part_else_by_its_manifest(run):
-    assert store.any_provenance(run) is None
+    with pytest.raises(FileNotFoundError, match="no parts"):
+        _ = Run.open(run).provenance
     write_run(run)
-    assert store.any_provenance(run) == PROVENANCE
+    assert Run.open(run).provenance == PROVENANCE
     for chunk in CHUNKS[:2]:
         Path(part_path(run, chunk)).write_bytes(b"PAR1 no more")
     Path(run, "attributions", ".ig-audit-0.tmp").write_bytes(b"")
     os.remove(os.path.join(run, "manifest.json"))
-    assert store.any_provenance(run) == PROVENANCE
+    assert Run.open(run).provenance == PROVENANCE
     Path(part_path(run, LAST)).write_bytes(b"")
     with pytest.raises(ValueError, match="all its parts are damaged"):
-        store.any_provenance(run)
+        _ = Run.open(run).provenance
     for chunk in CHUNKS:
         os.remove(part_path(run, chunk))
-    assert store.any_provenance(run) is None, "a killed process left a temporary file"
+    with pytest.raises(FileNotFoundError, match="no parts"):  # a killed process left a temporary file
+        _ = Run.open(run).provenance
     write_run(run)
     for chunk in CHUNKS:
         Path(part_path(run, chunk)).write_bytes(b"")
-    assert store.any_provenance(run) == PROVENANCE
+    assert Run.open(run).provenance == PROVENANCE
     Path(run, "manifest.json").write_bytes(b"{}")
     with pytest.raises(ValueError, match="not a manifest"):
-        store.any_provenance(run)
+        _ = Run.open(run).provenance
 
 
 def test_a_part_or_manifest_that_cannot_be_read_is_not_passed_over(run):
@@ -297,16 +300,16 @@ def test_a_part_or_manifest_that_cannot_be_read_is_not_passed_over(run):
     first = Path(min(map(part_path, [run] * 3, CHUNKS)))
     first.chmod(0)
     with permissions.obeyed(), pytest.raises(storage.RefusedError, match=first.name):
-        store.any_provenance(run)
+        _ = Run.open(run).provenance
     manifest = Path(run, "manifest.json")
     manifest.chmod(0)
     with permissions.obeyed(), pytest.raises(storage.RefusedError, match=r"manifest\.json"):
-        store.read_manifest(run)
+        _ = Run.open(run).manifest
     Path(run).chmod(0)
     with permissions.obeyed(), pytest.raises(storage.RefusedError, match=r"manifest\.json"):
-        store.holds_run(run)
+        _ = Run.open(run).has_begun
     Path(run).chmod(0o755)
-    assert store.holds_run(run)
+    assert Run.open(run).has_begun
 
 
 def rows_of(histogram: Histogram) -> list[dict]:
@@ -315,8 +318,9 @@ def rows_of(histogram: Histogram) -> list[dict]:
 
 def test_statistics_come_back_to_the_bit_and_finish_as_stored(run):
     manifest = write_run(run, targets=2)
-    statistics = store.read_statistics(run)
-    direct = random_rows.merge_slices(summarize_rows(store.read_rows(run, part)) for part in reversed(manifest.parts))
+    statistics = tables.statistics_of(Run.open(run).statistics())
+    found_in = [summarize_rows(stored_run.read_columns(run, part)) for part in manifest.parts]
+    direct = random_rows.merge_slices(reversed(found_in))
     assert statistics == direct
     rows = pq.read_table(os.path.join(run, manifest.statistics.name)).to_pylist()
     assert [(row["kind"], row["value"]) for row in rows] == sorted((key.kind, key.value) for key in direct)
@@ -330,10 +334,10 @@ def test_statistics_come_back_to_the_bit_and_finish_as_stored(run):
 
 
 def test_the_manifest_comes_back(run):
-    assert not store.holds_run(run)
+    assert not Run.open(run).has_begun
     manifest = write_run(run)
-    assert store.holds_run(run)
-    assert store.read_manifest(run) == manifest
+    assert Run.open(run).has_begun
+    assert Run.open(run).manifest == manifest
     assert (manifest.images, manifest.rows, manifest.failures) == (11, 10, 1)
     content = json.loads(Path(run, "manifest.json").read_bytes())
     assert (content["images"], content["rows"], content["failures"]) == (11, 10, 1)
@@ -345,9 +349,9 @@ def test_the_manifest_comes_back(run):
 
 def test_an_unfinished_run_is_held_but_has_no_manifest(run):
     write_chunk(run, CHUNK)
-    assert store.holds_run(run)
+    assert Run.open(run).has_begun
     with pytest.raises(FileNotFoundError):
-        store.read_manifest(run)
+        _ = Run.open(run).manifest
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 99}'])
@@ -355,15 +359,7 @@ def test_what_is_no_manifest_is_refused(run, content):
     os.makedirs(run)
     Path(run, "manifest.json").write_text(content)
     with pytest.raises(ValueError, match=r"manifest\.json: not a manifest"):
-        store.read_manifest(run)
-
-
-def test_first_rows_stop_when_there_are_enough(run):
-    manifest = write_run(run)
-    rows = store.first_rows(run, manifest.parts, ("image_id", "steps"), 6)
-    assert [row["image_id"] for row in rows] == [f"a.tfrecord#{index}" for index in range(6)]
-    assert rows[5] == {"image_id": "a.tfrecord#5", "steps": 41}
-    assert len(store.first_rows(run, manifest.parts, ("image_id",), 99)) == 10
+        _ = Run.open(run).manifest
 
 
 def test_many_slices_are_written_in_blocks_and_found_changed_in_any(tmp_path):
@@ -376,7 +372,7 @@ def test_many_slices_are_written_in_blocks_and_found_changed_in_any(tmp_path):
     with pq.ParquetFile(tmp_path / file.name) as parquet:
         assert parquet.metadata.num_row_groups == 4
         assert parquet.read().equals(tables.statistics_table(statistics))
-    assert store.read_statistics(str(tmp_path)) == statistics
+    assert tables.statistics_of(Run.open(str(tmp_path)).statistics()) == statistics
     again = store.write_statistics(str(tmp_path), dict(reversed(statistics.items())), PROVENANCE)
     assert again == file
 
@@ -415,7 +411,7 @@ def test_the_shape_of_maps_stands_in_the_metadata_of_the_file_and_of_the_field(r
     assert json.loads(table.schema.metadata[b"ig_audit.map_shape"]) == list(shape)
     assert arrays(table, "attribution").shape == (10, *shape)
     assert arrays(table, "gradient").shape == (10, *SHAPE[:2])
-    (row,) = store.find_rows(run, "a.tfrecord#2", ["attribution", "gradient", "fields"])
+    (row,) = Run.open(run).find("a.tfrecord#2", ["attribution", "gradient", "fields"])
     assert (row["attribution"].shape, row["gradient"].shape) == (shape, SHAPE[:2])
     assert row["fields"] == [("camera", "north")]
 
@@ -439,7 +435,7 @@ def test_arrays_that_are_unknown_come_back_as_nan(run):
     assert matrix(table.slice(0, 0), "grid").shape == (0, 64)
     with pytest.raises(ValueError, match="grid: the column doesn't say the shape of its arrays, or one is missing"):
         arrays(table, "grid")
-    found = summarize_rows(store.read_rows(run, part.summary))[Slice("all")]
+    found = summarize_rows(stored_run.read_columns(run, part.summary))[Slice("all")]
     assert (found.count, found.vectors["grid"].count, found.scalars["gini"].count) == (4, 2, 2)
 
 

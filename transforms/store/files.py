@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.core.errors import UsageError
 
+BATCH_ROWS = 1024
+"""Rows that are read at a time."""
+
 _HASH_BYTES = 1 << 20
-_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,9 @@ def read_metadata(parquet: pq.ParquetFile) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in pairs.items()}
 
 
-def iter_tables(parquet: pq.ParquetFile, columns: Sequence[str] | None = None, rows: int = _ROWS) -> Iterator[pa.Table]:
+def iter_tables(
+    parquet: pq.ParquetFile, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS
+) -> Iterator[pa.Table]:
     """Yields the file's rows, `rows` at a time, with only `columns`.
 
     In batches and in one thread, since reading row groups whole costs megabytes for each column of each of them.

@@ -13,7 +13,7 @@ from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.record import Randomisation
 from transforms.store.files import StoredFile
-from transforms.store.parts import ATTRIBUTIONS, DAMAGES, PartSummary, read_footer
+from transforms.store.parts import PartSummary
 from transforms.store.schema import Provenance
 
 MANIFEST = "manifest.json"
@@ -39,6 +39,30 @@ class Manifest:
     parts: tuple[PartSummary, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     randomisation: Randomisation | None = None
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Returns the manifest that `write_manifest` wrote.
+
+        Raises:
+            ValueError: it isn't a manifest of this version.
+        """
+        try:
+            content = json.loads(data)
+            if content["version"] != VERSION:
+                raise UsageError(f"version {content['version']}, where {VERSION} is known")
+            fields = {name.name: content[name.name] for name in dataclasses.fields(Provenance)}
+            fields["baseline_images"] = tuple(map(base64.b64decode, fields["baseline_images"]))
+            return cls(
+                created=content["created"],
+                provenance=Provenance(**fields),
+                statistics=StoredFile(**content["statistics"]),
+                parts=tuple(PartSummary.from_json(part) for part in content["parts"]),
+                facts=content["facts"],
+                randomisation=Randomisation(**found) if (found := content.get("randomisation")) else None,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"not a manifest ({error!r})") from error
 
     @property
     def images(self) -> int:
@@ -73,66 +97,3 @@ def write_manifest(run_uri: str, manifest: Manifest) -> None:
         "parts": [dataclasses.asdict(part) for part in manifest.parts],
     }
     storage.write_bytes(storage.join(run_uri, MANIFEST), json.dumps(content, indent=1).encode())
-
-
-def read_manifest(run_uri: str) -> Manifest:
-    """Returns the manifest of a complete run.
-
-    Raises:
-        FileNotFoundError: there is none: the run is unfinished, or `run_uri` isn't a run directory.
-        ValueError: it isn't a manifest of this version.
-    """
-    uri = storage.join(run_uri, MANIFEST)
-    if not holds_manifest(run_uri):
-        raise FileNotFoundError(f"{uri}: no manifest, so the run is unfinished or this is no run directory")
-    try:
-        content = json.loads(storage.read_bytes(uri))
-        if content["version"] != VERSION:
-            raise UsageError(f"version {content['version']}, where {VERSION} is known")
-        fields = {name.name: content[name.name] for name in dataclasses.fields(Provenance)}
-        fields["baseline_images"] = tuple(map(base64.b64decode, fields["baseline_images"]))
-        return Manifest(
-            created=content["created"],
-            provenance=Provenance(**fields),
-            statistics=StoredFile(**content["statistics"]),
-            parts=tuple(PartSummary.from_json(part) for part in content["parts"]),
-            facts=content["facts"],
-            randomisation=Randomisation(**found) if (found := content.get("randomisation")) else None,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{uri}: not a manifest ({error!r})") from error
-
-
-def holds_manifest(run_uri: str) -> bool:
-    """Returns whether there is a manifest, so that the run is, or was, complete."""
-    return storage.size(storage.join(run_uri, MANIFEST)) is not None
-
-
-def holds_run(run_uri: str) -> bool:
-    """Returns whether a run has begun to write into `run_uri`."""
-    return holds_manifest(run_uri) or bool(storage.names(storage.join(run_uri, ATTRIBUTIONS)))
-
-
-def any_provenance(run_uri: str) -> Provenance | None:
-    """Returns what a run was made by, as its first sound part says, else its manifest; None if it has neither.
-
-    Raises:
-        StorageError: the storage fails, so that it is unknown what the directory holds.
-        ValueError: the run has parts or a manifest, but all are damaged.
-    """
-    folder, damage = storage.join(run_uri, ATTRIBUTIONS), ""
-    for name in storage.names(folder):
-        if storage.is_temporary(name):
-            continue
-        try:
-            return read_footer(storage.join(folder, name)).provenance
-        except storage.StorageError:
-            raise
-        except DAMAGES as error:
-            damage = damage or f"{name}: {error}"
-    if holds_manifest(run_uri):
-        return read_manifest(run_uri).provenance
-    if damage:
-        reason = f"all its parts are damaged ({damage})"
-        raise ValueError(f"{folder}: whose run this is can't be known, since {reason}; delete it, or write elsewhere")
-    return None

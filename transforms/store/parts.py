@@ -22,7 +22,6 @@ from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Chunk, Failure, Row
-from transforms.core.statistics.importance import Columns
 from transforms.store import schema
 from transforms.store.files import (
     ParquetFileWriter,
@@ -204,43 +203,6 @@ def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary
     return PartSummary(
         chunk.id, chunk.shard, chunk.start, attributions, errors, footer.images, footer.rows, footer.failures
     )
-
-
-def read_rows(run_uri: str, part: PartSummary) -> Columns:
-    """Returns what `statistics.summarize_rows` takes, of all rows of a part.
-
-    Raises:
-        OSError: the part is missing or damaged.
-        ValueError: it lacks a column.
-    """
-    with open_parquet(storage.join(run_uri, part.attributions.name), schema.STATISTIC_COLUMNS) as parquet:
-        return schema.statistic_columns(read_table(parquet, schema.STATISTIC_COLUMNS))
-
-
-def first_rows(run_uri: str, parts: Sequence[PartSummary], columns: Sequence[str], count: int) -> list[Row]:
-    """Returns the first `count` rows of `parts`, in their order, with only `columns`."""
-    rows: list[Row] = []
-    for part in parts:
-        if len(rows) >= count:
-            break
-        with open_parquet(storage.join(run_uri, part.attributions.name), columns) as parquet:
-            for batch in parquet.iter_batches(count - len(rows), columns=list(columns)):
-                rows += batch.to_pylist()
-                break
-    return rows
-
-
-def first_provenance(run_uri: str) -> Provenance:
-    """Returns what a run is made by, complete or not, as its first part says.
-
-    Raises:
-        FileNotFoundError: the run has no parts.
-    """
-    folder = storage.join(run_uri, ATTRIBUTIONS)
-    for name in storage.names(folder):
-        if not name.startswith("."):
-            return read_footer(storage.join(folder, name)).provenance
-    raise FileNotFoundError(f"{folder}: no parts, so this is no run directory, or nothing is finished yet")
 
 
 def part_name(table: str, chunk_id: str) -> str:

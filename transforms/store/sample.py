@@ -10,20 +10,17 @@ import dataclasses
 import functools
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from transforms import storage
 from transforms.core.drift.contrast import SCALARS, Rows
 from transforms.core.maps.importance import Importance
 from transforms.core.stable_hash import stable_hash
 from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer
 from transforms.core.vocabulary import VECTORS
-from transforms.store.files import iter_tables, open_parquet
-from transforms.store.manifest import Manifest
 from transforms.store.schema import PLACING_COLUMNS, matrix, slice_columns
 
 _OF_MAPS = tuple(field.name for field in dataclasses.fields(Importance))
@@ -59,25 +56,6 @@ class _Chosen:
 
 
 @dataclass(frozen=True)
-class RunIndex:
-    """Which rows of a run belong to which slice.
-
-    Attributes:
-        run_uri: the run.
-        parts: names of its parts, in the order that rows are numbered in.
-        images: how many images each slice has.
-        classes: images by class: (value, name). A class is the label, or the prediction where there is none.
-        chosen: for each slice, the numbers of the rows to compare.
-    """
-
-    run_uri: str
-    parts: tuple[str, ...]
-    images: Mapping[Slice, int]
-    classes: Mapping[tuple[str, str], int]
-    chosen: Mapping[Slice, np.ndarray]
-
-
-@dataclass(frozen=True)
 class SampledRows:
     """The chosen rows of a run, each once, though it may be in several slices."""
 
@@ -85,29 +63,68 @@ class SampledRows:
     positions: Mapping[Slice, np.ndarray]
 
     def of(self, key: Slice) -> Rows:
-        """Returns the rows of a slice; none where the run hasn't it."""
+        """Returns the rows of a slice; none if the run hasn't it."""
         return self.rows.take(self.positions.get(key, np.zeros(0, np.int64)))
 
 
-def index_run(run_uri: str, manifest: Manifest, slices: Collection[Slice], most: int) -> RunIndex:
+Reader = Callable[[Sequence[str]], Iterator[pa.Table]]
+"""Yields all rows of a run with only some columns, in the same order each time."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Which rows of a run to compare, by slice.
+
+    Attributes:
+        reader: of the run.
+        images: how many images each slice has.
+        classes: images by class: (value, name). A class is the label, or the prediction if there is none.
+        chosen: for each slice, the numbers of the rows to compare.
+    """
+
+    reader: Reader
+    images: Mapping[Slice, int]
+    classes: Mapping[tuple[str, str], int]
+    chosen: Mapping[Slice, np.ndarray]
+
+    def read(self, slices: Collection[Slice], number: int = 0) -> SampledRows:
+        """Returns the chosen rows of `slices`.
+
+        Args:
+            slices: which to read, of those that rows were chosen for.
+            number: tells the rows of this run from those of other references.
+
+        Raises:
+            OSError: a part is missing or damaged.
+            ValueError: a part lacks a column.
+        """
+        wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(self.chosen[key] for key in slices)]))
+        taken, first = [], 0
+        for table in self.reader([*VECTORS, *SCALARS, *PLACING_COLUMNS]):
+            inside = wanted[(wanted >= first) & (wanted < first + len(table))]
+            taken.append(table.take(pa.array(inside - first)))
+            first += len(table)
+        positions = {key: np.searchsorted(wanted, self.chosen[key]) for key in slices}
+        return SampledRows(_rows(pa.concat_tables(taken), number), positions)
+
+
+def choose_rows(reader: Reader, slicer: Slicer, slices: Collection[Slice], most: int) -> Sample:
     """Returns which rows of a run to compare.
 
     Args:
-        run_uri: a run directory.
-        manifest: of the run.
-        slices: which to index.
+        reader: of the run; yields at least one table.
+        slicer: places rows in slices.
+        slices: which to choose rows for.
         most: rows of a slice.
 
     Raises:
         OSError: a part is missing or damaged.
         ValueError: a part lacks a column.
     """
-    slicer = Slicer(tuple(manifest.provenance.config.get("slice_by", ())))
     chosen = {key: _Chosen() for key in slices}
     classes: Counter[tuple[str, str]] = Counter()
-    parts = tuple(part.attributions.name for part in manifest.parts)
     row, last = 0, -1
-    for table in _tables(run_uri, parts, ["image_id", *PLACING_COLUMNS]):
+    for table in reader(["image_id", *PLACING_COLUMNS]):
         columns = slice_columns(table)
         images = map(stable_hash, table.column("image_id").to_pylist())
         for image, values in zip(images, zip(*(columns[name] for name in SLICE_COLUMNS), strict=True), strict=True):
@@ -121,30 +138,7 @@ def index_run(run_uri: str, manifest: Manifest, slices: Collection[Slice], most:
         for rows in chosen.values():
             rows.prune(most)
     images_of = {key: rows.images for key, rows in chosen.items()}
-    return RunIndex(run_uri, parts, images_of, classes, {key: rows.least(most) for key, rows in chosen.items()})
-
-
-def read_slices(index: RunIndex, slices: Collection[Slice], night: int = 0) -> SampledRows:
-    """Returns the chosen rows of `slices`.
-
-    Args:
-        index: of the run.
-        slices: which to read, of those indexed.
-        night: what the rows' `nights` are to be.
-
-    Raises:
-        OSError: a part is missing or damaged.
-        ValueError: a part lacks a column.
-    """
-    wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(index.chosen[key] for key in slices)]))
-    columns = [*VECTORS, *SCALARS, *PLACING_COLUMNS]
-    taken, first = [], 0
-    for table in _tables(index.run_uri, index.parts, columns):
-        inside = wanted[(wanted >= first) & (wanted < first + len(table))]
-        taken.append(table.take(pa.array(inside - first)))
-        first += len(table)
-    positions = {key: np.searchsorted(wanted, index.chosen[key]) for key in slices}
-    return SampledRows(_rows(pa.concat_tables(taken), night), positions)
+    return Sample(reader, images_of, classes, {key: rows.least(most) for key, rows in chosen.items()})
 
 
 def class_of(
@@ -156,7 +150,7 @@ def class_of(
     return (label_name, label_name) if label_name else (str(predicted), predicted_name or "")
 
 
-def _rows(table: pa.Table, night: int) -> Rows:
+def _rows(table: pa.Table, number: int) -> Rows:
     columns = slice_columns(table)
     classes = map(class_of, *(columns[name] for name in SLICE_COLUMNS[:4]))
     values = {name: matrix(table, name) for name in VECTORS}
@@ -168,7 +162,7 @@ def _rows(table: pa.Table, night: int) -> Rows:
         {name: values[name] for name in VECTORS},
         {name: values[name] for name in SCALARS},
         np.array([_code(value) for value, _ in classes], np.uint64).view(np.int64),
-        np.full(len(table), night),
+        np.full(len(table), number),
     )
 
 
@@ -177,12 +171,6 @@ def _without(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     found = values.copy()
     found[rows] = np.nan
     return found
-
-
-def _tables(run_uri: str, parts: Collection[str], columns: list[str]) -> Iterator[pa.Table]:
-    for name in parts:
-        with open_parquet(storage.join(run_uri, name), columns) as parquet:
-            yield from iter_tables(parquet, columns)
 
 
 _code = functools.lru_cache(maxsize=65536)(stable_hash)  # of classes, which are few

@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from transforms import storage
-from transforms.core.record import Row
 from transforms.core.statistics.histogram import Histogram
 from transforms.core.statistics.importance import QUANTILES, SCALARS, ImportanceStatistics
 from transforms.core.statistics.slices import Slice
 from transforms.core.vocabulary import VECTORS
-from transforms.store.files import StoredFile, open_parquet, write_parquet
+from transforms.store.files import StoredFile, write_parquet
 from transforms.store.schema import Provenance
 
 STATISTICS = "statistics/statistics.parquet"
@@ -78,45 +75,13 @@ def write_statistics(
     return parquet.stored
 
 
-def read_statistics(run_uri: str) -> dict[Slice, ImportanceStatistics]:
-    """Returns the statistics of a run by slice, to be merged or compared.
+def statistics_of(table: pa.Table) -> dict[Slice, ImportanceStatistics]:
+    """Returns statistics by slice, to be merged, of a table with their `kind`, `value`, `name` and `state`.
 
     Raises:
-        OSError: the file is missing or damaged.
-        ValueError: it isn't such a file.
+        ValueError: a state can't be read.
     """
-    with open_parquet(storage.join(run_uri, STATISTICS)) as parquet:
-        rows = parquet.read(columns=["kind", "value", "name", "state"]).to_pylist()
+    rows = table.select(["kind", "value", "name", "state"]).to_pylist()
     return {
         Slice(row["kind"], row["value"], row["name"]): ImportanceStatistics.from_state(row["state"]) for row in rows
     }
-
-
-def read_finished(run_uri: str, columns: Sequence[str], kind: str | None = None) -> list[Row]:
-    """Returns the finished statistics of slices as people read them: only `columns`, in the order stored.
-
-    Args:
-        run_uri: a finished run.
-        columns: names of statistics_schema.
-        kind: of the slices; None for all.
-
-    Raises:
-        OSError: the file is missing or damaged.
-        ValueError: it lacks a column.
-    """
-    with open_parquet(storage.join(run_uri, STATISTICS), columns) as parquet:
-        table = parquet.read(columns=list(dict.fromkeys(["kind", *columns])))
-    if kind is not None:
-        table = table.filter(pc.equal(table.column("kind"), kind))
-    return table.to_pylist()
-
-
-def scalar_names(run_uri: str) -> list[str]:
-    """Returns the numbers whose distributions a run's statistics hold, in the order stored.
-
-    Raises:
-        OSError: the file is missing or damaged.
-    """
-    with open_parquet(storage.join(run_uri, STATISTICS)) as parquet:
-        names = parquet.schema_arrow.names
-    return [name.removeprefix("histogram_") for name in names if name.startswith("histogram_")]

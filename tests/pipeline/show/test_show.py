@@ -17,12 +17,12 @@ from pipeline.show.draw import show
 from pipeline.show.pictures import KINDS, Look
 from tests import stored_run
 from tests.stored_run import CHUNKS, make_image, make_values, write_chunk, write_run
-from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
 from transforms.core.maps.render import attribution_mask, clip_percentile, colorize, colorize_signed
 from transforms.core.maps.render.panels import Curve, Panel
+from transforms.store.run import Run
 
 SECOND_OF_MIDDLE = "a.tfrecord#5"
 
@@ -51,14 +51,14 @@ def use_baseline(monkeypatch, text: str, pictures: tuple[bytes, ...] = ()) -> No
 
 
 def test_a_png_of_four_panels_is_written(run, tmp_path):
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "panels.png"))
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "panels.png"))
     with PIL.Image.open(tmp_path / "panels.png") as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 800
 
 
 def test_the_panels_hold_what_was_stored(run, tmp_path, drawn):
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "caption"), look=Look(cmap="gray", alpha=0.25, percentile=100))
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "caption"), look=Look(cmap="gray", alpha=0.25, percentile=100))
     original, baseline, mask, overlay = (panel.picture for panel in drawn)
     assert [panel.title for panel in drawn] == ["Original: class 1", "Baseline: black", "Attribution mask", "Overlay"]
     np.testing.assert_allclose(original, make_image(CHUNKS[1], 1), atol=0.06)  # JPEG at quality 85
@@ -70,19 +70,19 @@ def test_the_panels_hold_what_was_stored(run, tmp_path, drawn):
 
 
 def test_the_highest_ranked_target_is_shown_unless_another_is_named(run, tmp_path, drawn):
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "first"))
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "second"), target=2)
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "first"))
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "second"), target=2)
     assert "class 1: score 0.5000" in (tmp_path / "first").read_text()
     assert "class 2: score 0.2500" in (tmp_path / "second").read_text()
     with pytest.raises(ValueError, match=r"target: 4 was not attributed .* 1 \(class 1\), 2 \(class 2\)"):
-        show(run, SECOND_OF_MIDDLE, str(tmp_path / "third"), target=4)
+        show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "third"), target=4)
 
 
 @pytest.mark.parametrize("text", ["color:10,200,30", "blur:2", "uniform:3", "gaussian:2"])
 def test_the_baseline_is_made_again(text, tmp_path, monkeypatch, drawn):
     use_baseline(monkeypatch, text)
     write_chunk(str(tmp_path), CHUNKS[0])
-    show(str(tmp_path), "a.tfrecord#1", str(tmp_path / "x.png"))
+    show(Run.open(str(tmp_path)), "a.tfrecord#1", str(tmp_path / "x.png"))
     (baseline,) = parse_baselines(text)
     np.testing.assert_array_equal(drawn[1].picture, baseline.make(drawn[0].picture, "a.tfrecord#1")[0])
     assert drawn[1].title == f"Baseline: {text}" + ("" if baseline.count == 1 else f", the first of {baseline.count}")
@@ -93,7 +93,7 @@ def test_a_picture_as_baseline_comes_from_the_part(tmp_path, monkeypatch, drawn)
     PIL.Image.new("RGB", (40, 40), (250, 10, 20)).save(stream, "PNG")
     use_baseline(monkeypatch, "image:/gone.png", (stream.getvalue(),))
     write_chunk(str(tmp_path), CHUNKS[0])
-    show(str(tmp_path), "a.tfrecord#1", str(tmp_path / "x.png"))
+    show(Run.open(str(tmp_path)), "a.tfrecord#1", str(tmp_path / "x.png"))
     height, width = stored_run.SHAPE[:2]
     np.testing.assert_array_equal(drawn[1].picture, decode(stream.getvalue(), (height, width)).array)
 
@@ -103,7 +103,7 @@ def test_reduced_channels_are_shown_and_named(tmp_path, monkeypatch, drawn, dtyp
     provenance = dataclasses.replace(stored_run.PROVENANCE, config={"baseline": "black", "channels": "sum"})
     monkeypatch.setattr(stored_run, "PROVENANCE", provenance)
     write_chunk(str(tmp_path), CHUNKS[0], Settings(channels="sum", dtype=dtype))
-    show(str(tmp_path), "a.tfrecord#1", str(tmp_path / "x.png"), look=Look(cmap="gray", percentile=100))
+    show(Run.open(str(tmp_path)), "a.tfrecord#1", str(tmp_path / "x.png"), look=Look(cmap="gray", percentile=100))
     expected = np.abs(make_values(CHUNKS[0], 1).sum(axis=2))
     np.testing.assert_allclose(drawn[2].picture[:, :, 0], expected / expected.max(), atol=0.02)  # int8's step at 1
     assert drawn[2].title == "Attribution mask: |sum of channels|"
@@ -122,8 +122,8 @@ def test_every_kind_is_drawn_from_stored_data(kind, tmp_path, capsys):
 
 
 def test_the_interpolation_goes_from_the_baseline_to_the_image(run, tmp_path, drawn):
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="interpolation")
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"))
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="interpolation")
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "x"))
     *strip, original, baseline, _, _ = drawn
     assert [panel.title for panel in strip] == ["α = 0", "α = 0.25", "α = 0.5", "α = 0.75", "α = 1"]
     np.testing.assert_array_equal(strip[0].picture, baseline.picture)
@@ -132,7 +132,7 @@ def test_the_interpolation_goes_from_the_baseline_to_the_image(run, tmp_path, dr
 
 
 def test_the_saturation_curves_are_the_stored_path(run, tmp_path, drawn):
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="saturation")
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="saturation")
     score, slope = drawn
     np.testing.assert_array_equal(score.x, [0, 0.25, 0.75, 1])
     np.testing.assert_allclose(score.y, [0.01, 0.1, 0.4, 0.5], atol=1e-7)  # stored as float32
@@ -142,7 +142,7 @@ def test_the_saturation_curves_are_the_stored_path(run, tmp_path, drawn):
 def test_the_plain_gradient_stands_beside_the_integral(tmp_path, drawn):
     write_run(str(tmp_path / "run"), Settings(gradient=True))
     look = Look(cmap="gray", percentile=100)
-    show(str(tmp_path / "run"), SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="gradient", look=look)
+    show(Run.open(str(tmp_path / "run")), SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="gradient", look=look)
     for panel, values in zip(drawn, (make_values(CHUNKS[1], 1, 100), make_values(CHUNKS[1], 1)), strict=False):
         expected = colorize(clip_percentile(attribution_mask(values), 100), "gray")
         np.testing.assert_allclose(panel.picture, expected, atol=0.02)  # int8's step at 1
@@ -150,7 +150,7 @@ def test_the_plain_gradient_stands_beside_the_integral(tmp_path, drawn):
 
 def test_signs_have_colours(run, tmp_path, drawn):
     for kind in ("signed", "polarity", "outlines"):
-        show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind=kind, look=Look(clip_above=100, clean=False))
+        show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "x"), kind=kind, look=Look(clip_above=100, clean=False))
     signed, polarity, outlined = (panel.picture for panel in drawn[1::2])
     values = make_values(CHUNKS[1], 1).sum(axis=2)
     np.testing.assert_allclose(signed, colorize_signed(values), atol=0.02)  # float16 and the colour map's 256 steps
@@ -167,8 +167,8 @@ def test_signs_have_colours(run, tmp_path, drawn):
 
 def test_one_polarity_is_shown_alone(run, tmp_path, drawn):
     look = Look(polarity="negative", cmap="gray", percentile=100)
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="mask", look=look)
-    show(run, SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="polarity", look=look)
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="mask", look=look)
+    show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "x"), kind="polarity", look=look)
     mask, original, tinted = drawn
     expected = np.maximum(-make_values(CHUNKS[1], 1), 0).sum(axis=2)
     np.testing.assert_allclose(mask.picture[:, :, 0], expected / expected.max(), atol=1 / 256 + 1e-3)
@@ -188,7 +188,7 @@ def test_one_polarity_is_shown_alone(run, tmp_path, drawn):
 )
 def test_what_can_not_be_drawn_is_refused(run, tmp_path, look, kind, message):
     with pytest.raises(ValueError, match=message):
-        show(run, SECOND_OF_MIDDLE, str(tmp_path / "x.png"), kind=kind, look=look)
+        show(Run.open(run), SECOND_OF_MIDDLE, str(tmp_path / "x.png"), kind=kind, look=look)
     assert not (tmp_path / "x.png").exists()
 
 
@@ -198,12 +198,12 @@ def test_magnitudes_have_no_signs(tmp_path, monkeypatch, kind, polarity):
     monkeypatch.setattr(stored_run, "PROVENANCE", provenance)
     write_chunk(str(tmp_path), CHUNKS[0], Settings(channels="abs_sum"))
     with pytest.raises(ValueError, match=r"needs signs, and the run stores magnitudes only \(channels: abs_sum\)"):
-        show(str(tmp_path), "a.tfrecord#1", str(tmp_path / "x.png"), kind=kind, look=Look(polarity=polarity))
+        show(Run.open(str(tmp_path)), "a.tfrecord#1", str(tmp_path / "x.png"), kind=kind, look=Look(polarity=polarity))
 
 
 def test_an_image_that_failed_tells_why(run, tmp_path):
     with pytest.raises(ValueError, match=r"b\.tfrecord#2: could not be attributed; stage decode, DecodeError: not an"):
-        show(run, "b.tfrecord#2", str(tmp_path / "x.png"))
+        show(Run.open(run), "b.tfrecord#2", str(tmp_path / "x.png"))
 
 
 @pytest.mark.parametrize(
@@ -216,17 +216,17 @@ def test_an_image_that_failed_tells_why(run, tmp_path):
 )
 def test_an_unknown_image_names_those_like_it(run, tmp_path, asked, hint):
     with pytest.raises(ValueError, match=hint):
-        show(run, asked, str(tmp_path / "x.png"))
+        show(Run.open(run), asked, str(tmp_path / "x.png"))
     assert not (tmp_path / "x.png").exists()
 
 
 def test_a_directory_without_parts_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no parts"):
-        show(str(tmp_path / "nothing"), "a", str(tmp_path / "x.png"))
+        show(Run.open(str(tmp_path / "nothing")), "a", str(tmp_path / "x.png"))
 
 
 def test_attributions_come_back_in_units_of_the_score(run):
-    rows = store.find_rows(run, SECOND_OF_MIDDLE, ["attribution", "score"])
+    rows = Run.open(run).find(SECOND_OF_MIDDLE, ["attribution", "score"])
     assert [row["target_rank"] for row in rows] == [0, 1]
     for row in rows:
         values = make_values(CHUNKS[1], 1, row["target_rank"])

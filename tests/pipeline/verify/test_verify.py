@@ -17,10 +17,12 @@ import pytest
 from pipeline.verify import check as verify_module
 from pipeline.verify.check import verify
 from support.random_rows import merge_slices
+from tests import stored_run
 from tests.stored_run import CHUNKS, PROVENANCE, SHAPE, make_failure, make_rows, write_chunk, write_run
 from transforms import store
 from transforms.core.explain.settings import Settings
 from transforms.core.statistics.importance import summarize_rows
+from transforms.store.run import Run
 
 FIRST, MIDDLE, LAST = (f"attributions/part-{chunk.id}.parquet" for chunk in CHUNKS)
 ERRORS = f"errors/part-{CHUNKS[-1].id}.parquet"
@@ -34,14 +36,14 @@ def run(tmp_path) -> Path:
 
 
 def found(run: Path) -> dict[str, str]:
-    findings = verify(str(run))
+    findings = verify(Run.open(str(run)))
     assert len({finding.file for finding in findings}) == len(findings)
     return {finding.file: finding.problem for finding in findings}
 
 
 def relist(run: Path, **changes: store.PartSummary) -> None:
     """Makes the manifest list what is there, as one who covers traces would."""
-    manifest = store.read_manifest(str(run))
+    manifest = Run.open(str(run)).manifest
     parts = tuple(
         dataclasses.replace(part, attributions=store.files.describe_file(str(run), part.attributions.name))
         for part in manifest.parts
@@ -63,16 +65,16 @@ def replaced(table: pa.Table, name: str, values: list) -> pa.Table:
 
 def test_a_good_run_has_no_findings_and_progress_is_told(run, monkeypatch):
     told = []
-    assert verify(str(run), lambda done, total: told.append((done, total))) == []
+    assert verify(Run.open(str(run)), lambda done, total: told.append((done, total))) == []
     assert told == [(8, 20), (16, 20), (20, 20)]
     monkeypatch.setattr(verify_module, "_BLOCK_ROWS", 1)
-    assert verify(str(run)) == []
+    assert verify(Run.open(str(run))) == []
 
 
 def test_a_directory_without_a_manifest_is_refused(run):
     (run / "manifest.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"manifest\.json: no manifest, so the run is unfinished"):
-        verify(str(run))
+        verify(Run.open(str(run)))
 
 
 def test_a_missing_part_is_found(run):
@@ -93,7 +95,7 @@ def test_missing_errors_are_found(run):
 def test_a_changed_file_is_found(run, name):
     content = (run / name).read_bytes()
     (run / name).write_bytes(content[:-1] + b"!")
-    problems = [finding.problem for finding in verify(str(run)) if finding.file == name]
+    problems = [finding.problem for finding in verify(Run.open(str(run))) if finding.file == name]
     assert problems[0].startswith("was changed: its sha256 is ")
 
 
@@ -128,11 +130,11 @@ def test_minus_zero_is_zero_in_whatever_order_parts_were_merged(run, backwards):
     """As version 0.1.0 stored it: the entropy of a single pixel was −0, that of a black picture 0."""
     for part, entropy in ((FIRST, -0.0), (MIDDLE, 0.0), (LAST, 0.5)):
         rewrite(run / part, lambda table, entropy=entropy: replaced(table, "entropy", [entropy] * len(table)))
-    summaries = store.read_manifest(str(run)).parts
-    found_in = [summarize_rows(store.read_rows(str(run), part)) for part in summaries]
+    summaries = Run.open(str(run)).manifest.parts
+    found_in = [summarize_rows(stored_run.read_columns(str(run), part)) for part in summaries]
     store.write_statistics(str(run), merge_slices(reversed(found_in) if backwards else found_in), PROVENANCE)
     relist(run)
-    assert verify(str(run)) == []
+    assert verify(Run.open(str(run))) == []
 
 
 def test_statistics_of_version_0_1_0_may_hold_minus_zero(run):
@@ -145,12 +147,12 @@ def test_statistics_of_version_0_1_0_may_hold_minus_zero(run):
     for part in (FIRST, MIDDLE, LAST):
         rewrite(run / part, lambda table: replaced(table, "entropy", [0.0] * len(table)))
     statistics = merge_slices(
-        summarize_rows(store.read_rows(str(run), part)) for part in store.read_manifest(str(run)).parts
+        summarize_rows(stored_run.read_columns(str(run), part)) for part in Run.open(str(run)).manifest.parts
     )
     store.write_statistics(str(run), statistics, PROVENANCE)
     rewrite(run / STATISTICS, minus_zero)
     relist(run)
-    assert verify(str(run)) == []
+    assert verify(Run.open(str(run))) == []
     rewrite(run / STATISTICS, lambda table: replaced(table, "state", ["{}"] * len(table)))
     relist(run)
     assert "differs from the statistics" in found(run)[STATISTICS]
@@ -168,7 +170,7 @@ def test_a_doubled_part_is_found(run):
 
 
 def test_a_part_that_the_manifest_lists_twice_is_found(run):
-    manifest = store.read_manifest(str(run))
+    manifest = Run.open(str(run)).manifest
     copy = dataclasses.replace(
         manifest.parts[0],
         attributions=dataclasses.replace(manifest.parts[0].attributions, name="attributions/x.parquet"),
@@ -192,10 +194,10 @@ def rewritten(run: Path, rows: list, failures: list = ()) -> dict[str, str]:
             part.add([row])
         for failure in failures:
             part.fail(failure)
-    manifest = store.read_manifest(str(run))
+    manifest = Run.open(str(run)).manifest
     listed = dataclasses.replace(part.summary, images=len({row["image_id"] for row in rows}) + len(failures))
     store.write_manifest(str(run), dataclasses.replace(manifest, parts=(listed, *manifest.parts[1:])))
-    return {finding.problem for finding in verify(str(run)) if finding.file == FIRST}
+    return {finding.problem for finding in verify(Run.open(str(run))) if finding.file == FIRST}
 
 
 def test_a_doubled_row_is_found(run):
@@ -212,7 +214,7 @@ def test_counts_that_do_not_add_up_are_found(run):
     content = json.loads((run / "manifest.json").read_text())
     content["parts"][0] |= {"rows": 7, "images": 5, "failures": 2}
     (run / "manifest.json").write_text(json.dumps(content))
-    problems = {finding.problem for finding in verify(str(run)) if finding.file == FIRST}
+    problems = {finding.problem for finding in verify(Run.open(str(run))) if finding.file == FIRST}
     assert problems == {
         "its rows is 8, the manifest says 7",
         "its images is 4, the manifest says 5",
@@ -225,11 +227,11 @@ def test_counts_that_do_not_add_up_are_found(run):
 
 def test_a_part_of_another_config_or_chunk_is_found(run):
     shutil.copy(run / MIDDLE, run / FIRST)
-    manifest = store.read_manifest(str(run))
+    manifest = Run.open(str(run)).manifest
     other = dataclasses.replace(manifest.provenance, config_digest="another")
     store.write_manifest(str(run), dataclasses.replace(manifest, provenance=other))
     relist(run)
-    problems = "\n".join(str(finding) for finding in verify(str(run)))
+    problems = "\n".join(str(finding) for finding in verify(Run.open(str(run))))
     assert re.search(r"its chunk is a\.tfrecord-4, the manifest says a\.tfrecord-0", problems)
     assert re.search(r"its config_digest is c0ffee, the manifest says another", problems)
 
@@ -248,4 +250,4 @@ def test_verify_loads_neither_beam_nor_tensorflow():
 
 def test_a_chunk_written_again_is_the_same_part(run):
     write_chunk(str(run), CHUNKS[0], targets=2)
-    assert verify(str(run)) == []
+    assert verify(Run.open(str(run))) == []

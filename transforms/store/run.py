@@ -1,0 +1,319 @@
+"""A run as a value: everything that is read of a run directory once, or while, the job writes it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.core.errors import UsageError
+from transforms.core.record import Row
+from transforms.core.statistics.slices import Slice, Slicer
+from transforms.store import lookup
+from transforms.store.files import BATCH_ROWS, StoredFile, iter_tables, open_parquet, read_table
+from transforms.store.manifest import MANIFEST, Manifest
+from transforms.store.parts import ATTRIBUTIONS, DAMAGES, ERRORS, PartSummary, read_footer
+from transforms.store.sample import Sample, choose_rows
+from transforms.store.schema import Provenance
+from transforms.store.tables import STATISTICS
+
+AUDIT = "audit.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory: a value that is cheap to make and to compare; its files are read when they are asked for.
+
+    The manifest, the provenance, the audit and the names of the statistics are read once and kept, so open a run again
+    after its job has changed it. Only `provenance`, `has_begun`, `is_finished` and `find` take unfinished runs.
+
+    >>> run = Run.open("tests/runs/0.1.0")
+    >>> run.manifest.images, run.manifest.failures
+    (7, 1)
+    >>> run.statistics(["count", "mean_score"], kind="all").to_pylist()[0]["count"]
+    6
+    >>> run.maps(["pictures-00000-of-00002.tar#2"]).shape
+    (1, 16, 16, 3)
+
+    Attributes:
+        uri: of the directory, as it was given.
+    """
+
+    uri: str
+
+    @classmethod
+    def open(cls, uri: str) -> Run:
+        """Returns the run at `uri`; whether there is one is known once something of it is read."""
+        return cls(uri)
+
+    @functools.cached_property
+    def manifest(self) -> Manifest:
+        """What the complete run consists of.
+
+        Raises:
+            FileNotFoundError: there is none: the run is unfinished, or this is no run directory.
+            ValueError: it isn't a manifest of this version.
+        """
+        uri = self.uri_of(MANIFEST)
+        try:
+            content = storage.read_bytes(uri)
+        except FileNotFoundError as error:
+            text = f"{uri}: no manifest, so the run is unfinished or this is no run directory"
+            raise FileNotFoundError(text) from error
+        try:
+            return Manifest.from_json(content)
+        except UsageError as error:
+            raise UsageError(f"{uri}: {error}") from error
+
+    @functools.cached_property
+    def provenance(self) -> Provenance:
+        """What the run is made by, complete or not, as its first sound part says, or else its manifest.
+
+        Raises:
+            FileNotFoundError: the run has no parts.
+            StorageError: the storage fails, so that it is unknown what the directory holds.
+            ValueError: all parts are damaged, or they are gone and the manifest is damaged.
+        """
+        damage = ""
+        for name in self._parts_of(ATTRIBUTIONS):
+            try:
+                return read_footer(self.uri_of(name)).provenance
+            except storage.StorageError:
+                raise
+            except DAMAGES as error:
+                damage = damage or f"{name}: {error}"
+        if self.is_finished:
+            return self.manifest.provenance
+        if damage:
+            reason = f"all its parts are damaged ({damage})"
+            raise UsageError(f"{self.uri}: whose run this is is unknown: {reason}; delete it, or write elsewhere")
+        raise FileNotFoundError(f"{self.uri}: no parts, so this is no run directory, or nothing is finished yet")
+
+    @functools.cached_property
+    def audit(self) -> Mapping[str, Any] | None:
+        """What the run was compared with, as its audit.json says; None if it has none.
+
+        Raises:
+            ValueError: it is not JSON.
+        """
+        uri = self.uri_of(AUDIT)
+        try:
+            content = storage.read_bytes(uri)
+        except FileNotFoundError:
+            return None
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise UsageError(f"{uri}: not JSON: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The last part of the URI."""
+        return self.uri.rstrip("/").rpartition("/")[2]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a job has begun to write here, as of now."""
+        return storage.size(self.uri_of(MANIFEST)) is not None or bool(self.names_of(ATTRIBUTIONS))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is a manifest, so that the run is complete.
+
+        Raises:
+            ValueError: it isn't a manifest of this version.
+        """
+        try:
+            return bool(self.manifest)
+        except FileNotFoundError:
+            return False
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """The files of a complete run that the manifest describes: parts in their order, then the statistics."""
+        of_parts = (file for part in self.manifest.parts for file in (part.attributions, part.errors) if file)
+        return (*of_parts, self.manifest.statistics)
+
+    def uri_of(self, name: str) -> str:
+        """Returns the URI of a file by its name relative to the run directory."""
+        return storage.join(self.uri, name)
+
+    def names_of(self, table: str) -> list[str]:
+        """Returns the names, relative to the run directory, of the files that stand in one of its folders now."""
+        return [f"{table}/{name}" for name in storage.names(self.uri_of(table))]
+
+    @contextlib.contextmanager
+    def parquet(self, name: str, columns: Collection[str] = ()) -> Iterator[pq.ParquetFile]:
+        """Opens a Parquet file of the run, for what the other methods don't read.
+
+        Raises:
+            OSError: it is missing or damaged.
+            ValueError: it isn't such a file, or lacks one of `columns`.
+        """
+        with open_parquet(self.uri_of(name), columns) as parquet:
+            yield parquet
+
+    def statistics(self, columns: Sequence[str] | None = None, kind: str | None = None) -> pa.Table:
+        """Returns the statistics, one row for each slice, in the order stored.
+
+        Args:
+            columns: what to read of `tables.statistics_schema`; None reads all.
+            kind: of the slices; None takes all.
+
+        Raises:
+            OSError: the file is missing or damaged.
+            ValueError: it lacks a column.
+        """
+        with self.parquet(STATISTICS, columns or ()) as parquet:
+            wanted = parquet.schema_arrow.names if columns is None else list(columns)
+            table = parquet.read(columns=list(dict.fromkeys(["kind", *wanted])))
+        if kind is not None:
+            table = table.filter(pc.equal(table.column("kind"), kind))
+        return table.select(wanted)
+
+    @functools.cached_property
+    def scalars(self) -> tuple[str, ...]:
+        """The numbers whose distributions the statistics hold, in the order stored: earlier versions knew fewer.
+
+        Raises:
+            OSError: the statistics are missing or damaged.
+        """
+        with self.parquet(STATISTICS) as parquet:
+            names = parquet.schema_arrow.names
+        return tuple(name.removeprefix("histogram_") for name in names if name.startswith("histogram_"))
+
+    def rows(
+        self,
+        columns: Sequence[str] | None = None,
+        parts: Sequence[PartSummary] | None = None,
+        most: int = BATCH_ROWS,
+    ) -> Iterator[pa.Table]:
+        """Yields the rows as they are stored, in order, a few at a time; of a part without rows, an empty table.
+
+        Args:
+            columns: what to read; None reads all, maps and pictures included.
+            parts: whose rows; None takes all parts of a complete run.
+            most: rows of a table.
+
+        Raises:
+            FileNotFoundError: the run is unfinished, and `parts` is None.
+            OSError: a part is missing or damaged.
+            ValueError: a part lacks a column.
+        """
+        for part in self.manifest.parts if parts is None else parts:
+            yield from self._tables(part.attributions, columns, most)
+
+    def errors(
+        self, columns: Sequence[str] | None = None, parts: Sequence[PartSummary] | None = None
+    ) -> Iterator[pa.Table]:
+        """Yields the images that could not be attributed, in order, a few at a time; see `rows`."""
+        for part in self.manifest.parts if parts is None else parts:
+            if part.errors:
+                yield from self._tables(part.errors, columns, BATCH_ROWS)
+
+    def part_rows(self, part: PartSummary, columns: Sequence[str]) -> pa.Table:
+        """Returns `columns` of all rows of one part; see `rows`."""
+        with self.parquet(part.attributions.name, columns) as parquet:
+            return read_table(parquet, columns)
+
+    def first_rows(self, count: int, columns: Sequence[str], parts: Sequence[PartSummary] | None = None) -> list[Row]:
+        """Returns the first `count` rows, or as many as there are; see `rows`."""
+        found: list[Row] = []
+        for table in self.rows(columns, parts, most=count):
+            found += table.slice(0, count - len(found)).to_pylist()
+            if len(found) == count:
+                break
+        return found
+
+    def find(self, image_id: str, columns: Sequence[str]) -> list[Row]:
+        """Returns the rows of an image, the highest ranked target first; of an unfinished run, too.
+
+        Args:
+            image_id: as stored.
+            columns: what to read besides `target` and `target_rank`, as far as the run stores it; `attribution` and
+                `gradient` come as float32 maps, in units of the score, and `fields` as pairs.
+
+        Raises:
+            FileNotFoundError: the run has no parts.
+            ValueError: the run has no such image; the message says why it failed, or which ids are like it.
+        """
+        with self._readable():
+            attributions = self._dataset(ATTRIBUTIONS)
+            if found := lookup.find_rows(attributions, image_id, columns):
+                return found
+            if reason := lookup.why_failed(image_id, self._dataset(ERRORS)):
+                raise UsageError(f"{image_id}: could not be attributed; {reason}")
+            similar = lookup.similar_ids(image_id, attributions)
+        hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
+        raise UsageError(f"{image_id}: no such image in {self.uri}{hint}")
+
+    def maps(self, chosen: pa.Table | Sequence[str], column: str = "attribution") -> np.ndarray:
+        """Returns maps in units of the score, whatever dtype and version stored them.
+
+        Args:
+            chosen: rows with the map and its scale (`rows(["attribution", "scale"])` yields such), or ids of images,
+                of each of which the highest ranked target is taken.
+            column: `attribution`, or `gradient` (with `gradient_scale`) if the run stores it.
+
+        Returns:
+            float32 `[rows, height, width, channels]` or, if channels were reduced, `[rows, height, width]`.
+
+        Raises:
+            ValueError: there is no such image, or no such column.
+        """
+        if isinstance(chosen, pa.Table):
+            return lookup.restored_maps(chosen, column)
+        with self._readable():
+            found = lookup.find_first(self._dataset(ATTRIBUTIONS), chosen, column)
+        for image_id in chosen:
+            if image_id not in found:
+                self.find(image_id, [])  # raises an error that says more
+        return np.stack([found[image_id] for image_id in chosen]) if chosen else np.zeros((0, 0, 0), np.float32)
+
+    def sample(self, slices: Collection[Slice], most: int) -> Sample:
+        """Returns which rows to compare with another run, of a complete run; reads no maps.
+
+        Args:
+            slices: which to take rows of.
+            most: rows of a slice.
+
+        Raises:
+            OSError: a part is missing or damaged.
+            ValueError: a part lacks a column.
+        """
+        slicer = Slicer(tuple(self.manifest.provenance.config.get("slice_by", ())))
+        return choose_rows(self.rows, slicer, slices, most)
+
+    def _tables(self, file: StoredFile, columns: Sequence[str] | None, most: int) -> Iterator[pa.Table]:
+        with self.parquet(file.name, columns or ()) as parquet:
+            if parquet.metadata.num_rows:
+                yield from iter_tables(parquet, columns, most)
+            else:
+                yield parquet.read(columns=columns)
+
+    def _parts_of(self, table: str) -> list[str]:
+        return [name for name in self.names_of(table) if not name.startswith(f"{table}/.")]
+
+    def _dataset(self, table: str) -> ds.Dataset:
+        filesystem, path = storage.resolve(self.uri)
+        names = self._parts_of(table)
+        if table == ATTRIBUTIONS and not names:
+            raise FileNotFoundError(f"{self.uri}: no parts, so this is no run directory, or nothing is finished yet")
+        return ds.dataset([f"{path}/{name}" for name in names], filesystem=filesystem, format="parquet")
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except pa.ArrowInvalid as error:
+            raise UsageError(f"{self.uri}: a part is damaged, or not a Parquet file: {error}") from error
