@@ -153,7 +153,7 @@ def output_file(value: str) -> str:
     """Returns the URI of a file that can be written.
 
     Raises:
-        argparse.ArgumentTypeError: it can be seen that it can't.
+        argparse.ArgumentTypeError: it can be seen that it cannot.
     """
     if problem := write_problem(text(value), folder=False):
         raise argparse.ArgumentTypeError(f"{value}: {problem}")
@@ -164,7 +164,7 @@ def output_folder(value: str) -> str:
     """Returns the URI of a folder that can be written into.
 
     Raises:
-        argparse.ArgumentTypeError: it can be seen that it can't.
+        argparse.ArgumentTypeError: it can be seen that it cannot.
     """
     if problem := write_problem(text(value), folder=True):
         raise argparse.ArgumentTypeError(f"{value}: {problem}")

@@ -38,7 +38,7 @@ _METAVARS = {int: "INT", float: "FLOAT", bool: "true|false", str: "NAME", tuple:
 
 
 class ConfigError(UsageError):
-    """Options that can't be used; `str()` has one line for each that is wrong."""
+    """Options that cannot be used; `str()` has one line for each that is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ class ExitCode(enum.IntEnum):
     FAILED = 1
     """The job failed, or there is a fault in ig-audit; `verify`: something in the run is wrong."""
     UNUSABLE = 2
-    """Options, an input, a model, a file or a store can't be used: the user can mend that."""
+    """Options, an input, a model, a file or a store cannot be used: the user can mend that."""
     DRIFT = 3
     """The run differs from its reference, with at least one reason that is an alarm."""
     TOO_MANY_ERRORS = 4

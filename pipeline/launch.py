@@ -1,6 +1,6 @@
 """What is checked and gathered before a graph is built: a job that can run, or an error with exit code 2.
 
-Whatever would fail every image (a missing shard, a model that doesn't fit the options, an output
+Whatever would fail every image (a missing shard, a model that does not fit the options, an output
 directory in use) fails here, in the launcher, with nothing written.
 """
 
@@ -50,7 +50,7 @@ def prepare(config: AuditConfig) -> Job:
     """Returns the job that `config` describes; its day, in UTC, is that of this call.
 
     Raises:
-        ConfigError: a file is missing, the output holds another run, or the model doesn't fit the options.
+        ConfigError: a file is missing, the output holds another run, or the model does not fit the options.
         UsageError: the run could not be compared with its reference.
         OSError: there is no finished run at the reference, or a file can not be read.
     """
@@ -106,7 +106,7 @@ def resumes(config: AuditConfig, provenance: store.Provenance) -> bool:
     """Returns whether the output directory holds the beginning of this very run, and `resume` is given.
 
     Raises:
-        ConfigError: it holds a run, but resuming was not asked for, or the run is another; or what it holds can't be
+        ConfigError: it holds a run, but resuming was not asked for, or the run is another; or what it holds cannot be
             read, so that another run might be overwritten.
     """
     run = Run.open(config.output)
@@ -158,7 +158,7 @@ def _differences(one: store.Provenance, other: store.Provenance) -> str:
 
 
 def _check_model(spec: AttributorSpec) -> str:
-    """Loads the model in the launcher, so that one that doesn't fit the options fails before the work.
+    """Loads the model in the launcher, so that one that does not fit the options fails before the work.
 
     Returns its digest, which is another than before if a damaged copy was made anew.
     """

@@ -46,7 +46,7 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
 
     Raises:
         InUseError: another run writes into the same directory.
-        OSError: the directory can't be written.
+        OSError: the directory cannot be written.
         JobError: the job failed.
     """
     options = _beam_options(beam_arguments)

@@ -95,7 +95,7 @@ def _last_words(trace: str) -> str:
 
 
 def _failed(text: str) -> str:
-    words = text.partition(_STEP)[0].removeprefix("RuntimeError: ")  # Beam puts it before what it can't build again
+    words = text.partition(_STEP)[0].removeprefix("RuntimeError: ")  # Beam puts it before what it cannot build again
     words = re.sub(rf"^{JobError.__module__}\.\w+: ", "", words)
     words = words.replace(_NO_THREAD, f"{_NO_THREAD}: out of memory, or of processes")
     why = ", by a fault of ig-audit" if _FAULT.match(words) else ""

@@ -1,4 +1,4 @@
-"""Virtual environments for programs that don't share ours."""
+"""Virtual environments for programs that do not share ours."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Ended:
 
     @property
     def clear(self) -> bool:
-        """Whether it ran to its end, or failed with few words and no trace; Beam's own lines don't count."""
+        """Whether it ran to its end, or failed with few words and no trace; Beam's own lines do not count."""
         lines = [line for line in self.errors.splitlines() if line.startswith("ig-audit: ")]
         return self.complete or (self.code in (1, 2) and 0 < len(lines) <= 4 and "Traceback" not in self.errors)
 
@@ -106,7 +106,7 @@ class Running:
         """Returns how it ends.
 
         Raises:
-            TimeoutError: it doesn't, and was killed.
+            TimeoutError: it does not, and was killed.
         """
         end = time.monotonic() + seconds
         while self.alive and time.monotonic() < end:
@@ -182,7 +182,7 @@ class Job:
         Args:
             output: the folder.
             flags: more of them.
-            uri: of the output, where it isn't in the bucket.
+            uri: of the output, where it is not in the bucket.
             environment: more variables.
             prepare: called in the process before the job.
         """
@@ -207,7 +207,7 @@ class Job:
         return read_run(self.bucket, output)
 
     def half_visible(self, files: Mapping[str, bytes]) -> list[str]:
-        """Returns what a reader of an unfinished run could take for whole though it isn't."""
+        """Returns what a reader of an unfinished run could take for whole though it is not."""
         bad = [name for name, content in files.items() if name.endswith(".parquet") and content != self.files.get(name)]
         if "manifest.json" in files and set(self.files) - set(files):
             bad.append("manifest.json")
@@ -285,7 +285,7 @@ def save_model(folder: Path) -> str:
 
 
 def _shard(number: int) -> bytes:
-    """Returns a TFRecord file of seeded noise, with one image that can't be decoded."""
+    """Returns a TFRecord file of seeded noise, with one image that cannot be decoded."""
     import tensorflow as tf
 
     generator = np.random.default_rng(number)

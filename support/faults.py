@@ -218,7 +218,7 @@ def attempt(job: Job, name: str, seed: int, number: int) -> dict[str, Any]:
     """Returns what came of a try: whether it recovered, rows lost and doubled, and what went wrong.
 
     Raises:
-        UnavailableError: this machine doesn't let this fault be made.
+        UnavailableError: this machine does not let this fault be made.
     """
     with contextlib.ExitStack() as closing:
         scene = Scene(job, f"{name.replace(' ', '-')}-{number}", random.Random(f"{name}:{seed}:{number}"), closing)

@@ -174,7 +174,7 @@ def google_storage_program() -> str:
     """Returns the path of fake-gcs-server: that on PATH, or one that Go builds once, into `~/.cache/ig-audit/engines`.
 
     Raises:
-        FileNotFoundError: it isn't there, and Go can't build it here.
+        FileNotFoundError: it is not there, and Go cannot build it here.
     """
     if found := shutil.which(_GOOGLE):
         return found
@@ -190,6 +190,6 @@ def google_storage_program() -> str:
         places = {**os.environ, "GOBIN": folder, "GOPATH": f"{folder}/go", "GOFLAGS": "-modcacherw"}
         built = subprocess.run(["go", "install", module], env=places, capture_output=True, text=True, check=False)
         if built.returncode:
-            raise FileNotFoundError(f"go can't build {module}: {built.stderr.strip()[-300:]}")
+            raise FileNotFoundError(f"go cannot build {module}: {built.stderr.strip()[-300:]}")
         os.replace(Path(folder, _GOOGLE), program)
     return str(program)

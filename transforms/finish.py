@@ -1,6 +1,6 @@
 """FinishRun: the results of all chunks → statistics, the check of the model, then the manifest.
 
-A stage, not the launcher's work, because a launcher that submits a job doesn't wait for it.
+A stage, not the launcher's work, because a launcher that submits a job does not wait for it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class FinishRun(beam.PTransform):
 
 
 class _FirstParts(beam.PTransform):
-    """The parts of which the check of the model takes its pictures, as one list: the others needn't travel."""
+    """The parts of which the check of the model takes its pictures, as one list: the others need not travel."""
 
     def expand(self, chunks: beam.PCollection[ChunkResult]) -> beam.PCollection[list[store.PartSummary]]:
         parts = chunks | beam.Map(lambda chunk: chunk.part) | beam.Filter(lambda part: part.rows)

@@ -53,7 +53,7 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
 
     Raises:
         ValueError: no file system has this scheme.
-        OSError: the file system can't be reached.
+        OSError: the file system cannot be reached.
     """
     remote = None if uri.startswith("file://") else _REMOTE.match(uri)
     if remote is None:
@@ -198,7 +198,7 @@ def open_read(uri: str) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageError: it can't be read; reading from the stream raises it, too.
+        StorageError: it cannot be read; reading from the stream raises it, too.
     """
     return io.BufferedReader(_File(uri), _READ_AHEAD if is_remote(uri) else io.DEFAULT_BUFFER_SIZE)
 
@@ -253,7 +253,7 @@ class _File(io.RawIOBase):
             return stream, stream.size()
         file = io.FileIO(path)
         if not file.seekable():
-            raise RefusedError(f"{self._uri}: can't be read (it is a pipe or a terminal, not a file)")
+            raise RefusedError(f"{self._uri}: cannot be read (it is a pipe or a terminal, not a file)")
         return file, os.fstat(file.fileno()).st_size
 
     def _fill(self, buffer: memoryview) -> int:
@@ -299,8 +299,8 @@ def write_atomic(uri: str) -> Iterator[IO[bytes]]:
         if remote:
             try:
                 _upload(temporary, filesystem, path)
-            except OSError as error:  # some stores don't say what they were asked for
-                raise type(error)(f"{uri}: can't be written ({error})") from error
+            except OSError as error:  # some stores do not say what they were asked for
+                raise type(error)(f"{uri}: cannot be written ({error})") from error
         else:
             os.replace(temporary, path)
     finally:

@@ -68,7 +68,7 @@ def ask(uri: str, question: Callable[[], T]) -> T:
         except (FileNotFoundError, StorageError):
             raise
         except (OSError, pa.ArrowException) as error:
-            message = f"{uri}: can't be read ({error})"
+            message = f"{uri}: cannot be read ({error})"
             if not is_passing(error):
                 raise RefusedError(message) from error
             if not waits or time.monotonic() - start > _PATIENCE_SECONDS:

@@ -101,7 +101,7 @@ class Services:
         del self.groups[name]
 
     def stop(self) -> None:
-        """Ends every process; those that don't within ten seconds are killed."""
+        """Ends every process; those that do not within ten seconds are killed."""
         for name in self.groups:
             self._signal(name, signal.SIGTERM)
         end = time.monotonic() + 10
@@ -151,7 +151,7 @@ class Cluster:
         """Waits until every TaskManager has registered with the JobManager.
 
         Raises:
-            RuntimeError: they don't.
+            RuntimeError: they do not.
         """
         wanted = {"taskmanagers": self.task_managers, "slots-total": self.slots}
         self.services.wait_for("cluster", lambda: wanted.items() <= self.get("/overview").items())
@@ -198,7 +198,7 @@ def running(
         tied: end it even if this process is killed.
 
     Raises:
-        UnavailableError: Flink can't be had here.
+        UnavailableError: Flink cannot be had here.
         RuntimeError: the cluster did not come up.
     """
     engines.flink()

@@ -43,14 +43,14 @@ _SECONDS = 900
 
 
 class UnavailableError(Exception):
-    """An engine can't be had here; says which client said what."""
+    """An engine cannot be had here; says which client said what."""
 
 
 def flink() -> Path:
     """Returns the folder of Flink's published distribution, with `bin` and `lib`.
 
     Raises:
-        UnavailableError: there is no Java, or the distribution can't be had.
+        UnavailableError: there is no Java, or the distribution cannot be had.
     """
     java()
 
@@ -108,7 +108,7 @@ def prism() -> Path:
     """Returns Beam's Prism, built from the Go module of this Beam's version.
 
     Raises:
-        UnavailableError: there is no Go, or the module can't be had.
+        UnavailableError: there is no Go, or the module cannot be had.
     """
     module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
 
@@ -121,10 +121,10 @@ def prism() -> Path:
 
 
 def airflow() -> Path:
-    """Returns the Python of an environment with Airflow, whose dependencies don't agree with ours.
+    """Returns the Python of an environment with Airflow, whose dependencies do not agree with ours.
 
     Raises:
-        UnavailableError: it can't be had.
+        UnavailableError: it cannot be had.
     """
     package = f"apache-airflow=={AIRFLOW}"
 
@@ -184,4 +184,4 @@ def _fetch(what: str, command: Sequence[str], variables: dict[str, str] | None =
     if done.returncode:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
         words = [line for line in plain.splitlines() if "ERROR" in line or "error" in line] or [plain]
-        raise UnavailableError(f"{command[0]} can't fetch {what}: {words[0].strip()[:600]}")
+        raise UnavailableError(f"{command[0]} cannot fetch {what}: {words[0].strip()[:600]}")

@@ -31,7 +31,7 @@ def prism(variables: Mapping[str, str]) -> Iterator[list[str]]:
     """Yields the flags for Prism, whose workers are threads of the launching process.
 
     Raises:
-        UnavailableError: Prism can't be had here.
+        UnavailableError: Prism cannot be had here.
     """
     yield ["--runner=PrismRunner", f"--prism_location={engines.prism()}", "--prism_log_level=warn"]
 
@@ -48,7 +48,7 @@ def flink(variables: Mapping[str, str], task_managers: int = 2) -> Iterator[list
     """Yields the flags for a Flink cluster with TaskManagers of one slot.
 
     Raises:
-        UnavailableError: Flink, or Beam's job server for it, can't be had here.
+        UnavailableError: Flink, or Beam's job server for it, cannot be had here.
     """
     jar = engines.job_server()
     with cluster.running(task_managers, variables=variables) as up:

@@ -111,7 +111,7 @@ def test_a_client_that_fails_is_quoted(tmp_path, monkeypatch):
     (tmp_path / "mvn").write_text("#!/bin/sh\necho '[ERROR] no such artifact'\nexit 1\n")
     (tmp_path / "mvn").chmod(0o755)
     (tmp_path / "java").symlink_to("/bin/true")
-    both = r"mvn can't fetch .*job-server.*no such artifact; mvn can't fetch .*runners-flink.*no such artifact"
+    both = r"mvn cannot fetch .*job-server.*no such artifact; mvn cannot fetch .*runners-flink.*no such artifact"
     with pytest.raises(engines.UnavailableError, match=both):
         engines.job_server()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))

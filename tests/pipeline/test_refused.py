@@ -72,11 +72,11 @@ def test_a_run_that_cannot_be_read_is_not_gone_on_with(tmp_path, model, shards, 
         part.chmod(0)
     with permissions.obeyed():
         assert run(tmp_path / "run", "--resume", **other) == 2
-    assert f"output: {parts[0]}: can't be read" in capsys.readouterr().err
+    assert f"output: {parts[0]}: cannot be read" in capsys.readouterr().err
     (tmp_path / "run").chmod(0)
     with permissions.obeyed():
         assert run(tmp_path / "run", "--resume", **other) == 2
-    assert "manifest.json: can't be read" in capsys.readouterr().err
+    assert "manifest.json: cannot be read" in capsys.readouterr().err
     (tmp_path / "run").chmod(0o755)
     assert contents(tmp_path) == before
     (tmp_path / "run" / "manifest.json").unlink()
@@ -91,7 +91,7 @@ def test_input_and_model_that_cannot_be_read_are_named(tmp_path, model, shards, 
     shards[0].parent.chmod(0)
     with permissions.obeyed():
         assert run(tmp_path / "run", input=shards[0], model=model, **FAST) == 2
-    assert f"input: {shards[0]}: can't be read" in capsys.readouterr().err
+    assert f"input: {shards[0]}: cannot be read" in capsys.readouterr().err
     shards[0].parent.chmod(0o755)
     graph = Path(model, "saved_model.pb")
     graph.chmod(0)

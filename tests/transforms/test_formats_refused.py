@@ -85,7 +85,7 @@ def test_an_image_that_is_refused_is_a_failure_of_its_own(tmp_path):
     with permissions.obeyed():
         items = read_all(folder)
     assert [type(item) for item in items] == [Image, Failure, Image]
-    assert items[1].error == "RecordError" and "0001.jpg: can't be read" in items[1].message
+    assert items[1].error == "RecordError" and "0001.jpg: cannot be read" in items[1].message
 
 
 @pytest.mark.parametrize("shard", NAMES, indirect=True)

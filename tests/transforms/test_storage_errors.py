@@ -79,7 +79,7 @@ def test_real_answers_of_s3(monkeypatch):
         assert isinstance(errors.pop("head-404"), FileNotFoundError)
         for name, error in errors.items():
             assert isinstance(error, RefusedError if names[name] in LASTING else UnavailableError), (name, error)
-            assert f"{store.uri}/{name}: can't be read" in str(error)
+            assert f"{store.uri}/{name}: cannot be read" in str(error)
         store.fault = lambda method, path: 403
         for question in (storage.size, storage.names, storage.walk, storage.folders, storage.is_folder):
             assert isinstance(error_of(question, f"{store.uri}/folder"), RefusedError), question
@@ -96,7 +96,7 @@ def test_a_store_that_is_away(monkeypatch):
     storage._connect.cache_clear()
     error = error_of(storage.names, "s3://bucket/folder")
     storage._connect.cache_clear()
-    assert isinstance(error, UnavailableError) and "s3://bucket/folder: can't be read" in str(error)
+    assert isinstance(error, UnavailableError) and "s3://bucket/folder: cannot be read" in str(error)
 
 
 def test_real_answers_of_googles_client(monkeypatch):
@@ -153,7 +153,7 @@ def test_a_folder_and_a_pipe_are_no_files(tmp_path):
     assert isinstance(error_of(storage.read_bytes, str(tmp_path)), RefusedError)
     script = "from transforms import storage; storage.read_bytes('/dev/stdin')"
     done = subprocess.run([sys.executable, "-c", script], input=b"x", stderr=subprocess.PIPE)
-    assert b"RefusedError: /dev/stdin: can't be read (it is a pipe" in done.stderr
+    assert b"RefusedError: /dev/stdin: cannot be read (it is a pipe" in done.stderr
 
 
 def asked(errors: list[Exception]) -> tuple[object, int]:

@@ -72,7 +72,7 @@ def test_listing(store):
 
 def test_a_missing_bucket_is_named(store):
     uri = re.sub("://.*", "://no-such-bucket/x", store.uri)
-    with pytest.raises(OSError, match="no-such-bucket/x: can't be written"):
+    with pytest.raises(OSError, match="no-such-bucket/x: cannot be written"):
         storage.write_bytes(uri, b"x")
     with pytest.raises(OSError):
         storage.read_bytes(uri)

@@ -12,7 +12,7 @@ def cache_folder(name: str) -> Path:
     """Returns the folder of the cache `name`, which only this user can read and write; it exists.
 
     It is `$XDG_CACHE_HOME/ig-audit/<name>`, with `~/.cache` in place of a variable that is empty, missing or not an
-    absolute path. If that can't be written, it is below the folder for temporary files.
+    absolute path. If that cannot be written, it is below the folder for temporary files.
 
     Args:
         name: a folder's name, without separators.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """An option, an input, a model, a file or a store can't be used as it is; `str()` has a line for each problem."""
+    """An option, an input, a model, a file or a store cannot be used as it is; `str()` has a line for each problem."""
 
 
 class JobError(RuntimeError):

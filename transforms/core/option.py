@@ -39,7 +39,7 @@ def option(
         high: the largest number allowed.
         group: what it is about.
         metavar: what the help calls its value; None for a name that follows from its type.
-        required: whether a run can't do without it.
+        required: whether a run cannot do without it.
     """
     metadata = {
         "help": help,

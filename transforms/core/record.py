@@ -28,7 +28,7 @@ class Chunk:
         offset: where `start` lies: a byte offset in the uncompressed shard (`tfrecord`,
             `webdataset`), a row (`parquet`), unused for `files`.
         members: file names relative to `shard` (`files` only).
-        keyed: whether image ids end in the sample's key; False where keys repeat or don't exist.
+        keyed: whether image ids end in the sample's key; False where keys repeat or do not exist.
         damage: what broke the shard right after this chunk's images; empty when nothing did.
     """
 
@@ -75,7 +75,7 @@ class Pixels:
         array: float32 `[height, width, 3]` in [0, 1].
         height: of the original.
         width: of the original.
-        mask: bool `[height, width]`, what the image shows; None where that isn't known.
+        mask: bool `[height, width]`, what the image shows; None where that is not known.
     """
 
     array: np.ndarray

@@ -33,7 +33,7 @@ def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
     A shard that is gone or refused gives one chunk without images, which `read` turns into a failure.
 
     Raises:
-        ValueError: the shard's schema isn't what the options say.
+        ValueError: the shard's schema is not what the options say.
         UnavailableError: the storage fails.
     """
     planned = 0
@@ -47,7 +47,7 @@ def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
 
 
 def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
-    """Yields the images of a chunk in order, or why one can't be read.
+    """Yields the images of a chunk in order, or why one cannot be read.
 
     Damage to the shard itself is one failure, which stands for all that comes after it. So is a shard that is gone or
     refused by now; its failure is a RefusedError, by which a resumed run knows what to try again.

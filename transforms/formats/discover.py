@@ -52,7 +52,7 @@ def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
 
     A folder stands for all shards and images below it, whatever else it holds, and all images that lie
     directly in one folder are one shard. Names are relative to the folder that the inputs have in
-    common, so they don't change when a data set moves; that of a folder of images begins with the
+    common, so they do not change when a data set moves; that of a folder of images begins with the
     common folder's own name.
 
     Args:
@@ -61,7 +61,7 @@ def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
 
     Raises:
         FileNotFoundError: an input matches nothing.
-        ValueError: the format is unknown, or that of a file can't be told.
+        ValueError: the format is unknown, or that of a file cannot be told.
     """
     if input_format not in ("auto", *INPUT_FORMATS):
         raise UsageError(f"input_format: {input_format!r} is not one of auto, {', '.join(INPUT_FORMATS)}")
@@ -114,7 +114,7 @@ def _format(uri: str, input_format: str, explicit: bool) -> str | None:
     trusted = explicit and input_format not in ("auto", "files")
     kind = _by_name(uri) or input_format if trusted else detect(uri)
     if kind is None and explicit and input_format == "auto":
-        raise UsageError(f"can't tell the format of {uri}; give input_format, one of {', '.join(INPUT_FORMATS)}")
+        raise UsageError(f"cannot tell the format of {uri}; give input_format, one of {', '.join(INPUT_FORMATS)}")
     return kind if input_format in ("auto", kind) else None
 
 
@@ -126,7 +126,7 @@ def _by_name(uri: str) -> str | None:
 
 def _by_content(uri: str) -> str | None:
     head = storage.read_bytes(uri, limit=_HEAD_BYTES)
-    with contextlib.suppress(zlib.error):  # which says that it isn't gzipped
+    with contextlib.suppress(zlib.error):  # which says that it is not gzipped
         head = zlib.decompressobj(_GZIP_WINDOW).decompress(head, _HEAD_BYTES)
     if head.startswith(b"PAR1"):
         return "parquet"

@@ -19,7 +19,7 @@ _IMAGE_NAME = re.compile(r"[^.].*\.(jpe?g|png|webp|bmp|tiff?|gif)", re.IGNORECAS
 
 
 def is_image_name(name: str) -> bool:
-    """Returns whether a file's name has an image's extension and doesn't begin with a dot."""
+    """Returns whether a file's name has an image's extension and does not begin with a dot."""
     return bool(_IMAGE_NAME.fullmatch(name))
 
 

@@ -68,7 +68,7 @@ def check_pages(stream: IO[bytes], column: ColumnChunk) -> None:
     while position < column.end:
         length, unpacked, stored = _page(stream, position)
         if not 0 <= stored <= size - position - length:
-            raise ShardError(f"a page at byte {position} claims {stored} bytes, which the file doesn't hold")
+            raise ShardError(f"a page at byte {position} claims {stored} bytes, which the file does not hold")
         if not 0 <= unpacked <= MAX_PAGE_BYTES:
             raise ShardError(f"a page at byte {position} unpacks to {unpacked} bytes, more than {MAX_PAGE_BYTES}")
         position += length + stored
@@ -109,7 +109,7 @@ def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
 class _Compact:
     """Reads Thrift's compact protocol from `data`.
 
-    An IndexError says that a value goes on behind the end, a KeyError that it can't be one.
+    An IndexError says that a value goes on behind the end, a KeyError that it cannot be one.
     """
 
     def __init__(self, data: bytes) -> None:

@@ -37,7 +37,7 @@ def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
     """Yields the chunks of a shard; reads the footer only.
 
     Raises:
-        ValueError: a column that the options name is missing or of a type that can't hold it.
+        ValueError: a column that the options name is missing or of a type that cannot hold it.
     """
     yield from cut(shard, _rows(shard.uri, options), options.chunk_images)
 
@@ -68,7 +68,7 @@ def _rows(uri: str, options: ReadOptions) -> Iterator[int]:
         rows = file.metadata.num_rows
         groups = sum(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
     if not 0 <= rows == groups <= (storage.size(uri) or 0):
-        raise ShardError(f"the footer claims {rows} rows, which the file can't hold")
+        raise ShardError(f"the footer claims {rows} rows, which the file cannot hold")
     yield from range(rows)
 
 

@@ -74,7 +74,7 @@ class ShardError(ValueError):
 
 
 class RecordError(ValueError):
-    """One record can't be read; those after it can."""
+    """One record cannot be read; those after it can."""
 
 
 def cut(shard: Shard, offsets: Iterable[int], chunk_images: int) -> Iterator[Chunk]:
@@ -123,7 +123,7 @@ def parse_label(value: object) -> int | str | None:
     Text of digits is an index; a negative index means an unlabelled image, as in TensorFlow Datasets.
 
     Raises:
-        RecordError: `value` can't be a label.
+        RecordError: `value` cannot be a label.
     """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")

@@ -27,7 +27,7 @@ class ShardStream:
 
         Raises:
             FileNotFoundError: there is no such file.
-            StorageError: it can't be read; so do the other methods.
+            StorageError: it cannot be read; so do the other methods.
         """
         self._raw = storage.open_read(uri)
         self._size = self._raw.seek(0, os.SEEK_END)

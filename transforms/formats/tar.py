@@ -88,7 +88,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
     except (tarfile.HeaderError, ValueError) as error:
         raise ShardError(f"the header of a member is damaged: {error}") from error
     if not 0 <= header.size < _MAX_SIZE or header.issparse():
-        raise ShardError(f"a member of {header.size} bytes and type {header.type!r} can't be read")
+        raise ShardError(f"a member of {header.size} bytes and type {header.type!r} cannot be read")
     return header
 
 

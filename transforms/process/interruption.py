@@ -4,7 +4,7 @@ An exception that is raised in the middle of foreign code may be wrapped or swal
 of a KeyboardInterrupt. So a block that was interrupted ends with that very exception, whatever comes out of its body.
 
 The signal between threads is SIGURG, the only one of POSIX that is ignored by default and unused by terminals: one that
-arrives after the block can't end the process, and needs no lock.
+arrives after the block cannot end the process, and needs no lock.
 """
 
 from __future__ import annotations

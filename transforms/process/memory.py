@@ -30,7 +30,7 @@ def return_freed() -> None:
     """Returns freed blocks of 256 KiB and more to the system at once: for a process without a model.
 
     The launcher of a local job passes statistics between stages in blocks of many megabytes, by threads that come and
-    go: what their heaps kept was a third of its memory. Arrow's own pool keeps what threads freed, too: it isn't used.
+    go: what their heaps kept was a third of its memory. Arrow's own pool keeps what threads freed, too: it is not used.
     """
     _set(_LARGE)
     pa.set_memory_pool(pa.system_memory_pool())

@@ -320,7 +320,7 @@ def test_a_limit_that_cannot_be_set_is_an_error_where_there_are_limits(monkeypat
 
 
 def test_a_guard_that_cant_start_is_no_fault_of_the_image():
-    with pytest.raises(RuntimeError, match="can't be started"):
+    with pytest.raises(RuntimeError, match="cannot be started"):
         Guards(1, decoder="no.such.module").decode(png(pictures(1)[0]), SIZE)
 
 

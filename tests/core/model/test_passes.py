@@ -364,5 +364,5 @@ class TestFreeze:
             assert ops(graph)["DepthwiseConv2dNative"] == 1
             assert_equal(graph, function)
         else:
-            with pytest.raises(NotApplicableError, match="calls what can't be inlined"):
+            with pytest.raises(NotApplicableError, match="calls what cannot be inlined"):
                 flatten(frozen(function))

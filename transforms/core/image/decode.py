@@ -78,7 +78,7 @@ def decode_mask(
 ) -> np.ndarray:
     """Returns an image's mask as the model sees the image: bool `[height, width]`, True inside.
 
-    A pixel is inside where any colour channel, or the index of its colour, isn't 0. Pixels are taken by nearest
+    A pixel is inside where any colour channel, or the index of its colour, is not 0. Pixels are taken by nearest
     neighbour.
 
     Args:
@@ -89,7 +89,7 @@ def decode_mask(
         max_pixels: the most pixels that may be decoded.
 
     Raises:
-        DecodeError: as for an image; or the picture's shape isn't the image's.
+        DecodeError: as for an image; or the picture's shape is not the image's.
     """
     try:
         with _open(data, max_pixels) as picture:
@@ -101,7 +101,7 @@ def decode_mask(
         raise DecodeError(f"mask: not decodable: {error or type(error).__name__}") from error
     height, width = values.shape[:2]
     if abs(height * extent[1] - width * extent[0]) > max(*extent, height, width):
-        raise DecodeError(f"mask: {width} x {height} isn't of the image's shape, {extent[1]} x {extent[0]}")
+        raise DecodeError(f"mask: {width} x {height} is not of the image's shape, {extent[1]} x {extent[0]}")
     inside = np.asarray(opaque.reshape(height, width, -1).any(axis=2))
     return fit_nearest(inside, size, resize)
 

@@ -164,12 +164,12 @@ class _Guard:
         self._requests, self._replies = self._process.stdin, self._process.stdout
         for pipe in (self._requests, self._replies):
             os.set_blocking(pipe.fileno(), False)
-            with contextlib.suppress(AttributeError, OSError):  # Linux only; more than a user's share isn't given
+            with contextlib.suppress(AttributeError, OSError):  # Linux only; more than a user's share is not given
                 fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
             self._receive(memoryview(bytearray(len(guard_process.READY))), time.monotonic() + _START_SECONDS)
         except (EOFError, OSError) as error:
-            raise RuntimeError(f"a guard process for decoding can't be started: {self.end()}") from error
+            raise RuntimeError(f"a guard process for decoding cannot be started: {self.end()}") from error
 
     @property
     def ours(self) -> bool:
@@ -185,7 +185,7 @@ class _Guard:
         """Fills `array` and returns height and width of the original, or returns why there is no array.
 
         Raises:
-            _EndedError: it has ended instead, or was ended because its answer made no sense or didn't come.
+            _EndedError: it has ended instead, or was ended because its answer made no sense or did not come.
         """
         deadline = time.monotonic() + seconds
         try:
@@ -202,7 +202,7 @@ class _Guard:
                 raise EOFError
             self._receive(array.data.cast("B"), deadline)
             return height, width
-        except TimeoutError as error:  # its own alarm didn't come
+        except TimeoutError as error:  # its own alarm did not come
             self.end(kill=True)
             raise _EndedError(-signal.SIGALRM) from error
         except (EOFError, OSError) as error:

@@ -54,7 +54,7 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
             belongs to it by its centre.
 
     Raises:
-        ValueError: `values` isn't a map with channels, or has values that are not finite.
+        ValueError: `values` is not a map with channels, or has values that are not finite.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 3:
@@ -85,7 +85,7 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
 
 @dataclass(frozen=True)
 class MaskImportance:
-    """How much of an attribution lies on what the image shows; None where that isn't known.
+    """How much of an attribution lies on what the image shows; None where that is not known.
 
     Attributes:
         mask_share: share of the magnitude inside the mask.

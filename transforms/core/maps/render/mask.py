@@ -49,7 +49,7 @@ def signed_map(values: np.ndarray) -> np.ndarray:
 def clip_percentile(mask: np.ndarray, percentile: float = 99.0) -> np.ndarray:
     """Returns `mask` scaled so that its `percentile` becomes 1, and clipped to [0, 1].
 
-    A few bright pixels then don't leave the rest in the dark.
+    A few bright pixels then do not leave the rest in the dark.
 
     Args:
         mask: `[height, width]`, not negative.

@@ -25,12 +25,12 @@ def freeze(concrete: tf.types.experimental.ConcreteFunction) -> FrozenGraph:
     """Returns a function of one tensor as a frozen graph.
 
     Raises:
-        NotApplicableError: TensorFlow can't turn the function's variables into constants.
+        NotApplicableError: TensorFlow cannot turn the function's variables into constants.
     """
     try:
         frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     except Exception as error:  # the converter lets KeyError, InvalidArgumentError and its own kinds through
-        raise NotApplicableError(f"TensorFlow can't freeze the model: {type(error).__name__}: {error}") from error
+        raise NotApplicableError(f"TensorFlow cannot freeze the model: {type(error).__name__}: {error}") from error
     return FrozenGraph(frozen.graph.as_graph_def(), frozen.inputs[0].op.name, frozen.outputs[0].name)
 
 
@@ -38,7 +38,7 @@ def flatten(frozen: FrozenGraph) -> FrozenGraph:
     """Returns a frozen graph as passes can rewrite it: one input, no calls, no branches, no gradients of its own.
 
     Raises:
-        NotApplicableError: the graph can't be had that way.
+        NotApplicableError: the graph cannot be had that way.
     """
     if branching := sorted({node.op for node in frozen.graph.node} & _CONTROL_FLOW):
         raise NotApplicableError(f"the model has control flow: {', '.join(branching)}")
@@ -47,7 +47,7 @@ def flatten(frozen: FrozenGraph) -> FrozenGraph:
     if captured := [node.name for node in nodes if node.op == "Placeholder" and node.name != flat.input]:
         raise NotApplicableError(f"the model reads what is neither its input nor a variable: {', '.join(captured)}")
     if calls := [node.name for node in nodes if node.op in _CALLS]:
-        raise NotApplicableError(f"the model calls what can't be inlined: {', '.join(calls)}")
+        raise NotApplicableError(f"the model calls what cannot be inlined: {', '.join(calls)}")
     if own := [node.name for node in nodes if _has_own_gradient(node)]:
         raise NotApplicableError(f"the model brings gradients of its own: {', '.join(own)}")
     return flat
@@ -57,7 +57,7 @@ def _without_silu_gradient(frozen: FrozenGraph) -> FrozenGraph:
     """Returns the graph in which SiLU, `x · sigmoid(βx)`, is differentiated as it is written.
 
     TensorFlow's SiLU brings a gradient of its own, which saves memory in training and computes the same.
-    It belongs to the function that was traced first, so a copy of the graph can't use it.
+    It belongs to the function that was traced first, so a copy of the graph cannot use it.
     """
     nodes = Nodes(frozen)
     for node in nodes:

@@ -16,7 +16,7 @@ _LARGE = 1 << 16
 
 
 class NotApplicableError(Exception):
-    """A pass can't do its work on this model; the text says why."""
+    """A pass cannot do its work on this model; the text says why."""
 
 
 @dataclass(frozen=True, eq=False)

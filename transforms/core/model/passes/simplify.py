@@ -40,5 +40,5 @@ def _fold_constants(frozen: FrozenGraph) -> FrozenGraph:
     try:
         folded = tf_optimizer.OptimizeGraph(config, metagraph)
     except Exception as error:  # the optimizer reports through several TensorFlow error classes
-        raise NotApplicableError(f"TensorFlow can't fold constants: {type(error).__name__}: {error}") from error
+        raise NotApplicableError(f"TensorFlow cannot fold constants: {type(error).__name__}: {error}") from error
     return FrozenGraph(folded, frozen.input, frozen.output)
