@@ -27,6 +27,7 @@ from pipeline.exit_code import ExitCode, report_error
 from transforms import __version__, process
 from transforms.core.errors import JobError, UsageError
 from transforms.core.vocabulary import INPUT_FORMATS
+from transforms.text import printable
 
 if TYPE_CHECKING:
     from pipeline.audit.compare import Audit
@@ -270,7 +271,7 @@ def _verify(options: argparse.Namespace, _: list[str]) -> ExitCode:
     process.return_freed()
     findings = verify(_open(options.run))
     for finding in findings:
-        print(finding)
+        print(printable(str(finding)))
     if not findings:
         print(f"{options.run}: every part is as the manifest says, and the rows give the same statistics to the bit")
     return ExitCode.FAILED if findings else ExitCode.FINE

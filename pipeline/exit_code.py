@@ -10,6 +10,7 @@ import traceback
 
 from transforms.core.errors import JobError, UsageError
 from transforms.storage_errors import UnavailableError
+from transforms.text import printable
 
 
 class ExitCode(enum.IntEnum):
@@ -64,7 +65,7 @@ def report_error(error: Exception) -> ExitCode:
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         text = f"a fault of ig-audit: {what}\nIG_AUDIT_DEBUG=1 shows where; please report it"
     for line in text.splitlines():
-        print(f"ig-audit: {line}", file=sys.stderr)
+        print(f"ig-audit: {printable(line)}", file=sys.stderr)
     return code
 
 

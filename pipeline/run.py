@@ -30,6 +30,7 @@ from transforms.core.errors import JobError
 from transforms.progress import Gauge, Meter
 from transforms.store import lock
 from transforms.store.run import AUDIT, Run
+from transforms.text import pad
 
 _LOCAL = "FnApiRunner"
 _LINE_SECONDS = 10.0
@@ -201,18 +202,12 @@ def _table(finished: Run) -> str:
     lines = [f"{'picture':32} {'attributed class':28} {'score':>8} {'delta':>9} {'error':>6} {'steps':>5}"]
     for row in finished.first_rows(_TABLE_ROWS, columns):
         lines.append(
-            f"{_fit(row['image_id'], 32)} {_fit(row['target_name'], 28)} {row['score']:8.4f} "
+            f"{pad(row['image_id'], 32)} {pad(row['target_name'], 28)} {row['score']:8.4f} "
             f"{row['convergence_delta']:+9.5f} {row['error_estimate']:6.3f} {row['steps']:5d}"
         )
     if finished.manifest.rows > _TABLE_ROWS:
         lines.append(f"… and {finished.manifest.rows - _TABLE_ROWS} more rows")
     return "\n".join(lines)
-
-
-def _fit(text: str, width: int) -> str:
-    """Returns printable text of exactly `width` characters; the end of a long one tells pictures apart."""
-    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return clean.ljust(width) if len(clean) <= width else "…" + clean[1 - width :]
 
 
 def _summary(finished: Run, seconds: float) -> str:

@@ -1,8 +1,9 @@
 """Thin Beam stages around pure numerics: as little logic as possible here.
 
 In reading order: `core` (the numerics; no Beam), `formats` (shards to chunks to images), `storage`
-(files by URI), `process` (what a process has only one of), `store` (Parquet, manifest), `worker` (one model a
-process), `check_model` (do maps depend on the model?), `plan`, `attribute`, `summarize`, `finish` (the stages).
+(files by URI), `text` (as people see it), `process` (what a process has only one of), `store` (a run's
+files), `worker` (one model a process), `check_model` (do maps depend on the model?), `plan`, `attribute`, `summarize`,
+`finish` (the stages).
 Nothing here imports `pipeline`.
 """
 

@@ -25,6 +25,7 @@ from transforms.core.statistics.importance import STORED_SCALARS
 from transforms.core.statistics.slices import Slice, is_overflow
 from transforms.store.run import Run
 from transforms.store.sample import Sample
+from transforms.text import printable
 
 VERSION = 1
 
@@ -53,7 +54,7 @@ class Audit:
     def __str__(self) -> str:
         """Returns the verdict with its reasons, for a terminal."""
         shown = self.verdict.reasons[:_PRINTED]
-        lines = [self.verdict.headline, *(f"  {'!' if one.alarm else '-'} {_printable(one.message)}" for one in shown)]
+        lines = [self.verdict.headline, *(f"  {'!' if one.alarm else '-'} {printable(one.message)}" for one in shown)]
         if len(self.verdict.reasons) > _PRINTED:
             lines.append(f"  … and {len(self.verdict.reasons) - _PRINTED} more")
         return "\n".join(lines)
@@ -147,7 +148,3 @@ def _trend(one: SliceAudit, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     means = {name: [row.get(f"mean_{name}") for row in rows] for name in STORED_SCALARS}
     counts = [row.get("count", 0) for row in rows]
     return {"kind": one.kind, "value": one.value, "name": one.name, "rows": counts, "means": means}
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from transforms.text import fit
+
 _LETTERS = 72
 
 _PLACES = (
@@ -44,11 +46,8 @@ def points(change: float) -> str:
 
 
 def plain(text: Any, letters: int = _LETTERS) -> str:
-    """Returns printable text of at most `letters` letters: the middle of a long one is left out, controls are named."""
-    text = str(text)
-    if len(text) > letters:
-        text = f"{text[: letters // 2]}…{text[len(text) - (letters - 1 - letters // 2) :]}"
-    return "".join(letter if letter.isprintable() else f"⟨{ord(letter):02X}⟩" for letter in text)
+    """Returns printable text, as wide as `letters` letters at most: the middle of a long one is left out."""
+    return fit(str(text), letters, start=letters // 2)
 
 
 def isolated(text: Any, letters: int = _LETTERS) -> Markup:

@@ -15,6 +15,7 @@ from transforms.core.maps.render.panels import draw_panels
 from transforms.core.record import Row
 from transforms.store import Provenance
 from transforms.store.run import Run
+from transforms.text import fit
 
 _COLUMNS = (
     "image_id",
@@ -29,7 +30,7 @@ _COLUMNS = (
     "path",
     "thumbnail",
 )
-_LETTERS = 72
+_WIDTH = 72
 
 
 def show(
@@ -85,18 +86,12 @@ def _baseline(image: np.ndarray, image_id: str, provenance: Provenance) -> tuple
         first = first.with_image(picture.array)
     count = sum(baseline.count for baseline in baselines)
     name = first.name if count == 1 else f"{first.name}, the first of {count}"
-    return _fit(name), first.make(image, image_id)[0]
+    return fit(name, _WIDTH), first.make(image, image_id)[0]
 
 
 def _caption(row: Row) -> str:
     gain = f"score {row['score']:.4f}, of the baseline {row['baseline_score']:.4f}"
     return (
-        f"{_fit(row['image_id'])}\n{_fit(row['target_name'] or str(row['target']))}: {gain}\n"
+        f"{fit(row['image_id'], _WIDTH)}\n{fit(row['target_name'] or str(row['target']), _WIDTH)}: {gain}\n"
         f"delta {row['convergence_delta']:+.5f} after {row['steps']} steps"
     )
-
-
-def _fit(text: str) -> str:
-    """Returns printable text of at most _LETTERS letters; the end of a long one tells images apart."""
-    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return clean if len(clean) <= _LETTERS else "…" + clean[1 - _LETTERS :]

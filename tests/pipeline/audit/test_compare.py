@@ -200,7 +200,7 @@ def test_names_are_printed_harmlessly(tmp_path, capsys):
         write_rows(tmp_path / f"{day}", rows, day, named="\x1b[31m<b>\u202e{}\n")
     assert main(["compare", f"{tmp_path}/9", f"{tmp_path}/1"]) == 3
     out = capsys.readouterr().out
-    assert "?[31m<b>?" in out
+    assert "⟨1B⟩[31m<b>⟨202E⟩" in out
     assert all(line.isprintable() for line in out.splitlines())
 
 
