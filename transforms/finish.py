@@ -1,4 +1,4 @@
-"""FinishRun: the results of all chunks → statistics, the check of the model, then the manifest.
+"""FinishRun: results of all chunks → statistics, the check of the model, then the manifest.
 
 A stage, not the launcher's work, because a launcher that submits a job does not wait for it.
 """
@@ -26,17 +26,17 @@ from transforms.worker import AttributorSpec
 
 @dataclass
 class FinishRun(beam.PTransform):
-    """Writes what belongs to the whole run; its presence tells that the run is complete.
+    """Writes the files of the whole run: statistics and the manifest, whose presence marks the run as complete.
 
     Attributes:
         output: the run directory.
-        provenance: what the run was made by.
+        provenance: the options, model and versions of the run.
         started: when the run was launched, ISO 8601 in UTC.
-        max_slices: slices of a kind that are kept.
-        spec: what a worker loads, for the check of the model.
+        max_slices: the most slices of one kind that are kept.
+        spec: what a worker loads; for the check of the model.
         machine: Beam's resource hints for that check.
-        meter: says whether the job has ended meanwhile, on this machine.
-        holder: what tells this run's lock from those of others; empty if there is none.
+        meter: for a job on this machine, reports whether it has ended meanwhile.
+        holder: identifies this run's lock among those of others; empty if there is none.
     """
 
     output: str
@@ -100,7 +100,7 @@ class FinishRun(beam.PTransform):
         return storage.join(output, "manifest.json")
 
     def _check_lock(self) -> None:
-        """Checks that nothing of another run is deleted or replaced.
+        """Checks that this run still owns its directory, so that nothing of another run is deleted or replaced.
 
         Raises:
             JobError: another run holds the directory, or this job has ended meanwhile.
@@ -111,7 +111,7 @@ class FinishRun(beam.PTransform):
 
 
 class _FirstParts(beam.PTransform):
-    """The parts of which the check of the model takes its pictures, as one list: the others need not travel."""
+    """The parts from which the check of the model takes its pictures, as one list: no others need to be sent."""
 
     def expand(self, chunks: beam.PCollection[ChunkResult]) -> beam.PCollection[list[store.PartSummary]]:
         parts = chunks | beam.Map(lambda chunk: chunk.part) | beam.Filter(lambda part: part.rows)

@@ -20,7 +20,7 @@ class PlanChunks(beam.PTransform):
 
     Attributes:
         options: how shards are read.
-        meter: where progress is told, if anywhere.
+        meter: where progress is reported, if anywhere.
     """
 
     options: ReadOptions

@@ -1,7 +1,7 @@
-"""Meter and Gauge: how far a run on this machine is, told across threads and processes through a folder.
+"""Meter and Gauge: the progress of a run on this machine, shared by threads and processes through a folder.
 
-Beam shows its counters only when a local runner is done, and a part file only when its chunk is. So
-each process appends what it did to a file of its own, and the launcher adds them up.
+Beam shows its counters only when a local runner has finished, and a part file appears only when its chunk has. So
+each process appends its counts to a file of its own, and the launcher adds them up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run has done so far, in images."""
+    """The progress of a run, in images."""
 
     planned: int
     attributed: int
@@ -29,16 +29,16 @@ class Progress:
 class Meter:
     """Counts images into `folder`; does nothing if `folder` is empty (workers elsewhere).
 
-    The launcher deletes the folder when the job ends, in whatever way: a thread or process that works on stops then.
+    The launcher deletes the folder however the job ends: a thread or process that still works stops then.
     """
 
     folder: str = ""
 
     def check(self) -> None:
-        """Checks that the job has not ended: to be called before something is begun or written.
+        """Checks that the job has not ended; to be called before work is begun or written.
 
         Raises:
-            JobError: it has.
+            JobError: it has ended.
         """
         if self.folder and not os.path.isdir(self.folder):
             raise JobError("the job has ended meanwhile")
@@ -56,13 +56,13 @@ class Gauge:
     """Reads a meter, each line of it once."""
 
     def __init__(self, meter: Meter) -> None:
-        """Takes what is to be read."""
+        """Takes the meter to read."""
         self._folder = meter.folder
         self._ends: dict[str, int] = {}
         self._totals = [0, 0, 0, 0]
 
     def read(self) -> Progress:
-        """Returns the counts of all processes."""
+        """Returns the counts of all processes so far."""
         for name in os.listdir(self._folder) if os.path.isdir(self._folder) else ():
             with open(os.path.join(self._folder, name), "rb") as stream:
                 stream.seek(self._ends.get(name, 0))

@@ -2,10 +2,10 @@
 
 Everything written here is atomic: a reader sees a whole file or none. Endpoints other than the
 clouds' own come from the environment (`AWS_ENDPOINT_URL`, `STORAGE_EMULATOR_HOST`), so a
-URI is nothing but scheme, bucket and path, and `?` is a wildcard like in any glob.
+URI consists of scheme, bucket and path only, and `?` is a wildcard as in any glob.
 
 Reading and listing raise FileNotFoundError or a StorageError, which names the URI, and no other error of the storage:
-so an OSError of a parser that reads from here is one of the content. A storage that fails for a while is asked again.
+so an OSError of a parser that reads from here is about the content. Requests that fail temporarily are repeated.
 """
 
 from __future__ import annotations
@@ -35,16 +35,24 @@ _REMOTE = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^/]*)(.*)", re.DOTALL)
 _WILDCARD = re.compile(r"[*?[]")
 _READ_AHEAD = 1 << 20
 _HIDDEN = ".ig-audit-"
-_OBJECT_STORES = ("s3", "gcs", "abfs")  # show an object once it is complete
+_OBJECT_STORES = ("s3", "gcs", "abfs")  # an object becomes visible once it is complete
 
 
 def is_remote(uri: str) -> bool:
-    """Returns whether `uri` names something else than a local path."""
+    """Returns whether `uri` is anything but a local path.
+
+    >>> is_remote("gs://photos/cats"), is_remote("photos/cats"), is_remote("file:///photos")
+    (True, False, False)
+    """
     return bool(_REMOTE.match(uri)) and not uri.startswith("file://")
 
 
 def join(base: str, *names: str) -> str:
-    """Returns the URI of `names` below `base`."""
+    """Returns the URI of `names` below `base`.
+
+    >>> join("s3://audits/", "nights", "manifest.json")
+    's3://audits/nights/manifest.json'
+    """
     return "/".join(["" if base == "/" else base.rstrip("/"), *names])
 
 
@@ -69,26 +77,26 @@ def _local() -> pafs.FileSystem:
 
 @functools.lru_cache(maxsize=64)
 def _connect(authority: str) -> tuple[pafs.FileSystem, str]:
-    """Returns the file system of a `scheme://host` and the path of its root; asks a store for its region once."""
+    """Returns the file system of a `scheme://host` and the path of its root; a store's region is looked up once."""
     scheme, _, host = authority.partition("://")
     emulator = os.environ.get("STORAGE_EMULATOR_HOST") or os.environ.get("CLOUD_STORAGE_EMULATOR_ENDPOINT")
-    if emulator and scheme in ("gs", "gcs"):  # without this, Arrow looks for credentials, which emulators have not
+    if emulator and scheme in ("gs", "gcs"):  # without this, Arrow looks for credentials, which emulators do not have
         kind, _, endpoint = emulator.rpartition("://")
         return pafs.GcsFileSystem(anonymous=True, scheme=kind or "http", endpoint_override=endpoint.rstrip("/")), host
     try:
         return pafs.FileSystem.from_uri(authority)
     except ValueError as error:
-        raise UsageError(f"{authority}: not a place this job can open ({error})") from error
+        raise UsageError(f"{authority}: not a location that this job can open ({error})") from error
 
 
 def size(uri: str) -> int | None:
-    """Returns the size of the file at `uri` in bytes, or None where there is no such file."""
+    """Returns the size of the file at `uri` in bytes, or None if there is no such file."""
     info = _info(uri)
     return info.size if info.type == pafs.FileType.File else None
 
 
 def is_folder(uri: str) -> bool:
-    """Returns whether `uri` is a folder (in an object store: a prefix with something below)."""
+    """Returns whether `uri` is a folder (in an object store: a prefix of at least one object)."""
     return _info(uri).type == pafs.FileType.Directory
 
 
@@ -101,20 +109,20 @@ def _info(uri: str) -> pafs.FileInfo:
 
 
 def names(folder: str) -> list[str]:
-    """Returns the sorted names of the files right below `folder`; empty where it is missing."""
+    """Returns the sorted names of the files directly below `folder`; empty if it is missing."""
     return sorted(name for name, _ in _files(folder, recursive=False))
 
 
 def folders(folder: str) -> list[str]:
-    """Returns the sorted names of the folders right below `folder`; empty where it is missing."""
-    if folder.startswith(("gs://", "gcs://")):  # lists a folder only where someone made it; objects need none
+    """Returns the sorted names of the folders directly below `folder`; empty if it is missing."""
+    if folder.startswith(("gs://", "gcs://")):  # lists only folders that someone created; objects need none
         return sorted({name.partition("/")[0] for name in walk(folder) if "/" in name})
     found = _listing(folder, recursive=False)
     return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
 
 
 def walk(folder: str) -> list[str]:
-    """Returns the sorted paths, relative to `folder`, of all files below it; empty where it is missing."""
+    """Returns the sorted paths, relative to `folder`, of all files below it; empty if it is missing."""
     return sorted(name for name, _ in _files(folder, recursive=True))
 
 
@@ -134,7 +142,7 @@ def _listing(folder: str, recursive: bool) -> list[pafs.FileInfo]:
 
 
 def fingerprint(uri: str) -> str:
-    """Returns a hex digest of the names, sizes and times of change of the file, or all files below the folder, `uri`.
+    """Returns a hex digest of the names, sizes and modification times of the file `uri`, or of all files below it.
 
     Raises:
         FileNotFoundError: there is nothing at `uri`.
@@ -147,12 +155,12 @@ def fingerprint(uri: str) -> str:
 
 
 def sizes(uri: str) -> dict[str, int]:
-    """Returns the sizes in bytes of all files below the folder `uri` by their relative paths; of a file, by ""."""
+    """Returns the sizes in bytes of all files below the folder `uri` by relative path; of a single file, by ""."""
     return {name: info.size for name, info in _files(uri, recursive=True)} if is_folder(uri) else {"": _info(uri).size}
 
 
 def has_wildcard(pattern: str) -> bool:
-    """Returns whether `pattern` holds one of `*`, `?` and `[`."""
+    """Returns whether `pattern` contains one of `*`, `?` and `[`."""
     return bool(_WILDCARD.search(pattern))
 
 
@@ -172,7 +180,7 @@ def glob(pattern: str) -> list[str]:
     """Returns the sorted URIs of the files that match `pattern`, as a shell would.
 
     `*`, `?` and `[…]` stay within one component of the path, `**` spans any number of them, and none
-    matches a leading dot. A file whose very name is `pattern` is the only match.
+    matches a leading dot. If there is a file named exactly `pattern`, it is the only match.
     """
     if size(pattern) is not None:
         return [pattern]
@@ -194,7 +202,7 @@ def _matches(parts: list[str], wanted: list[str]) -> bool:
 
 
 def open_read(uri: str) -> Any:
-    """Returns a binary, seekable stream of the file at `uri`, which reads ahead where each request costs a round trip.
+    """Returns a binary, seekable stream of the file at `uri`, which reads ahead if each request costs a round trip.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -204,9 +212,9 @@ def open_read(uri: str) -> Any:
 
 
 class _File(io.RawIOBase):
-    """A file that is read by position, so that what failed can be read again.
+    """A file that is read by position, so that a failed read can be repeated.
 
-    Asks for nothing at or beyond the end: Google's store answers that with an error, even to a seek.
+    Never requests bytes at or beyond the end: Google's store answers that with an error, even for a seek.
     """
 
     def __init__(self, uri: str) -> None:
@@ -281,10 +289,10 @@ def read_bytes(uri: str, limit: int | None = None) -> bytes:
 
 @contextlib.contextmanager
 def write_atomic(uri: str) -> Iterator[IO[bytes]]:
-    """Opens a binary stream whose content appears at `uri` whole, or, on an error, not at all.
+    """Opens a binary stream whose content appears at `uri` completely or, on an error, not at all.
 
-    The content goes to a hidden temporary file first: locally beside the target, which it replaces;
-    elsewhere on local disk, to be uploaded.
+    The content goes to a hidden temporary file first: of a local target beside it, to replace it;
+    of a remote target on local disk, to be uploaded.
     """
     filesystem, path = resolve(uri)
     remote = is_remote(uri)
@@ -299,7 +307,7 @@ def write_atomic(uri: str) -> Iterator[IO[bytes]]:
         if remote:
             try:
                 _upload(temporary, filesystem, path)
-            except OSError as error:  # some stores do not say what they were asked for
+            except OSError as error:  # some stores do not name the file
                 raise type(error)(f"{uri}: cannot be written ({error})") from error
         else:
             os.replace(temporary, path)
@@ -309,12 +317,12 @@ def write_atomic(uri: str) -> Iterator[IO[bytes]]:
 
 
 def is_temporary(name: str) -> bool:
-    """Returns whether `write_atomic` made the file of this name, and was killed if it is still there."""
+    """Returns whether a file of this name was made by `write_atomic`, which was killed if the file is still there."""
     return name.startswith(_HIDDEN) and name.endswith(".tmp")
 
 
 def _upload(source: str, filesystem: pafs.FileSystem, path: str) -> None:
-    """Copies a local file to `path`; by way of a hidden name where a half-written file could be seen."""
+    """Copies a local file to `path`; through a hidden name if a partially written file would be visible."""
     direct = filesystem.type_name in _OBJECT_STORES
     target = path if direct else os.path.join(os.path.dirname(path), os.path.basename(source))
     pafs.copy_files(source, target, source_filesystem=_local(), destination_filesystem=filesystem)
@@ -331,10 +339,10 @@ def write_bytes(uri: str, content: bytes) -> None:
 
 
 def create(uri: str, content: bytes) -> None:
-    """Writes `content` to a new local file; of several that try at once, one succeeds.
+    """Writes `content` to a new local file; of several simultaneous attempts, one succeeds.
 
     Raises:
-        FileExistsError: there is a file already.
+        FileExistsError: the file exists already.
     """
     path = resolve(uri)[1]
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -343,7 +351,7 @@ def create(uri: str, content: bytes) -> None:
 
 
 def delete(uri: str) -> None:
-    """Deletes the file at `uri` if it is there."""
+    """Deletes the file at `uri` if it exists."""
     filesystem, path = resolve(uri)
     with contextlib.suppress(FileNotFoundError):
         filesystem.delete_file(path)

@@ -1,4 +1,4 @@
-"""What it means that a storage does not answer as it should: does it last, or may it pass, and be asked again?"""
+"""Errors of a storage: permanent ones, and temporary ones, after which the request is repeated."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pyarrow as pa
 
 T = TypeVar("T")
 
-_WAITS = (1.0, 4.0)  # seconds before a storage is asked again,
-_PATIENCE_SECONDS = 60.0  # unless it has taken longer: Arrow's clients of the clouds' stores try again by themselves
+_WAITS = (1.0, 4.0)  # seconds before a request is repeated,
+_PATIENCE_SECONDS = 60.0  # unless it has taken longer: Arrow's clients of the clouds' stores retry by themselves
 _LASTING = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT)
 _LASTING_WORDS = re.compile(
     r"AWS Error (ACCESS_DENIED|NO_SUCH_KEY|NO_SUCH_BUCKET|RESOURCE_NOT_FOUND|INVALID_OBJECT_STATE) "
@@ -24,26 +24,26 @@ _NO_CREDENTIALS = "google::cloud::Status(UNAUTHENTICATED"  # which Arrow turns i
 
 
 class StorageError(OSError):
-    """The storage does not give what it was asked for; `str()` names the URI and the storage's reason."""
+    """A request to the storage failed; `str()` names the URI and the storage's reason."""
 
 
 class RefusedError(StorageError):
-    """It will not give it next time either: reading is not permitted, or no file can be there."""
+    """The failure is permanent: reading is not permitted, or there cannot be such a file."""
 
 
 class UnavailableError(StorageError):
-    """It could not for a while: a lost connection, a server that fails or is busy, credentials that ran out."""
+    """The failure is temporary: a lost connection, a server that fails or is busy, expired credentials."""
 
 
 def is_passing(error: Exception) -> bool:
-    """Returns whether what the storage answered may change without anyone doing something about this very file.
+    """Returns whether a storage error may disappear without anyone changing this particular file.
 
-    Only what is known to last does not pass: no such file, no permission. All else might be true of any file (lost
-    connections, timeouts, statuses 5xx and 429, expired credentials, errors of a disk), so that a job should better
-    end and be resumed than go on without the file.
+    Only errors known to be permanent do not: no such file, no permission. All others could occur for any file (lost
+    connections, timeouts, statuses 5xx and 429, expired credentials, disk errors), so that it is better for a job to
+    end and be resumed than to continue without the file.
 
     Args:
-        error: of Python, or of one of Arrow's file systems, of which that of S3 says it in words only.
+        error: of Python, or of one of Arrow's file systems; that of S3 gives the reason only in its text.
     """
     if isinstance(error, StorageError):
         return isinstance(error, UnavailableError)
@@ -54,12 +54,12 @@ def is_passing(error: Exception) -> bool:
 
 
 def ask(uri: str, question: Callable[[], T]) -> T:
-    """Returns what the storage that holds `uri` answers; asks again if an error may pass.
+    """Returns the result of `question`, a request to the storage of `uri`; repeats it after a temporary error.
 
     Raises:
         FileNotFoundError: there is no such file.
-        RefusedError: the storage refuses it.
-        UnavailableError: the storage failed each time.
+        RefusedError: the storage refuses the request.
+        UnavailableError: every attempt failed.
     """
     waits, start = list(_WAITS), time.monotonic()
     while True:

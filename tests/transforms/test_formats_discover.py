@@ -52,7 +52,7 @@ def test_what_no_one_can_tell(tmp_path, content):
     path = tmp_path / "data.bin"
     path.write_bytes(content)
     assert detect(str(path)) is None
-    with pytest.raises(ValueError, match=r"cannot tell the format of .*data.bin; give input_format"):
+    with pytest.raises(ValueError, match=r"cannot detect the format of .*data.bin; give input_format"):
         expand([str(path)])
     with pytest.raises(FileNotFoundError, match="no images or shards at"):
         expand([str(tmp_path)])

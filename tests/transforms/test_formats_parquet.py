@@ -79,12 +79,12 @@ def test_rows_without_bytes_are_failures(path):
 @pytest.mark.parametrize(
     ("columns", "options", "why"),
     [
-        ({"picture": IMAGES}, {}, "image_column: there is no one column 'image'; the shard has picture"),
+        ({"picture": IMAGES}, {}, "image_column: column 'image' is missing or not unique in picture"),
         ({"image": ["a.jpg"]}, {}, "image_column: column 'image' is string, not binary or struct<bytes"),
         ({"image": [{"path": "a.jpg"}]}, {}, "image_column: column 'image' is struct<path: string>, not binary"),
         ({"image": IMAGES, "label": [[1]] * 8}, {}, "label_column: column 'label' is list"),
-        ({"image": IMAGES}, {"label_column": "y"}, "label_column: there is no one column 'y'"),
-        ({"image": IMAGES}, {"fields": ("place",)}, "fields: there is no one column 'place'"),
+        ({"image": IMAGES}, {"label_column": "y"}, "label_column: column 'y' is missing or not unique"),
+        ({"image": IMAGES}, {"fields": ("place",)}, "fields: column 'place' is missing or not unique"),
         ({"image": IMAGES, "place": [[1]] * 8}, {"fields": ("place",)}, "fields: column 'place' is list"),
     ],
 )

@@ -89,7 +89,7 @@ def test_honest_pages_are_passed_to_the_last_byte(tmp_path, monkeypatch, options
         (b"\x15\x01\x15\x01\x15\x01\x00", "claims -1 bytes"),
         (b"\xff" * 12, "is damaged"),
         (b"\x1c" * 40, "is damaged"),
-        (b"\x28\xff\xff\xff\x7f", "is cut"),
+        (b"\x28\xff\xff\xff\x7f", "is truncated"),
         (b"\x00", "is damaged"),
         (b"\x15\x00\x18\x0212\x15\x00\x00", "is damaged"),  # text, where a size should stand
     ],

@@ -130,7 +130,7 @@ def test_local_uris(tmp_path):
 
 
 def test_an_unknown_scheme_is_named():
-    with pytest.raises(ValueError, match="ftp://host: not a place this job can open"):
+    with pytest.raises(ValueError, match="ftp://host: not a location that this job can open"):
         storage.size("ftp://host/a")
 
 

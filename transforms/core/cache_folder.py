@@ -1,4 +1,4 @@
-"""Where this user's caches lie, by the rules of the XDG base directories."""
+"""The folder of this user's caches, by the rules of the XDG base directories."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 def cache_folder(name: str) -> Path:
-    """Returns the folder of the cache `name`, which only this user can read and write; it exists.
+    """Returns the folder of the cache `name`, made if it is missing; only this user can read and write it.
 
     It is `$XDG_CACHE_HOME/ig-audit/<name>`, with `~/.cache` in place of a variable that is empty, missing or not an
-    absolute path. If that cannot be written, it is below the folder for temporary files.
+    absolute path. If that is not writable, the cache is below the folder for temporary files.
 
     Args:
         name: a folder's name, without separators.
     """
     bases = os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")
     base = next(filter(os.path.isabs, bases), None)
-    if base is None:  # neither the environment nor the system knows a home
+    if base is None:  # neither the environment nor the system has a home directory
         return _temporary(name)
     try:
         os.makedirs(base, 0o700, exist_ok=True)
@@ -36,7 +36,7 @@ def _make(parent: Path, name: str) -> Path:
 
 
 def _temporary(name: str) -> Path:
-    """Returns a folder below that for temporary files; a new one if another user could have made what is there."""
+    """Returns a folder below that for temporary files; a new one if another user could have made the existing one."""
     parent = Path(tempfile.gettempdir(), f"ig-audit-{os.getuid()}")
     parent.mkdir(mode=0o700, exist_ok=True)
     state = parent.lstat()

@@ -1,4 +1,4 @@
-"""How many processors this process may use: not those of the machine, of which it may have been given a few."""
+"""The number of processors that this process may use, which can be fewer than the machine has."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def usable_cpus() -> int:
     """Returns the number of processors that this process may use, by its affinity and the quotas of its cgroups."""
     try:
         allowed = len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # on other systems than Linux
+    except (AttributeError, OSError):  # on systems other than Linux
         allowed = os.cpu_count() or 1
     return max(1, math.ceil(min([allowed, *_quotas()])))
 
 
 def _quotas() -> list[float]:
-    """Returns the processors' worth of time that each cgroup (version 2) above this process allows it."""
+    """Returns the CPU quota, in processors, of each cgroup (version 2) that contains this process."""
     try:
         lines = _OWN_GROUP.read_text().splitlines()
     except OSError:
@@ -31,6 +31,6 @@ def _quotas() -> list[float]:
             try:
                 quota, period = (group / "cpu.max").read_text().split()
                 found.append(int(quota) / int(period))
-            except (OSError, ValueError, ZeroDivisionError):  # not there, or `max`
+            except (OSError, ValueError, ZeroDivisionError):  # no such file, or `max`
                 continue
     return found

@@ -1,6 +1,6 @@
-"""Options: dataclass fields that carry their own help, group, choices and bounds; each is declared once.
+"""Options: dataclass fields with their own help, group, choices and bounds; each is declared once.
 
-The command line, the YAML file and the checks are all made from these declarations.
+The command line, the YAML file and the checks are all derived from these declarations.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 T = TypeVar("T")
 
 Group = Literal["input", "model", "attribution", "statistics", "comparison", "output", "running"]
-"""What an option is about."""
+"""The subject of an option."""
 
 GROUPS: tuple[Group, ...] = typing.get_args(Group)
 """Every group, in the order in which the help shows them."""
@@ -32,14 +32,14 @@ def option(
     """Returns a dataclass field that is also an option.
 
     Args:
-        default: its value if it is not given; stands for "not given" if it is `required`.
-        help: what it does, without its choices and default.
+        default: its value if it is not given; means "not given" if the option is `required`.
+        help: its effect, without choices and default.
         choices: the allowed values; None for any.
-        low: the least number allowed; `high` takes it too.
+        low: the smallest number allowed; needed if `high` is given.
         high: the largest number allowed.
-        group: what it is about.
-        metavar: what the help calls its value; None for a name that follows from its type.
-        required: whether a run cannot do without it.
+        group: its subject.
+        metavar: name of its value in the help; None for a name that follows from its type.
+        required: whether a run is impossible without it.
     """
     metadata = {
         "help": help,
@@ -54,7 +54,7 @@ def option(
 
 
 def problems_of(options: Any) -> list[str]:
-    """Returns what is wrong with single values of a dataclass of options, a line each."""
+    """Returns the problems of single values of a dataclass of options, one line each."""
     found = []
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
@@ -80,8 +80,8 @@ def is_text(value: str) -> bool:
 
 
 def _text_problem(value: Any) -> str:
-    """Returns what is wrong with a text, or with one of several; empty if nothing is."""
+    """Returns the problem of a text, or of one of several texts; empty if there is none."""
     if isinstance(value, tuple) and "" in value:
         return "has an empty value"
     texts = [text for text in (value if isinstance(value, tuple) else [value]) if isinstance(text, str)]
-    return "" if all(map(is_text, texts)) else "is not valid UTF-8, or holds NUL"
+    return "" if all(map(is_text, texts)) else "is not valid UTF-8, or contains NUL"

@@ -1,7 +1,7 @@
-"""The frozen records that cross rooms.
+"""Frozen dataclasses passed between modules.
 
-Shapes use the words of the field: an image is float32 `[height, width, 3]` in [0, 1] once decoded,
-an attribution has the shape of the image (or one channel less where channels were reduced).
+A decoded image is float32 `[height, width, 3]` in [0, 1];
+an attribution has the shape of the image (without the channel axis if channels were reduced).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class Chunk:
 
     Attributes:
         id: names the part file; stable for the same shard, range and format.
-        shard: URI of the shard (a folder, for `files`).
-        name: the shard's name relative to the inputs' common folder, the head of every image id.
+        shard: URI of the shard; for `files`, a folder.
+        name: the shard's name relative to the inputs' common folder; every image id begins with it.
         format: `tfrecord`, `webdataset`, `parquet` or `files`.
         start: index of the chunk's first image within the shard.
         count: number of images.
-        offset: where `start` lies: a byte offset in the uncompressed shard (`tfrecord`,
+        offset: position of the first image: a byte offset in the uncompressed shard (`tfrecord`,
             `webdataset`), a row (`parquet`), unused for `files`.
         members: file names relative to `shard` (`files` only).
-        keyed: whether image ids end in the sample's key; False where keys repeat or do not exist.
-        damage: what broke the shard right after this chunk's images; empty when nothing did.
+        keyed: whether image ids end in the sample's key; False if keys repeat or do not exist.
+        damage: description of the damage right after this chunk's images; empty if there is none.
     """
 
     id: str
@@ -54,8 +54,8 @@ class Image:
         index: position within the shard.
         data: the encoded bytes (JPEG, PNG, …).
         label: a class index, a class name, or None.
-        fields: further string columns or keys of the input, by name.
-        mask: an encoded picture of what the image shows: zero outside; None where there is none.
+        fields: additional string columns or keys of the input, by name.
+        mask: an encoded mask of the object that the image shows, zero outside; None if there is none.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Pixels:
         array: float32 `[height, width, 3]` in [0, 1].
         height: of the original.
         width: of the original.
-        mask: bool `[height, width]`, what the image shows; None where that is not known.
+        mask: bool `[height, width]`, True on the object that the image shows; None if unknown.
     """
 
     array: np.ndarray
@@ -86,7 +86,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be attributed: where it came from, at which stage, and why.
+    """An image that could not be attributed: its origin, the stage, and the reason.
 
     `stage` is one of `vocabulary.STAGES`; `error` is the exception's class name.
     """
@@ -101,11 +101,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """How far the model's probability follows an attribution map; None where that was not measured.
+    """How far the model's probability follows an attribution map; None if that was not measured.
 
     Attributes:
-        insertion_auc: mean probability of the target while the baseline gets the image's pixels, the highest first.
-        deletion_auc: the same while the image gets the baseline's.
+        insertion_auc: mean probability of the target while the image's pixels are inserted into the baseline, in
+            descending order of attribution.
+        deletion_auc: the same while the baseline's pixels are inserted into the image.
     """
 
     insertion_auc: float | None = None
@@ -117,10 +118,10 @@ class Randomisation:
     """Whether maps change when the weights of the model's last layer are replaced by random ones.
 
     Attributes:
-        images: how many were attributed with both.
+        images: number of images attributed with both.
         similarity: rank correlation of the two maps, averaged over the images; in [-1, 1]. None without images.
-        passed: whether they differ; None without images.
-        reason: why there are none; empty otherwise.
+        passed: whether the maps differ; None without images.
+        reason: why there are no images; empty otherwise.
     """
 
     images: int = 0
@@ -135,18 +136,18 @@ class Attribution:
 
     Attributes:
         target: class index whose score was attributed.
-        rank: how many classes had a higher output; 0 for the top prediction.
+        rank: number of classes with a higher output; 0 for the top prediction.
         values: float32 `[height, width, 3]`, in units of the score.
         score: F(x).
         baseline_score: F(x'), averaged over the baselines.
         convergence_delta: `sum(values) − (score − baseline_score)`.
         error_estimate: estimated L1 error of `values` over its L1 norm.
         converged: whether `error_estimate` is within the tolerance (always True for a fixed rule).
-        steps: gradient evaluations spent, over all baselines.
+        steps: number of gradient evaluations, over all baselines.
         path: stored steps of the path, float32 `[n, 3]`: alpha, score, dF/dalpha, sorted by alpha,
-            averaged over baselines where these share alphas; for saturation curves.
-        gradient: dF/dx at the image itself, float32 `[height, width, 3]`, where the settings want it.
-        faithfulness: how far the model's probability follows `values`, where the image was chosen for it.
+            averaged over baselines if these share alphas; for saturation curves.
+        gradient: dF/dx at the image itself, float32 `[height, width, 3]`, if the settings request it.
+        faithfulness: how far the model's probability follows `values`, if the image was chosen for it.
     """
 
     target: int
@@ -174,14 +175,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Explanation:
-    """An image with what the model looked at.
+    """An image with its predictions and attributions.
 
     Attributes:
         image: the image as read.
-        pixels: what the model saw, and the original size.
-        label: the label's class index, where known.
-        predictions: the highest classes, highest first.
-        attributions: one for each target, highest score first.
+        pixels: the model's input, and the original size.
+        label: class index of the label, if known.
+        predictions: the classes of the highest probabilities, in descending order.
+        attributions: one for each target, in descending order of score.
     """
 
     image: Image
@@ -192,4 +193,4 @@ class Explanation:
 
 
 Row = dict[str, Any]
-"""One stored row, by column name: the shape in which attributions cross into Parquet."""
+"""One stored row, by column name: the form in which attributions are written to Parquet."""

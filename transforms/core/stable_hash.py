@@ -1,6 +1,6 @@
-"""One hash for every choice and draw that must come out the same for the same text, on any machine, in any order.
+"""One hash for every choice and draw that must be the same for the same text, on any machine, in any order.
 
-The digests of files, of options and of what names a stored part are not choices: they stay what each says it is.
+The digests of files, of options and of the names of stored parts are no choices: each is computed by its own module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def stable_hash(text: str) -> int:
 def share(text: str) -> float:
     """Returns a number in [0, 1) that depends on `text` alone.
 
-    It is rounded down, so that `share(text) < s` is `stable_hash(text) < s * 2**64` for every float `s`.
+    It is rounded down, so that `share(text) < s` equals `stable_hash(text) < s * 2**64` for every float `s`.
     """
     number = stable_hash(text)
     excess = max(0, number.bit_length() - _FLOAT_BITS)
@@ -27,10 +27,10 @@ def share(text: str) -> float:
 
 
 def stable_digest(text: str, size: int) -> bytes:
-    """Returns `size` bytes, up to 64, that depend on `text` alone, which may come from an odd file name."""
+    """Returns `size` bytes, up to 64, that depend on `text` alone, which may contain surrogates of odd file names."""
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=size).digest()
 
 
 def cache_key(text: str) -> str:
-    """Returns a short name for `text`, for a file of a cache."""
+    """Returns a short name for `text`, for a file in a cache."""
     return stable_digest(text, 12).hex()

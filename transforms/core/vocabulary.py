@@ -1,7 +1,7 @@
-"""The words that options and stored rows are made of, and the limits of what is read: each is said here, once.
+"""The allowed values of options and stored columns, and the limits of the input: each is defined here, once.
 
-The module that implements a vocabulary maps its words to functions. Imports nothing of ours, nor anything large, so
-that whatever needs a word has it at once.
+The module that implements a vocabulary maps its words to functions. Imports nothing of this project and nothing large,
+so that every module can import it quickly.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import typing
 from typing import Literal
 
 INPUT_FORMATS = ("tfrecord", "webdataset", "parquet", "files")
-"""What shards may be."""
+"""The formats of shards."""
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""What images are decoded from; of an animation, the first frame."""
+"""The formats of images; of an animation, the first frame is decoded."""
 
 Stage = Literal["read", "decode", "label", "attribute"]
-"""What had been begun with an image that failed."""
+"""The step at which an image failed."""
 
 STAGES: tuple[Stage, ...] = typing.get_args(Stage)
 
@@ -36,18 +36,18 @@ VECTORS = ("grid", "signed_grid", "channel_share")
 """Columns of rows that hold a vector of shares, each less than 2 in magnitude."""
 
 SLICE_KINDS = ("all", "predicted", "target", "label", "wrong", "confusion", "shard")
-"""Kinds of slices that every run may have, beside a kind for each field."""
+"""Kinds of slices that every run may have, besides a kind for each field."""
 
 MAX_PIXELS = 64_000_000
-"""Of an image, by default; `HIGHEST_MAX_PIXELS` is the most that may be allowed."""
+"""Pixels of an image, by default; the option may raise it to at most `HIGHEST_MAX_PIXELS`."""
 
 HIGHEST_MAX_PIXELS = 4_000_000_000
 
 MAX_BYTES = 64 << 20
-"""Of an encoded image, a mask, or a TFRecord, by default."""
+"""Size of an encoded image, a mask or a TFRecord, by default."""
 
 DECODE_SECONDS = 60.0
-"""An image may take this long: 10 to 20 times what one of MAX_PIXELS takes on a slow core. More may take longer."""
+"""Time for an image: 10 to 20 times that of one of MAX_PIXELS on a slow core. Larger images may take longer."""
 
 DECODE_BYTES = 512 << 20
 DECODE_BYTES_A_PIXEL = 32
@@ -55,19 +55,19 @@ DECODE_BYTES_A_PIXEL = 32
 
 MAX_LABEL = 2**31 - 1
 MAX_LABEL_BYTES = 1 << 20
-"""Of a label or JSON member of a tar."""
+"""Size of a label or JSON member of a tar."""
 
 MAX_KEY_BYTES = 1 << 10
-"""Of a sample's key in a tar, for it to name the image."""
+"""Size of a sample's key in a tar up to which image ids contain it."""
 
 MAX_TAR_HEADER_BYTES = 1 << 20
-"""Of an extended header."""
+"""Size of an extended header of a tar."""
 
 MAX_PAGE_BYTES = 1 << 30
-"""Of a Parquet page, unpacked."""
+"""Size of a Parquet page, unpacked."""
 
 MAX_FOOTER_BYTES = 1 << 24
-"""Of a Parquet file's footer, and the most members of a list there."""
+"""Size of a Parquet file's footer, and of a page header."""
 
 MAX_SCHEMA_LIST = 4_000
 """Row groups, columns, levels: Arrow builds a schema by recursion, and ran out of stack at 20,000."""
@@ -78,7 +78,7 @@ MAX_INPUT_SIDE = 8192
 
 MAX_STEPS = 100_000
 MAX_GAUSS_LEGENDRE_STEPS = 1000
-"""Its nodes are eigenvalues of a matrix with as many rows."""
+"""The nodes of this rule are eigenvalues of a matrix with as many rows."""
 
 MAX_RANDOM_BASELINES = 256
 MAX_BLUR_SIGMA = 1000.0

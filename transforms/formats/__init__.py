@@ -1,9 +1,9 @@
-"""Shards of images: what they are, how they are cut into chunks, and how a chunk is read.
+"""Shards of images: how they are found, cut into chunks, and read chunk by chunk.
 
 In reading order: `shard` (options, shards, chunks, labels), `stream` (exact reads and skips), then a
 module for each format, all with the same two functions, `plan(shard, options)` and `read(chunk,
-options)`: `tfrecord` (with `example`), `webdataset` (with `tar`), `parquet` (with `pages`), `files`; `discover` tells
-which is which. Imports neither Beam nor TensorFlow.
+options)`: `tfrecord` (with `example`), `webdataset` (with `tar`), `parquet` (with `pages`), `files`; `discover`
+detects the format. Imports neither Beam nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _MODULES: dict[str, ModuleType] = {
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
     """Yields the chunks of a shard, in order; reads no pixels.
 
-    A shard that is gone or refused gives one chunk without images, which `read` turns into a failure.
+    A shard that is missing or refused yields one chunk without images, which `read` turns into a failure.
 
     Raises:
-        ValueError: the shard's schema is not what the options say.
+        ValueError: the shard's schema does not match the options.
         UnavailableError: the storage fails.
     """
     planned = 0
@@ -43,14 +43,14 @@ def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
             planned = chunk.start + chunk.count
     except (FileNotFoundError, storage.RefusedError) as error:
         unknown = "how many more images it holds" if planned else "how many images it holds"
-        yield damaged_chunk(shard, planned, f"{error}; {unknown} is unknown; --resume tries it again")
+        yield damaged_chunk(shard, planned, f"{error}; {unknown} is unknown; --resume retries it")
 
 
 def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
-    """Yields the images of a chunk in order, or why one cannot be read.
+    """Yields the images of a chunk in order, and a failure for each that cannot be read.
 
-    Damage to the shard itself is one failure, which stands for all that comes after it. So is a shard that is gone or
-    refused by now; its failure is a RefusedError, by which a resumed run knows what to try again.
+    Damage to the shard itself yields one failure, which stands for everything after it. So does a shard that is missing
+    or refused by now; its failure is a RefusedError, by which a resumed run recognizes what to retry.
 
     Raises:
         UnavailableError: the storage fails.
@@ -64,7 +64,7 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
     except ShardError as error:
         damage = error
     except (FileNotFoundError, storage.RefusedError) as error:
-        what = f"this row stands for {end - index} images, from index {index} on"
-        damage = storage.RefusedError(f"{error}; {what}; --resume tries them again")
+        what = f"this row stands for {end - index} images, starting at index {index}"
+        damage = storage.RefusedError(f"{error}; {what}; --resume retries them")
     if damage is not None:
         yield failure(chunk, index, index, damage)

@@ -1,4 +1,4 @@
-"""Inputs to shards: files, folders and globs, each of one of the formats."""
+"""Inputs (files, folders and globs) → shards, each in one of the formats."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _GZIP_WINDOW = 31
 
 @dataclass(frozen=True)
 class _Found:
-    """What one input names.
+    """The files that one input names.
 
     Attributes:
         text: the input as given.
         root: the folder that holds all of it.
         files: URIs.
-        pattern: how it picks files by name within a folder, as a glob.
-        explicit: whether it names files, not just the folder above them.
+        pattern: a glob of the file names that it selects within a folder.
+        explicit: whether it names files, and not only a folder above them.
     """
 
     text: str
@@ -50,9 +50,9 @@ class _Found:
 def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
     """Returns the shards that the inputs name, sorted by name.
 
-    A folder stands for all shards and images below it, whatever else it holds, and all images that lie
-    directly in one folder are one shard. Names are relative to the folder that the inputs have in
-    common, so they do not change when a data set moves; that of a folder of images begins with the
+    A folder stands for all shards and images below it, whatever else it contains, and all images directly
+    in one folder are one shard. Names are relative to the folder that the inputs have in
+    common, so they do not change if a data set moves; the name of a folder of images begins with the
     common folder's own name.
 
     Args:
@@ -61,7 +61,7 @@ def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
 
     Raises:
         FileNotFoundError: an input matches nothing.
-        ValueError: the format is unknown, or that of a file cannot be told.
+        ValueError: the format is unknown, or that of a file cannot be detected.
     """
     if input_format not in ("auto", *INPUT_FORMATS):
         raise UsageError(f"input_format: {input_format!r} is not one of auto, {', '.join(INPUT_FORMATS)}")
@@ -78,7 +78,7 @@ def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
 
 
 def detect(uri: str) -> str | None:
-    """Returns the format of the file at `uri`, by its name, else by its first bytes; None if neither tells."""
+    """Returns the format of the file at `uri`, by its name or else by its first bytes; None if it is unknown."""
     return _by_name(uri) or _by_content(uri)
 
 
@@ -110,11 +110,11 @@ def _shards(item: _Found, input_format: str) -> Iterator[tuple[str, str]]:
 
 
 def _format(uri: str, input_format: str, explicit: bool) -> str | None:
-    """Returns the format of a file, or None where it is none of the input."""
+    """Returns the format of a file, or None if the file is not part of the input."""
     trusted = explicit and input_format not in ("auto", "files")
     kind = _by_name(uri) or input_format if trusted else detect(uri)
     if kind is None and explicit and input_format == "auto":
-        raise UsageError(f"cannot tell the format of {uri}; give input_format, one of {', '.join(INPUT_FORMATS)}")
+        raise UsageError(f"cannot detect the format of {uri}; give input_format, one of {', '.join(INPUT_FORMATS)}")
     return kind if input_format in ("auto", kind) else None
 
 
@@ -126,7 +126,7 @@ def _by_name(uri: str) -> str | None:
 
 def _by_content(uri: str) -> str | None:
     head = storage.read_bytes(uri, limit=_HEAD_BYTES)
-    with contextlib.suppress(zlib.error):  # which says that it is not gzipped
+    with contextlib.suppress(zlib.error):  # raised if it is not gzipped
         head = zlib.decompressobj(_GZIP_WINDOW).decompress(head, _HEAD_BYTES)
     if head.startswith(b"PAR1"):
         return "parquet"
@@ -140,7 +140,7 @@ def _by_content(uri: str) -> str | None:
 
 
 def _name(uri: str, kind: str, common: list[str]) -> str:
-    """Returns a shard's name: its path below the common folder, or for images below that folder's parent."""
+    """Returns a shard's name: its path below the common folder or, for images, below that folder's parent."""
     above = len(common) - 1 if kind == "files" else len(common)
     return "/".join(_parts(uri)[max(above, 0) :]).strip("/") or "/"
 

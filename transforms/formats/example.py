@@ -1,6 +1,6 @@
 """tf.Example without TensorFlow: the same message, described here to the protobuf runtime.
 
-A descriptor pool of its own keeps it apart from the message that TensorFlow registers when it is
+A separate descriptor pool avoids a conflict with the message that TensorFlow registers when it is
 imported too. Source of the description: tensorflow/core/example/{example,feature}.proto.
 """
 
@@ -50,7 +50,7 @@ def parse_example(record: bytes) -> dict[str, Sequence[Any]]:
     """Returns the values of each feature of a serialized tf.Example.
 
     Raises:
-        RecordError: `record` is none.
+        RecordError: `record` is not a tf.Example.
     """
     example = example_class()()
     try:
@@ -67,7 +67,7 @@ def _values(feature: Any) -> Sequence[Any]:
 
 @functools.lru_cache(maxsize=1)
 def example_class() -> Any:
-    """Returns the message class, whose instances serialize to what `tf.train.Example` does."""
+    """Returns the message class, whose instances serialize to the same bytes as those of `tf.train.Example`."""
     pool = descriptor_pool.DescriptorPool()
     pool.Add(text_format.Parse(_DESCRIPTION, FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))

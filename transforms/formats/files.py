@@ -1,7 +1,7 @@
 """Plain image files; a shard is one folder.
 
-An image's label is the name of its folder, except for images that lie directly in the inputs'
-common folder: `photos/cat/1.jpg` of the input `photos` is labelled `cat`, `photos/1.jpg` has no label.
+An image's label is the name of its folder, except for images directly in the inputs'
+common folder: `photos/cat/1.jpg` of the input `photos` is labeled `cat`, `photos/1.jpg` has no label.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def is_image_name(name: str) -> bool:
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
-    """Yields the chunks of a folder; lists it only.
+    """Yields the chunks of a folder; only lists it.
 
     Raises:
-        FileNotFoundError: the folder is gone.
+        FileNotFoundError: the folder no longer exists.
     """
     members = [name for name in storage.names(shard.uri) if is_image_name(name) and _wanted(name, shard.patterns)]
     if not members and not storage.is_folder(shard.uri):
-        raise FileNotFoundError(f"{shard.uri}: there is no such folder any more")
+        raise FileNotFoundError(f"{shard.uri}: the folder no longer exists")
     for chunk in cut(shard, range(len(members)), options.chunk_images):
         yield replace(chunk, offset=0, members=tuple(members[chunk.start : chunk.start + chunk.count]), keyed=True)
 
@@ -45,7 +45,7 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
             data = _content(storage.join(chunk.shard, name), options.max_bytes)
         except (FileNotFoundError, RecordError) as error:
             yield failure(chunk, index, name, error)
-        except storage.RefusedError as error:  # of one image, not of the shard: as final as any record's
+        except storage.RefusedError as error:  # of one image, not of the shard: as permanent as any record's
             yield failure(chunk, index, name, RecordError(str(error)))
         else:
             yield Image(f"{chunk.name}#{name}", chunk.shard, index, data, label)

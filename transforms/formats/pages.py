@@ -1,9 +1,9 @@
-"""What a Parquet file claims of its pages, looked at before Arrow acts on it.
+"""The page sizes that a Parquet file claims, checked before Arrow allocates them.
 
-Arrow allocates what a page's header claims, before it has read or unpacked a byte: a damaged or hostile file of a few
+Arrow allocates the size in a page's header before it has read or unpacked a byte: a damaged or hostile file of a few
 kilobytes would cost gigabytes. Footer and headers are Thrift structs in the compact protocol
 (parquet-format/src/main/thrift/parquet.thrift: FileMetaData, PageHeader). They are read here, since pyarrow's own view
-of a column ends the process where its statistics are damaged (25.0).
+of a column crashes the process if its statistics are damaged (25.0).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PAGE_UNPACKED, _PAGE_STORED = 2, 3
 
 @dataclass(frozen=True)
 class ColumnChunk:
-    """Where a row group's pages of one column lie: from byte `start` to `end`; `name` is that of the top column."""
+    """The byte range `start` to `end` of a row group's pages of one column; `name` is that of the top-level column."""
 
     name: str
     start: int
@@ -36,7 +36,7 @@ class ColumnChunk:
 
 
 def column_chunks(stream: IO[bytes]) -> list[list[ColumnChunk]]:
-    """Returns the columns of each row group, as the footer claims.
+    """Returns the columns of each row group, as given by the footer.
 
     Raises:
         ShardError: the footer is damaged.
@@ -46,7 +46,7 @@ def column_chunks(stream: IO[bytes]) -> list[list[ColumnChunk]]:
     tail = stream.read(_MAGIC_BYTES)
     length = int.from_bytes(tail[:4], "little")
     if not 0 < length <= min(size - _MAGIC_BYTES, MAX_FOOTER_BYTES):
-        raise ShardError(f"a footer of {length} bytes; allowed are {MAX_FOOTER_BYTES}")
+        raise ShardError(f"a footer of {length} bytes; at most {MAX_FOOTER_BYTES} are allowed")
     stream.seek(size - _MAGIC_BYTES - length)
     try:
         footer = _Compact(stream.read(length)).struct()
@@ -56,7 +56,7 @@ def column_chunks(stream: IO[bytes]) -> list[list[ColumnChunk]]:
 
 
 def check_pages(stream: IO[bytes], column: ColumnChunk) -> None:
-    """Refuses a column chunk in which a page claims more than the file or `MAX_PAGE_BYTES` can hold.
+    """Checks that no page of a column chunk claims more bytes than the file holds, or `MAX_PAGE_BYTES` when unpacked.
 
     Raises:
         ShardError: a page's header is damaged, or claims too much.
@@ -68,7 +68,7 @@ def check_pages(stream: IO[bytes], column: ColumnChunk) -> None:
     while position < column.end:
         length, unpacked, stored = _page(stream, position)
         if not 0 <= stored <= size - position - length:
-            raise ShardError(f"a page at byte {position} claims {stored} bytes, which the file does not hold")
+            raise ShardError(f"a page at byte {position} claims {stored} bytes, more than the file has left")
         if not 0 <= unpacked <= MAX_PAGE_BYTES:
             raise ShardError(f"a page at byte {position} unpacks to {unpacked} bytes, more than {MAX_PAGE_BYTES}")
         position += length + stored
@@ -98,9 +98,9 @@ def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
         try:
             header = reader.struct()
             return reader.position, _number(header, _PAGE_UNPACKED), _number(header, _PAGE_STORED)
-        except IndexError:  # the header is longer than what was read: it may hold statistics
+        except IndexError:  # the header is longer than the bytes read: it may contain statistics
             if len(data) < count or count >= MAX_FOOTER_BYTES:
-                raise ShardError(f"the header of the page at byte {position} is cut") from None
+                raise ShardError(f"the header of the page at byte {position} is truncated") from None
             count *= 16
         except KeyError:
             raise ShardError(f"the header of the page at byte {position} is damaged") from None
@@ -109,7 +109,7 @@ def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
 class _Compact:
     """Reads Thrift's compact protocol from `data`.
 
-    An IndexError says that a value goes on behind the end, a KeyError that it cannot be one.
+    An IndexError means that a value continues beyond the end, a KeyError that it is invalid.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -117,7 +117,7 @@ class _Compact:
         self.position = 0
 
     def struct(self, depth: int = _MAX_DEPTH) -> dict[int, Any]:
-        """Returns the fields by number of the struct that begins here, and moves behind it."""
+        """Returns the fields, by number, of the struct at the current position, and moves past it."""
         found: dict[int, Any] = {}
         field = 0
         while (head := self._byte()) & 15 != _STOP:
@@ -145,7 +145,7 @@ class _Compact:
     def _list(self, depth: int) -> list[Any]:
         head = self._byte()
         count = head >> 4 if head >> 4 < 15 else self._varint()
-        kind = _BYTE if head & 15 in (_TRUE, _FALSE) else head & 15  # which takes no room only as a field
+        kind = _BYTE if head & 15 in (_TRUE, _FALSE) else head & 15  # which takes no bytes only as a field
         if count > len(self._data) - self.position:
             raise IndexError(count)
         return [self._value(kind, depth - 1) for _ in range(count)]
@@ -172,6 +172,6 @@ class _Compact:
                 raise KeyError(value)
 
     def _integer(self) -> int:
-        """Returns a signed integer, which is stored zigzag."""
+        """Returns a signed integer, stored in zigzag encoding."""
         value = self._varint()
         return value >> 1 ^ -(value & 1)

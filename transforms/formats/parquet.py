@@ -1,6 +1,6 @@
-"""Parquet shards, of Hugging Face's `struct<bytes, path>` or plain binary images; a row is an image.
+"""Parquet shards of images, as Hugging Face's `struct<bytes, path>` or as plain binary; each row is an image.
 
-Planning reads the footer only; reading takes the row groups that a chunk overlaps, a few rows at a time,
+Planning reads only the footer; reading takes the row groups that a chunk overlaps, a few rows at a time,
 and holds no more than one page of them.
 """
 
@@ -34,10 +34,10 @@ _BUFFER_BYTES = 1 << 20
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
-    """Yields the chunks of a shard; reads the footer only.
+    """Yields the chunks of a shard; reads only the footer.
 
     Raises:
-        ValueError: a column that the options name is missing or of a type that cannot hold it.
+        ValueError: a column that the options name is missing or has an unsuitable type.
     """
     yield from cut(shard, _rows(shard.uri, options), options.chunk_images)
 
@@ -68,7 +68,7 @@ def _rows(uri: str, options: ReadOptions) -> Iterator[int]:
         rows = file.metadata.num_rows
         groups = sum(file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
     if not 0 <= rows == groups <= (storage.size(uri) or 0):
-        raise ShardError(f"the footer claims {rows} rows, which the file cannot hold")
+        raise ShardError(f"the footer claims {rows} rows, more than the file can hold")
     yield from range(rows)
 
 
@@ -76,7 +76,7 @@ def _rows(uri: str, options: ReadOptions) -> Iterator[int]:
 def _opened(uri: str) -> Iterator[tuple[pq.ParquetFile, IO[bytes]]]:
     """Opens a shard, as Parquet and as bytes.
 
-    Inside, errors of its content are `ShardError`s, and errors of the storage stay what they are.
+    Inside the block, errors of the content are raised as `ShardError`, and errors of the storage unchanged.
     """
     with storage.open_read(uri) as stream:
         try:
@@ -88,12 +88,12 @@ def _opened(uri: str) -> Iterator[tuple[pq.ParquetFile, IO[bytes]]]:
             raise ShardError(f"not readable as Parquet: {error}") from error
         except (FileNotFoundError, storage.StorageError):
             raise
-        except OSError as error:  # Arrow's word for damaged pages
+        except OSError as error:  # raised by Arrow for damaged pages
             raise ShardError(f"not readable as Parquet: {error}") from error
 
 
 def _columns(schema: pa.Schema, options: ReadOptions) -> list[str]:
-    """Returns the columns to read, after a check that they are what the options say."""
+    """Returns the columns to read, after checking that their types suit the options."""
     _check(schema, "image_column", options.image_column, _holds_images, "binary or struct<bytes: binary, path: string>")
     columns = [options.image_column]
     if options.label_column in schema.names or options.label_column != ReadOptions.label_column:
@@ -111,7 +111,7 @@ def _columns(schema: pa.Schema, options: ReadOptions) -> list[str]:
 
 def _check(schema: pa.Schema, option: str, name: str, fits: Any, expected: str) -> None:
     if schema.get_field_index(name) < 0:
-        raise UsageError(f"{option}: there is no one column {name!r}; the shard has {', '.join(schema.names):.400}")
+        raise UsageError(f"{option}: column {name!r} is missing or not unique in {', '.join(schema.names):.400}")
     if not fits(schema.field(name).type):
         raise UsageError(f"{option}: column {name!r} is {schema.field(name).type}, not {expected}")
 
@@ -134,7 +134,7 @@ def _holds_labels(kind: pa.DataType) -> bool:
 
 
 def _slice(file: pq.ParquetFile, stream: IO[bytes], chunk: Chunk, columns: list[str]) -> Iterator[dict[str, Any]]:
-    """Yields the chunk's rows; each row group by itself, so that damage to one spares those before it."""
+    """Yields the chunk's rows, one row group after another, so that damage to one does not affect those before it."""
     position, stop = 0, chunk.offset + chunk.count
     groups = column_chunks(stream)
     if len(groups) != file.metadata.num_row_groups:

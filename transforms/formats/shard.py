@@ -1,4 +1,4 @@
-"""What every format shares: the options of reading, shards, and how a shard is cut into chunks."""
+"""Shared by all formats: the options of reading, shards, and how a shard is cut into chunks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,10}")
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How shards are read; `auto` tells a shard's format from its name and first bytes."""
+    """How shards are read; with `auto`, a shard's format is detected from its name and first bytes."""
 
     input_format: str = option(
         "auto", "format of the shards", ("auto", *INPUT_FORMATS), group="input", metavar="FORMAT"
@@ -37,18 +37,18 @@ class ReadOptions:
     label_column: str = option("label", "Parquet column of labels: indices or names", group="input", metavar="COLUMN")
     mask_feature: str = option(
         "",
-        "feature of a tf.Example that holds an encoded mask, zero outside what is shown",
+        "feature of a tf.Example that holds an encoded mask, zero outside the object",
         group="input",
         metavar="FEATURE",
     )
     mask_column: str = option(
-        "", "Parquet column of encoded masks, zero outside what is shown", group="input", metavar="COLUMN"
+        "", "Parquet column of encoded masks, zero outside the object", group="input", metavar="COLUMN"
     )
     max_bytes: int = option(
-        MAX_BYTES, "an image encoded in more bytes (or a longer TFRecord) is recorded as an error", low=1, group="input"
+        MAX_BYTES, "an encoded image (or a TFRecord) of more bytes is recorded as an error", low=1, group="input"
     )
     fields: tuple[str, ...] = option(
-        (), "further features, columns or JSON keys to carry into the rows as text", group="input", metavar="FIELD"
+        (), "additional features, columns or JSON keys to copy into the rows as text", group="input", metavar="FIELD"
     )
 
 
@@ -57,10 +57,10 @@ class Shard:
     """One input to plan.
 
     Attributes:
-        uri: the file (of `files`: the folder).
+        uri: the file; for `files`, the folder.
         name: its path relative to the inputs' common folder; no two shards of a run share it.
         format: one of `INPUT_FORMATS`.
-        patterns: which of a folder's files belong to the shard, as globs (`files` only).
+        patterns: globs of the folder's files that belong to the shard (`files` only).
     """
 
     uri: str
@@ -82,8 +82,8 @@ def cut(shard: Shard, offsets: Iterable[int], chunk_images: int) -> Iterator[Chu
 
     Args:
         shard: the shard.
-        offsets: where each of its images lies. A `ShardError` raised on the way becomes the last
-            chunk's damage; that chunk has no images where the damage comes before the first.
+        offsets: the position of each of its images. A `ShardError` raised on the way becomes the last
+            chunk's damage; that chunk has no images if the damage precedes the first.
         chunk_images: the most images in one chunk.
     """
     start = count = first = 0
@@ -102,7 +102,7 @@ def cut(shard: Shard, offsets: Iterable[int], chunk_images: int) -> Iterator[Chu
 
 
 def damaged_chunk(shard: Shard, start: int, damage: str) -> Chunk:
-    """Returns a chunk without images, for a shard of which nothing can be read from the image at `start` on."""
+    """Returns a chunk without images, for a shard that cannot be read from the image at `start` on."""
     return _chunk(shard, start, 0, 0, damage)
 
 
@@ -113,14 +113,17 @@ def _chunk(shard: Shard, start: int, count: int, offset: int, damage: str = "") 
 
 
 def failure(chunk: Chunk, index: int, key: str | int, error: Exception) -> Failure:
-    """Returns the failure to read the image at `index` of the shard, whose id ends in `key`."""
+    """Returns a record of the failure to read the image at `index` of the shard, whose id ends in `key`."""
     return Failure(f"{chunk.name}#{key}", chunk.shard, index, "read", type(error).__name__, str(error))
 
 
 def parse_label(value: object) -> int | str | None:
-    """Returns a label as stored in a shard: a class index, a class name, or None where there is none.
+    """Returns the label that a shard stores as `value`: a class index, a class name, or None if there is none.
 
-    Text of digits is an index; a negative index means an unlabelled image, as in TensorFlow Datasets.
+    Text of digits is an index; a negative index means an unlabeled image, as in TensorFlow Datasets.
+
+    >>> parse_label(b"281"), parse_label("tabby"), parse_label(-1)
+    (281, 'tabby', None)
 
     Raises:
         RecordError: `value` cannot be a label.
@@ -137,7 +140,7 @@ def parse_label(value: object) -> int | str | None:
     if value is None:
         return None
     if not isinstance(value, int) or value > MAX_LABEL:
-        raise RecordError(f"{value!r:.80} is no label: expected a class index or a class name")
+        raise RecordError(f"{value!r:.80} is not a label: expected a class index or a class name")
     return value if value >= 0 else None
 
 

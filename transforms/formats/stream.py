@@ -1,4 +1,4 @@
-"""A shard as a stream of exact reads and cheap skips, gunzipped on the way where it is gzipped."""
+"""A shard as a stream of exact reads and cheap skips, decompressed on the fly if it is gzipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GZIP = b"\x1f\x8b"
 class ShardStream:
     """Reads a shard from front to back.
 
-    Offsets are those of the uncompressed content. Nothing longer than what is asked for is held.
+    Offsets are those of the uncompressed content. No more than the requested bytes are held in memory.
     """
 
     def __init__(self, uri: str) -> None:
@@ -27,7 +27,7 @@ class ShardStream:
 
         Raises:
             FileNotFoundError: there is no such file.
-            StorageError: it cannot be read; so do the other methods.
+            StorageError: it cannot be read; the other methods raise it too.
         """
         self._raw = storage.open_read(uri)
         self._size = self._raw.seek(0, os.SEEK_END)
@@ -52,7 +52,7 @@ class ShardStream:
         return self._file.tell()
 
     def read(self, count: int) -> bytes:
-        """Returns the next `count` bytes, or none at the very end of the shard.
+        """Returns the next `count` bytes, or none at the end of the shard.
 
         Raises:
             ShardError: the shard ends, or is damaged, before that.
@@ -79,7 +79,7 @@ class ShardStream:
         return data
 
     def skip_to(self, offset: int) -> None:
-        """Moves on to `offset`, which may be the very end.
+        """Moves forward to `offset`, which may be the end of the shard.
 
         Raises:
             ShardError: the shard ends, or is damaged, before that.

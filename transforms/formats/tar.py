@@ -1,7 +1,7 @@
-"""A walk over the members of a tar archive that holds one of them at a time and trusts none.
+"""Iteration over the members of an untrusted tar archive, which holds one of them in memory at a time.
 
-`tarfile` keeps every member that it has seen, reads extended headers whole whatever their size, and
-ends silently at a damaged header; here each is bounded, and damage is told. Understood are ustar, GNU
+`tarfile` keeps every member that it has seen, reads extended headers of any size completely, and
+ends silently at a damaged header; here each is bounded, and damage is reported. Supported are ustar, GNU
 long names, and pax paths and sizes. Nothing is written to disk, so names and links can do no harm.
 """
 
@@ -29,9 +29,9 @@ class Member:
 
     Attributes:
         name: its path.
-        offset: where its first header begins.
+        offset: position of its first header, in bytes.
         size: in bytes.
-        data: its content, where it was wanted.
+        data: its content, if it was wanted.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Member:
 
 
 def members(stream: ShardStream, wanted: Callable[[str, int], bool]) -> Iterator[Member]:
-    """Yields the regular files from the stream's position on, each when all of it is known to be there.
+    """Yields the regular files from the stream's position on, each once it is known to be complete.
 
     Args:
         stream: at the beginning of a header.
-        wanted: tells from a member's name and size whether to read its content.
+        wanted: returns whether to read a member's content, given its name and size.
 
     Raises:
-        ShardError: a header is damaged or the archive is cut.
+        ShardError: a header is damaged or the archive is truncated.
     """
     offset = stream.tell()
     extended: dict[str, str] = {}
@@ -76,10 +76,10 @@ def members(stream: ShardStream, wanted: Callable[[str, int], bool]) -> Iterator
 
 
 def _finish(stream: ShardStream) -> None:
-    """Makes sure that what looked like the end mark was not a hole, and that a gzip checksum is right."""
+    """Checks that the supposed end mark was not a hole in the archive, and that a gzip checksum is right."""
     while block := stream.read(_BLOCK):
         if block.strip(b"\0"):
-            raise ShardError("the archive goes on after its end mark")
+            raise ShardError("the archive continues after its end mark")
 
 
 def _header(block: bytes) -> tarfile.TarInfo:
@@ -93,7 +93,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
 
 
 def _extended(header: tarfile.TarInfo, stream: ShardStream) -> dict[str, str]:
-    """Returns what an extended header says about the member that follows."""
+    """Returns the path and size that an extended header gives for the member that follows."""
     if header.size > MAX_TAR_HEADER_BYTES:
         raise ShardError(f"an extended header of {header.size} bytes is more than the {MAX_TAR_HEADER_BYTES} allowed")
     content = stream.exactly(header.size)

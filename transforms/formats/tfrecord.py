@@ -1,7 +1,7 @@
 """TFRecord shards of tf.Example, plain or gzipped.
 
-A record is its length (uint64), the length's checksum, the data and the data's checksum: masked
-CRC-32C, little endian. Planning reads the lengths only. A wrong length loses the rest of the shard;
+A record consists of its length (uint64), the length's checksum, the data and the data's checksum: masked
+CRC-32C, little endian. Planning reads only the lengths. A wrong length loses the rest of the shard;
 wrong data loses one record.
 """
 
@@ -23,7 +23,7 @@ _MASK = 0xA282EAD8
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
-    """Yields the chunks of a shard; reads record headers only."""
+    """Yields the chunks of a shard; reads only record headers."""
     with ShardStream(shard.uri) as stream:
         yield from cut(shard, _offsets(stream), options.chunk_images)
 
@@ -49,7 +49,7 @@ def parse_header(header: bytes) -> int:
     """Returns the length of the record that begins with these 12 bytes.
 
     Raises:
-        ShardError: they are no record's beginning.
+        ShardError: they are not the header of a record.
     """
     if len(header) < HEADER_BYTES:
         raise ShardError("the shard ends within the header of a record")
@@ -76,7 +76,7 @@ def _offsets(stream: ShardStream) -> Iterator[int]:
 
 
 def _record(stream: ShardStream, max_bytes: int) -> bytes:
-    """Returns the next record's data, and leaves the stream after it also where the record is bad."""
+    """Returns the next record's data, and leaves the stream after it even if the record is bad."""
     length = parse_header(stream.exactly(HEADER_BYTES))
     if length > max_bytes:
         stream.skip_to(stream.tell() + length + _FOOTER_BYTES)

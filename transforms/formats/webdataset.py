@@ -1,9 +1,9 @@
-"""WebDataset shards: tar archives whose consecutive members of one key make a sample.
+"""WebDataset shards: tar archives in which consecutive members with the same key form a sample.
 
 A key is a member's path up to the first dot of its file name. A sample is `key.jpg` (or another kind of
 image), with its label in `key.cls` (a class index or name) or `key.json` (its `label`, `cls` or
-`class`); the fields to carry come from the JSON too, and what the image shows from `key.mask.png`. Other
-members and hidden files are ignored, but a sample with a label and no image is a failure.
+`class`); the fields to copy come from the JSON too, and the image's mask from `key.mask.png`. Other
+members and hidden files are ignored, but a sample with a label and no image is recorded as an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _JSON_LABELS = ("label", "cls", "class")
 
 @dataclass(frozen=True)
 class _Sample:
-    """Consecutive members of one key, by extension; `offset` is where the first begins."""
+    """Consecutive members of one key, by extension; `offset` is the position of the first, in bytes."""
 
     key: str
     offset: int
@@ -45,9 +45,9 @@ class _Sample:
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
-    """Yields the chunks of a shard; reads member headers only.
+    """Yields the chunks of a shard; reads only member headers.
 
-    Image ids end in the keys unless one of these repeats or is absurdly long.
+    Image ids end in the keys unless one of these repeats or is longer than MAX_KEY_BYTES.
     """
     keyed, seen = True, set()
 
@@ -89,7 +89,7 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
 
 
 def _samples(stream: ShardStream, wanted: Callable[[str, int], bool]) -> Iterator[_Sample]:
-    """Yields the samples from the stream's position on, also the one that damage comes after."""
+    """Yields the samples from the stream's position on, including the one right before damage."""
     sample = None
     try:
         for member in members(stream, wanted):
@@ -110,7 +110,7 @@ def _samples(stream: ShardStream, wanted: Callable[[str, int], bool]) -> Iterato
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Returns the key and the extension of a member, lower case; none of either where it is no sample's.
+    """Returns the key and the lowercase extension of a member; both empty if it belongs to no sample.
 
     >>> _split("train/0001.jpg")
     ('train/0001', 'jpg')
@@ -123,7 +123,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _limit(name: str, options: ReadOptions) -> int:
-    """Returns the most bytes that are read of a member."""
+    """Returns the most bytes that may be read of a member."""
     _, extension = _split(name)
     if extension in _LABELS:
         return MAX_LABEL_BYTES

@@ -1,7 +1,7 @@
-"""The owner of what a process has only one of: signals, the hook for errors of threads, standard output, malloc.
+"""Process-wide state: signal handlers, the hook for errors of threads, standard streams, settings of malloc.
 
-In reading order: `interruption` (stops the main thread from any thread, or by a signal), `threads` (what errors of
-threads are reported), `output` (standard streams that never end a command), `memory` (what becomes of freed memory),
+In reading order: `interruption` (stops the main thread from any thread, or by a signal), `threads` (which errors
+of threads are reported), `output` (standard streams that never end a command), `memory` (whether freed memory is kept),
 `tensorflow` (its quiet import). Nothing else in this project sets a signal handler or replaces such a hook.
 """
 

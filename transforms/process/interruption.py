@@ -1,7 +1,7 @@
 """Interrupting the main thread: by an exception from any thread, or by a signal that asks the process to end.
 
-An exception that is raised in the middle of foreign code may be wrapped or swallowed there: Beam makes a RuntimeError
-of a KeyboardInterrupt. So a block that was interrupted ends with that very exception, whatever comes out of its body.
+An exception that is raised in the middle of foreign code may be wrapped or swallowed there: Beam turns a
+KeyboardInterrupt into a RuntimeError. So an interrupted block raises the original exception, whatever its body raises.
 
 The signal between threads is SIGURG, the only one of POSIX that is ignored by default and unused by terminals: one that
 arrives after the block cannot end the process, and needs no lock.
@@ -32,11 +32,11 @@ class Interruption:
     """A block that can be interrupted.
 
     Attributes:
-        error: what interrupted it, if anything did; the block ends with it.
+        error: the exception that interrupted it, if any; the block raises it at its end.
     """
 
     def __init__(self, first: Callable[[], None]) -> None:
-        """Takes a function that the main thread calls before it is interrupted, by whichever block."""
+        """Takes a function that the main thread calls before any block interrupts it."""
         self.error: BaseException | None = None
         self._first = first
         self._raised = False
@@ -44,7 +44,7 @@ class Interruption:
     def interrupt(self, error: BaseException) -> None:
         """Raises `error` in the main thread if that is in the block; may be called from any thread, at any time.
 
-        A block of another thread runs on, and ends with `error`. The first error counts.
+        A block of another thread continues, and raises `error` at its end. The first error counts.
         """
         self.error = self.error or error
         if self in _open:
@@ -53,10 +53,10 @@ class Interruption:
 
 @contextlib.contextmanager
 def interruptible(first: Callable[[], None] = lambda: None) -> Iterator[Interruption]:
-    """Yields what interrupts the block; blocks nest, and each can be interrupted from within an inner one.
+    """Yields the `Interruption` of the block; blocks nest, and each can be interrupted from within an inner one.
 
     Args:
-        first: what the main thread does before anything interrupts it in the block: stops what it would wait for.
+        first: called in the main thread before the block is interrupted; stops whatever the thread would wait for.
     """
     block = Interruption(first)
     if threading.current_thread() is not threading.main_thread():
@@ -82,9 +82,10 @@ def interruptible(first: Callable[[], None] = lambda: None) -> Iterator[Interrup
 
 @contextlib.contextmanager
 def ending_by_signals() -> Iterator[None]:
-    """Ends the block with `Interrupted` on SIGINT, SIGTERM or SIGHUP; a second of them ends the process at once.
+    """Ends the block with `Interrupted` on SIGINT, SIGTERM or SIGHUP; a second one kills the process.
 
-    One that is ignored already, as under `nohup`, stays ignored. In another thread than the main one nothing changes.
+    A signal that is already ignored, as under `nohup`, stays ignored. In threads other than the main one, nothing
+    changes.
 
     Raises:
         Interrupted: one of the signals has arrived.
@@ -121,7 +122,7 @@ def _wake(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt() -> None:
-    """Raises what the outermost interrupted block was interrupted by, once."""
+    """Raises the error of the outermost interrupted block, once."""
     for block in list(_open):
         if block.error is not None and not block._raised:
             block._raised = True

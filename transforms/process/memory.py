@@ -1,7 +1,7 @@
-"""What becomes of freed memory. What is said of the C library holds for glibc; others are left alone.
+"""Whether freed memory is kept or returned to the system; glibc's settings, without effect on other C libraries.
 
-Left alone, glibc maps each block of more than 128 KiB anew, until one is freed: from then on blocks of its size, up to
-32 MiB, come from a heap, which keeps what is freed. Threads have heaps of their own, up to eight for each core.
+By default, glibc maps each block of more than 128 KiB anew until one is freed: from then on, blocks of its size, up to
+32 MiB, come from a heap, which keeps freed blocks. Threads have heaps of their own, up to eight for each core.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ import pyarrow as pa
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of mallopt(3)
 _ALL = 2**31 - 1
 _LARGE = 1 << 18
-_MOST_BEFORE = 1 << 25  # to what some versions of glibc limit the size of blocks from the heap
+_MOST_BEFORE = 1 << 25  # the limit of some versions of glibc to the size of blocks from the heap
 
 
 def keep_freed() -> None:
     """Keeps freed memory for the next batch: for a process with a model.
 
     A gradient step allocates hundreds of tensors of megabytes: faulting their pages in again cost a tenth to a third of
-    the time, and the threads' heaps 0.4 GB.
+    the time, and the heaps of the threads cost 0.4 GB.
     """
     _set(_ALL)
 
 
 def return_freed() -> None:
-    """Returns freed blocks of 256 KiB and more to the system at once: for a process without a model.
+    """Returns freed blocks of 256 KiB and more to the system immediately: for a process without a model.
 
-    The launcher of a local job passes statistics between stages in blocks of many megabytes, by threads that come and
-    go: what their heaps kept was a third of its memory. Arrow's own pool keeps what threads freed, too: it is not used.
+    The launcher of a local job passes statistics between stages in blocks of many megabytes, in short-lived threads:
+    the blocks that their heaps kept were a third of its memory. Arrow's own pool keeps freed blocks too: it is unused.
     """
     _set(_LARGE)
     pa.set_memory_pool(pa.system_memory_pool())
 
 
 def trim() -> None:
-    """Returns all that is free now to the system."""
+    """Returns all memory that is free now to the system."""
     if _is_glibc():
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,4 +1,4 @@
-"""Standard output and error that never end a command: whatever is printed, and whoever reads it."""
+"""Standard output and error that never end a command, whatever is printed and even if nobody reads it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, TextIO
 
 @contextlib.contextmanager
 def steady_output() -> Iterator[None]:
-    """Lets everything be printed: escaped where the encoding lacks it, and in vain once the reader is gone.
+    """Makes printing always succeed: escapes characters that the encoding lacks, discards output without a reader.
 
-    Streams that are not those of the process, as a test or a notebook sets them, only escape.
+    Streams that are not those of the process, such as those of a test or a notebook, only escape.
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _steady(sys.stdout, sys.__stdout__), _steady(sys.stderr, sys.__stderr__)
@@ -40,7 +40,7 @@ def _steady(stream: TextIO, original: TextIO | None) -> TextIO:
 
 
 class _ForgivingFile(io.FileIO):
-    """A file that takes what nobody reads any more."""
+    """A file that discards its data once the reader is gone."""
 
     def write(self, data: Any) -> int:
         try:

@@ -8,7 +8,7 @@ from transforms.process import memory
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its start-up messages, some of which no setting silences; keeps freed memory."""
+    """Imports TensorFlow without its startup messages, some of which no setting silences; keeps freed memory."""
     memory.keep_freed()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with open(os.devnull, "wb") as nowhere:

@@ -1,4 +1,4 @@
-"""Errors that end a thread, and processes that were started from here."""
+"""Errors that end a thread, and the processes below this one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def descendants(pid: int | None = None) -> list[int]:
     """
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        with contextlib.suppress(OSError, ValueError, IndexError):  # not a process, or no more
+        with contextlib.suppress(OSError, ValueError, IndexError):  # not a process, or no longer one
             with open(f"/proc/{int(name)}/stat", "rb") as stat:
                 parent = int(stat.read().rpartition(b")")[2].split()[1])
             children.setdefault(parent, []).append(int(name))
@@ -43,7 +43,7 @@ def descendants(pid: int | None = None) -> list[int]:
 
 
 def end_processes(command: str) -> None:
-    """Kills the processes below this one whose command line holds `command`, and all below them."""
+    """Kills the processes below this one whose command line contains `command`, and all below them."""
     roots = [pid for pid in descendants() if command in _command_line(pid)]
     for pid in [process for root in roots for process in (root, *descendants(root))]:
         with contextlib.suppress(ProcessLookupError):

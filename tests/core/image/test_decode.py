@@ -394,7 +394,7 @@ def test_masks_of_every_mode(mode):
 
 def test_a_smaller_mask_of_the_same_shape_will_do_and_another_shape_not():
     np.testing.assert_array_equal(decode_mask(encode(block(30, 40)), (60, 80), (30, 40)), block(30, 40) > 0)
-    with pytest.raises(DecodeError, match="mask: 30 x 40 is not of the image's shape, 80 x 60"):
+    with pytest.raises(DecodeError, match="mask: 30 x 40 is not the aspect ratio of the image, 80 x 60"):
         decode_mask(encode(block(40, 30)), (60, 80), (30, 40))
 
 

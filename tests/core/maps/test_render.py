@@ -42,7 +42,7 @@ def test_a_percentile_out_of_range_is_refused(percentile):
 
 def test_colours_are_those_of_the_map_and_unknown_ones_are_refused():
     np.testing.assert_array_equal(colorize(np.array([[0.0, 1.0]]), "gray"), [[[0, 0, 0], [1, 1, 1]]])
-    with pytest.raises(ValueError, match="cmap: 'infernal' is not a colour map"):
+    with pytest.raises(ValueError, match="cmap: 'infernal' is not a color map"):
         colorize(np.zeros((1, 1)), "infernal")
 
 

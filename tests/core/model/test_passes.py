@@ -175,7 +175,7 @@ class TestBatchNorm:
             x = conv(values)
             return written_out(x) * tf.sin(x)
 
-        with pytest.raises(NotApplicableError, match="stands beside a linear layer"):
+        with pytest.raises(NotApplicableError, match="is adjacent to a linear layer"):
             fold_batch_norm(frozen(lambda values: function(values)))
 
     def test_in_training_is_left_alone(self) -> None:
@@ -336,7 +336,7 @@ class TestFreeze:
         def straight_through(values: Any) -> Any:
             return tf.round(values), lambda gradient: gradient
 
-        with pytest.raises(NotApplicableError, match="gradients of its own"):
+        with pytest.raises(NotApplicableError, match="custom gradients"):
             flatten(frozen(straight_through))
 
     def test_refuses_control_flow(self) -> None:
@@ -364,5 +364,5 @@ class TestFreeze:
             assert ops(graph)["DepthwiseConv2dNative"] == 1
             assert_equal(graph, function)
         else:
-            with pytest.raises(NotApplicableError, match="calls what cannot be inlined"):
+            with pytest.raises(NotApplicableError, match="calls functions that cannot be inlined"):
                 flatten(frozen(function))

@@ -1,16 +1,16 @@
-"""Baselines: the images that a path starts from.
+"""Baselines: the images from which a path starts.
 
-    black, white, gray     one colour: 0, 1, 0.5
-    color:R,G,B            one colour, each channel in 0 … 255
-    mean                   the image's own mean colour
+    black, white, gray     one color: 0, 1, 0.5
+    color:R,G,B            one color, each channel in 0 … 255
+    mean                   the image's own mean color
     blur:SIGMA             the image blurred by a Gaussian of SIGMA pixels, mirrored at its edges
     uniform:K              K images of noise, each value uniform in [0, 1]
-    gaussian:K             K copies of the image with normal noise of deviation 0.2, clipped to [0, 1]
+    gaussian:K             K copies of the image with normal noise of standard deviation 0.2, clipped to [0, 1]
     image:URI              a picture
 
 For the choice see Sturmfels, Lundberg and Lee, "Visualizing the Impact of Feature Attribution
 Baselines" (Distill, 2020). Random baselines come from a counter-based generator whose key is a hash of
-the image's id, so that a retry on another machine draws the same ones, and the first of K + 1 are the K.
+the image's id, so that a retry on another machine draws the same ones, and the first K of K + 1 are the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Baseline:
     Attributes:
         name: its canonical text, as in the module's table.
         draw: image and image id → the baselines, broadcastable to `[count, height, width, 3]`.
-        count: K of the random ones, else 1.
+        count: K for random baselines, else 1.
         constant: whether it is the same for every image.
     """
 
@@ -53,7 +53,7 @@ class Baseline:
 
     @property
     def takes_picture(self) -> bool:
-        """Whether it is an `image:` baseline, which `with_image` gives its pixels."""
+        """Whether it is an `image:` baseline, whose pixels are set by `with_image`."""
         return self.name.startswith("image:")
 
     def make(self, image: np.ndarray, image_id: str) -> np.ndarray:
@@ -61,16 +61,16 @@ class Baseline:
 
         Args:
             image: float32 `[height, width, 3]` in [0, 1].
-            image_id: what random baselines are seeded by.
+            image_id: seed of random baselines.
 
         Raises:
-            ValueError: an `image:` baseline has no pixels, or of another size than the image.
+            ValueError: an `image:` baseline has no pixels, or its size differs from the image's.
         """
         drawn = self.draw(image, image_id)
         return np.ascontiguousarray(np.broadcast_to(drawn, (self.count, *image.shape)), np.float32)
 
     def with_image(self, array: np.ndarray) -> Baseline:
-        """Returns an `image:` baseline that has its pixels, float32 `[height, width, 3]` in [0, 1].
+        """Returns this `image:` baseline with its pixels, float32 `[height, width, 3]` in [0, 1].
 
         Raises:
             ValueError: this is another kind of baseline.
@@ -83,11 +83,14 @@ class Baseline:
 def parse_baselines(text: str | Sequence[str]) -> tuple[Baseline, ...]:
     """Returns the baselines that `text` names.
 
+    >>> [(baseline.name, baseline.count) for baseline in parse_baselines("black uniform:4")]
+    [('black', 1), ('uniform:4', 4)]
+
     Args:
-        text: one or several, separated by white space; or a sequence of them.
+        text: one or several, separated by whitespace; or a sequence of them.
 
     Raises:
-        ValueError: one is unknown or malformed, one stands twice, or there is none.
+        ValueError: one is unknown or malformed, one is repeated, or there is none.
     """
     items = text.split() if isinstance(text, str) else text
     baselines = tuple(_parse(item.strip()) for item in items)
@@ -98,7 +101,7 @@ def parse_baselines(text: str | Sequence[str]) -> tuple[Baseline, ...]:
 
 
 def with_images(baselines: Sequence[Baseline], images: Sequence[np.ndarray]) -> tuple[Baseline, ...]:
-    """Returns `baselines`, those of them that are pictures with their pixels.
+    """Returns `baselines`, in which those that are pictures have their pixels.
 
     Args:
         baselines: all of them.

@@ -1,9 +1,9 @@
-"""Encoded bytes to float32 pixels, safely, and at the size that the model takes; `resize` does the latter.
+"""Encoded bytes → float32 pixels, safely, at the size that the model expects.
 
 Pillow decodes, restricted to JPEG, PNG, WebP, BMP, TIFF and GIF (first frame). An image over the pixel
 limit is refused before its pixels are decoded; Pillow's own limit does not apply. EXIF orientation is
-applied. What is transparent is laid over black. 16-bit grey is scaled by 65535; modes without a defined
-range (32-bit) are refused.
+applied. Transparent pixels are composited over black. 16-bit gray is scaled by 65535; modes without a
+defined range (32-bit) are refused.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _ORIENTATIONS = {
     8: PIL.Image.Transpose.ROTATE_90,
 }
 _JPEG_QUALITY = 85
-_PREFIX_BYTES = 16  # that Pillow's plugins are asked about
+_PREFIX_BYTES = 16  # passed to Pillow's plugins for detection
 
 _QUIET = threading.Lock()
-"""Held while Pillow's warnings are silenced: their filters belong to the process, and each thread puts back what it
-found."""
+"""Held while Pillow's warnings are silenced: warning filters belong to the process, and each thread restores those that
+it found."""
 
 
 class DecodeError(ValueError):
-    """Bytes that are no image, or none that may be decoded."""
+    """The bytes are not an image, or not one that may be decoded."""
 
 
 def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -55,7 +55,7 @@ def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_p
         max_pixels: the most pixels that may be decoded.
 
     Raises:
-        DecodeError: empty, truncated, damaged, of another format, over `max_pixels`.
+        DecodeError: the bytes are empty, truncated, damaged or of another format, or the image exceeds `max_pixels`.
         ValueError: `resize` is unknown.
     """
     if resize not in RESIZES:
@@ -76,20 +76,20 @@ def decode(data: bytes, size: tuple[int, int] | None, resize: str = "pad", max_p
 def decode_mask(
     data: bytes, extent: tuple[int, int], size: tuple[int, int], resize: str = "pad", max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Returns an image's mask as the model sees the image: bool `[height, width]`, True inside.
+    """Returns an image's mask at the size of the model's input: bool `[height, width]`, True inside.
 
-    A pixel is inside where any colour channel, or the index of its colour, is not 0. Pixels are taken by nearest
-    neighbour.
+    A pixel is inside if any color channel, or the index of its color, is not 0. Pixels are sampled by nearest
+    neighbor.
 
     Args:
-        data: an encoded picture, upright, of the image's own size or one of the same shape.
+        data: an encoded picture, upright, of the image's own size or of the same aspect ratio.
         extent: height and width of the original image.
         size: of the model's input.
-        resize: as the image was.
+        resize: as for the image.
         max_pixels: the most pixels that may be decoded.
 
     Raises:
-        DecodeError: as for an image; or the picture's shape is not the image's.
+        DecodeError: as for an image; or the mask's aspect ratio differs from the image's.
     """
     try:
         with _open(data, max_pixels) as picture:
@@ -101,13 +101,13 @@ def decode_mask(
         raise DecodeError(f"mask: not decodable: {error or type(error).__name__}") from error
     height, width = values.shape[:2]
     if abs(height * extent[1] - width * extent[0]) > max(*extent, height, width):
-        raise DecodeError(f"mask: {width} x {height} is not of the image's shape, {extent[1]} x {extent[0]}")
+        raise DecodeError(f"mask: {width} x {height} is not the aspect ratio of the image, {extent[1]} x {extent[0]}")
     inside = np.asarray(opaque.reshape(height, width, -1).any(axis=2))
     return fit_nearest(inside, size, resize)
 
 
 def encode_thumbnail(array: np.ndarray, max_side: int = 224) -> bytes:
-    """Returns an image as a JPEG that is at most `max_side` pixels high and wide.
+    """Returns an image as a JPEG of at most `max_side` pixels in height and width.
 
     Args:
         array: float `[height, width, 3]` in [0, 1].
@@ -121,17 +121,17 @@ def encode_thumbnail(array: np.ndarray, max_side: int = 224) -> bytes:
 
 
 def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
-    """Returns an image upright, uint8 or uint16 `[height, width, 3]`, and the value that stands for 1."""
+    """Returns an image, upright, as uint8 or uint16 `[height, width, 3]`, and the value that stands for 1."""
     with _open(data, max_pixels) as picture:
         return _colours(_upright(picture))
 
 
 @contextlib.contextmanager
 def _open(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
-    """Opens a picture whose pixels are decoded, and not too many.
+    """Opens a picture of at most `max_pixels` pixels, and decodes them.
 
-    Pillow warns about odd metadata, here and in what is done with the picture: it is either decoded, or a DecodeError
-    says why not.
+    Pillow's warnings about odd metadata are silenced in the block: the picture is either decoded, or a DecodeError
+    gives the reason.
     """
     if not data:
         raise DecodeError("empty: no bytes")
@@ -148,10 +148,10 @@ def _open(data: bytes, max_pixels: int) -> Iterator[PIL.Image.Image]:
 def _identify(data: bytes) -> PIL.Image.Image:
     """Returns a picture of one of `IMAGE_FORMATS`, of which only the header is read.
 
-    As `PIL.Image.open`, but without Pillow's limit to the pixels, which belongs to the whole process, so to the user.
+    Like `PIL.Image.open`, but without Pillow's limit of pixels, which is process-wide and therefore the user's to set.
 
     Raises:
-        PIL.UnidentifiedImageError: it is none.
+        PIL.UnidentifiedImageError: the bytes are in none of these formats.
     """
     PIL.Image.preinit()
     for name in IMAGE_FORMATS:
@@ -159,15 +159,15 @@ def _identify(data: bytes) -> PIL.Image.Image:
             PIL.Image.init()
         factory, accepts = PIL.Image.OPEN[name]
         if accepts is None or accepts(data[:_PREFIX_BYTES]) is True:
-            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # Pillow's ways to say no
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # Pillow's refusals
                 return factory(io.BytesIO(data), "")
     raise PIL.UnidentifiedImageError("no format fits")
 
 
 def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Returns a picture turned as its EXIF data says.
+    """Returns a picture rotated as its EXIF data requires.
 
-    `PIL.ImageOps.exif_transpose` writes that data anew, in time that grows with its square: a minute for 60 KB.
+    `PIL.ImageOps.exif_transpose` rewrites that data, in time quadratic in its size: a minute for 60 KB.
     """
     turn = None
     with contextlib.suppress(Exception):  # damaged EXIF data does not damage the picture

@@ -1,7 +1,7 @@
-"""Decoding that costs no more than the image: `decode` and `decode_mask`, each call in a guard process.
+"""Decoding in guard processes, so that a hostile image costs no more than itself: `decode` and `decode_mask`.
 
-An image that crashes its decoder, takes too long or too much memory becomes a DecodeError, and the next image has
-a fresh process. Pixels are those of `decode`, bit for bit. `guard_process` is what runs on the other side.
+An image that crashes its decoder, or takes too much time or memory, raises a DecodeError, and the next image has
+a fresh process. Pixels are those of `decode`, bit for bit. `guard_process` runs in the guard process.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _START = (
 
 
 class Guards:
-    """Decodes in guard processes, started as they are needed, and kept for the next image.
+    """Decodes in guard processes, which are started when needed and reused for the next images.
 
-    May be called from several threads. A process forked from this one starts guards of its own.
+    Safe to call from several threads. A process forked from this one starts guards of its own.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Guards:
         """Starts nothing yet.
 
         Args:
-            most: guards at once.
+            most: the most guards that run simultaneously.
             max_pixels: the most pixels that may be decoded.
-            seconds: that an image may take; None takes what `max_pixels` may need.
-            memory: bytes that a guard may grow by; None takes what `max_pixels` may need.
+            seconds: time limit for an image; None derives it from `max_pixels`.
+            memory: bytes by which a guard may grow; None derives them from `max_pixels`.
             decoder: module whose `decode` and `decode_mask` the guards call.
         """
         self._max_pixels = max_pixels
@@ -62,7 +62,7 @@ class Guards:
         self._arguments = [decoder, str(self._seconds), str(limit)]
         self._turns = threading.BoundedSemaphore(most)
         self._idle: list[_Guard] = []
-        weakref.finalize(self, _close, self._idle)  # at the interpreter's end too
+        weakref.finalize(self, _close, self._idle)  # at exit of the interpreter too
 
     def decode(self, data: bytes, size: tuple[int, int], resize: str = "pad") -> Pixels:
         """Returns what `decode.decode` returns.
@@ -101,7 +101,7 @@ class Guards:
     def _ask(self, head: bytes, data: bytes, array: np.ndarray) -> tuple[int, int]:
         """Fills `array`; returns height and width of the original.
 
-        A crash is tried once more: something else, short of memory, may have killed the process.
+        After a crash the image is retried once: the system, short of memory, may have killed the process.
         """
         with self._turns:
             for last in (False, True):
@@ -121,7 +121,7 @@ class Guards:
         return answer
 
     def _take(self) -> _Guard:
-        """Returns a guard that nobody else has."""
+        """Returns a guard that no other thread uses."""
         while self._idle:
             with contextlib.suppress(IndexError):  # another thread was faster
                 guard = self._idle.pop()
@@ -138,7 +138,7 @@ def _close(guards: list[_Guard]) -> None:
 
 
 class _EndedError(Exception):
-    """A guard is no more; `signal` is what ended it, 0 where nothing did."""
+    """A guard has ended; `signal` is the signal that killed it, 0 if none did."""
 
     def __init__(self, code: int) -> None:
         self.signal = max(0, -code)
@@ -151,7 +151,7 @@ class _Guard:
     def __init__(self, arguments: list[str]) -> None:
         paths = [path for path in (*sys.path, str(Path(__file__).resolve().parents[3])) if path]
         self._owner = os.getpid()
-        # -I: only sys.path as this process has it; no threads, as the guard has one image at a time.
+        # -I: only this process's sys.path; no threads, as a guard decodes one image at a time.
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _START, *arguments, str(self._owner), *paths],
             stdin=subprocess.PIPE,
@@ -164,7 +164,7 @@ class _Guard:
         self._requests, self._replies = self._process.stdin, self._process.stdout
         for pipe in (self._requests, self._replies):
             os.set_blocking(pipe.fileno(), False)
-            with contextlib.suppress(AttributeError, OSError):  # Linux only; more than a user's share is not given
+            with contextlib.suppress(AttributeError, OSError):  # Linux only; refused beyond the user's quota
                 fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
             self._receive(memoryview(bytearray(len(guard_process.READY))), time.monotonic() + _START_SECONDS)
@@ -173,19 +173,19 @@ class _Guard:
 
     @property
     def ours(self) -> bool:
-        """Whether this process has started it, and not one that this was forked from."""
+        """Whether this process started it, rather than the process that it was forked from."""
         return self._owner == os.getpid()
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether it is still running."""
         return self._process.poll() is None
 
     def ask(self, head: bytes, data: bytes, array: np.ndarray, seconds: float) -> tuple[int, int] | str:
-        """Fills `array` and returns height and width of the original, or returns why there is no array.
+        """Fills `array` and returns height and width of the original, or returns the reason of a failure.
 
         Raises:
-            _EndedError: it has ended instead, or was ended because its answer made no sense or did not come.
+            _EndedError: the guard ended, or was killed because its answer was malformed or late.
         """
         deadline = time.monotonic() + seconds
         try:
@@ -202,21 +202,21 @@ class _Guard:
                 raise EOFError
             self._receive(array.data.cast("B"), deadline)
             return height, width
-        except TimeoutError as error:  # its own alarm did not come
+        except TimeoutError as error:  # its own alarm did not fire
             self.end(kill=True)
             raise _EndedError(-signal.SIGALRM) from error
         except (EOFError, OSError) as error:
             raise _EndedError(self.end(kill=False)) from error
-        except BaseException:  # what it is about to say would be taken for the answer to the next question
+        except BaseException:  # its pending answer would be taken for the answer to the next request
             self.end(kill=True)
             raise
 
     def end(self, kill: bool = False) -> int:
-        """Ends the process, leaves no zombie, and returns its exit code; a process of someone else is left alone."""
+        """Ends the process, reaps it, and returns its exit code; a process started by another one is left alone."""
         self._requests.close()
         self._replies.close()
         if not self.ours:
-            self._process.returncode = 0  # or Popen would warn of it
+            self._process.returncode = 0  # otherwise Popen would warn
             return 0
         if kill:
             self._process.kill()
@@ -242,10 +242,10 @@ class _Guard:
 
 
 def _await(pipe: int, event: int, deadline: float) -> None:
-    """Returns when `pipe` can be read or written, or its other end is gone.
+    """Returns when `pipe` can be read or written, or its other end is closed.
 
     Raises:
-        TimeoutError: not before `deadline`.
+        TimeoutError: neither happened before `deadline`.
     """
     poll = select.poll()
     poll.register(pipe, event)

@@ -1,8 +1,8 @@
-"""The guard process: decodes one image after the other, and is all that a hostile one can take down.
+"""The guard process: decodes one image after another, so that a hostile one can crash only this process.
 
-A decoder that crashes, hangs or allocates without end does it here. The process imports NumPy, Pillow and the
-decoder, neither TensorFlow nor Beam, so that it starts in a fraction of a second. It is started and asked by
-`guard`, over pipes, in frames of fixed heads and counted bytes: nothing is unpickled on either side. It ends
+A decoder that crashes, hangs or allocates without limit does it here. The process imports NumPy, Pillow and the
+decoder, neither TensorFlow nor Beam, so that it starts in a fraction of a second. `guard` starts it and sends it
+requests over pipes, in frames of fixed headers and counted bytes: nothing is unpickled on either side. It ends
 with its parent, however that ends: at the end of its input, when another process has become its parent, and,
 while it decodes, by an alarm that the system delivers.
 """
@@ -26,10 +26,12 @@ import PIL.PngImagePlugin
 from transforms.core.vocabulary import RESIZES
 
 REQUEST = struct.Struct("<?4IBQQ")
-"""Is it a mask; height and width wanted; height and width of a mask's image; index in RESIZES; most pixels; bytes."""
+"""Whether it is a mask; output height and width; height and width of a mask's image; index in RESIZES; the most pixels;
+the number of bytes."""
 
 REPLY = struct.Struct("<?2IQ")
-"""Was it decoded; height and width of the original; bytes of the pixels (float32, or bool for a mask) or the text."""
+"""Whether it was decoded; height and width of the original; bytes of the pixels (float32, or bool for a mask) or of the
+error message."""
 
 READY = b"+"
 TOO_LARGE = "takes more memory to decode than is allowed"
@@ -42,13 +44,13 @@ def main(arguments: list[str]) -> None:
     """Answers requests until there are no more.
 
     Args:
-        arguments: name of the module with `decode` and `decode_mask`; most seconds an image; most bytes that the
-            process may grow by; process id of the parent.
+        arguments: name of the module with `decode` and `decode_mask`; time limit per image in seconds; bytes by which
+            the process may grow; process id of the parent.
     """
     name, seconds, memory, parent = arguments
     decoder = importlib.import_module(name)
     pipes = os.dup(0), os.dup(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process even from within a loop in C
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     _limit(int(memory))
@@ -56,7 +58,7 @@ def main(arguments: list[str]) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone
         os.write(pipes[1], READY)
         nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in range(3):  # decoders print to the last of them
+        for descriptor in range(3):  # decoders print to standard error
             os.dup2(nowhere, descriptor)
         while True:
             _wait(pipes[0], int(parent))
@@ -69,7 +71,7 @@ def _limit(memory: int) -> None:
     Memory is limited on Linux only: no other system enforces such a limit, and there is none then.
 
     Raises:
-        OSError: Linux does not say how large the process is.
+        OSError: Linux does not report how large the process is.
     """
     _lower(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
@@ -79,14 +81,14 @@ def _limit(memory: int) -> None:
 
 
 def _lower(kind: int, most: int) -> None:
-    """Lowers a soft limit to `most`; one that is lower already stays, and so does the hard one."""
+    """Lowers a soft limit to `most`; a lower one stays unchanged, and so does the hard limit."""
     soft, hard = resource.getrlimit(kind)
     if soft == resource.RLIM_INFINITY or most < soft:
         resource.setrlimit(kind, (most, hard))
 
 
 def _lift_pillows_limits(memory: int) -> None:
-    """Leaves to the caller's `max_pixels`, and to the `memory` of this process, what Pillow would limit by itself."""
+    """Lifts Pillow's own limits: the caller's `max_pixels` and the `memory` of this process apply instead."""
     PIL.Image.MAX_IMAGE_PIXELS = None
     PIL.PngImagePlugin.MAX_TEXT_CHUNK = PIL.PngImagePlugin.MAX_TEXT_MEMORY = memory
 

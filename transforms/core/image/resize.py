@@ -1,7 +1,7 @@
-"""Pixels at the size that the model takes, equal to TensorFlow's to 1e-6 of the pixel range.
+"""Pixels at the size that the model expects, equal to TensorFlow's to 1e-6 of the pixel range.
 
 Resizing is bilinear without antialiasing, with half-pixel centers, as `tf.image.resize` does by default: only the
-pixels that it needs are gathered, so a large photograph is never copied as floats. `pad` is `tf.image.resize_with_pad`,
+pixels that it needs are read, so a large photograph is never copied as floats. `pad` is `tf.image.resize_with_pad`,
 `stretch` is `tf.image.resize`; `crop` scales the image until it just covers the target and keeps the center.
 """
 
@@ -33,10 +33,10 @@ def fit_nearest(array: np.ndarray, size: tuple[int, int], resize: str) -> np.nda
 
 
 def resize_bilinear(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Returns `array` at another size, as `tf.image.resize` makes it: float32 `[height, width, channels]`.
+    """Returns `array` at another size, as `tf.image.resize` returns it: float32 `[height, width, channels]`.
 
     Args:
-        array: `[any height, any width, channels]` of any real type; its units are kept.
+        array: `[any height, any width, channels]` of any real type; units are preserved.
         height: in pixels.
         width: in pixels.
     """
@@ -49,7 +49,7 @@ def _extent(array: np.ndarray) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Fit:
-    """How an image comes to another size: the neighbours of each output row and column, and where these stand."""
+    """A resize as data: the neighbors of each output row and column, and the position of the result in the output."""
 
     rows: _Taps
     columns: _Taps
@@ -57,7 +57,7 @@ class _Fit:
     left: int = 0
 
     def apply(self, array: np.ndarray, size: tuple[int, int], sample: _Sample) -> np.ndarray:
-        """Returns `array` `[height, width, …]` at `size`, with zeros where it does not reach."""
+        """Returns `array` `[height, width, …]` at `size`, with zeros outside the resized image."""
         sampled = sample(array, self.rows, self.columns)
         if sampled.shape[:2] == size:
             return sampled
@@ -67,7 +67,7 @@ class _Fit:
 
 
 def _pad(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
-    """The whole image, centred; every rounding in float32, as in TensorFlow."""
+    """Returns the fit of the whole image, centered; all rounding is in float32, as in TensorFlow."""
     length, target = np.array(extent, np.float32), np.array(size, np.float32)
     scaled = length / np.max(length / target)
     rows, columns = np.maximum(1, np.floor(scaled)).astype(int).tolist()
@@ -76,7 +76,7 @@ def _pad(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
 
 
 def _crop(extent: tuple[int, int], size: tuple[int, int]) -> _Fit:
-    """The centre of the image that just covers the target; only what is kept is computed."""
+    """Returns the fit of the center of the image that just covers the target; only kept pixels are computed."""
     length, target = np.array(extent), np.array(size)
     covering = np.maximum(target, np.rint(length / np.min(length / target))).astype(int)
     first = (covering - target) // 2
@@ -95,7 +95,7 @@ _FITS = {"pad": _pad, "crop": _crop, "stretch": _stretch}
 
 
 def _taps(length: int, target: int) -> _Taps:
-    """Returns for each of `target` outputs its two neighbours among `length` inputs, and the second one's weight."""
+    """Returns for each of `target` outputs its two neighbors among `length` inputs, and the second one's weight."""
     half = np.float32(0.5)
     position = (np.arange(target, dtype=np.float32) + half) * (np.float32(length) / np.float32(target)) - half
     below = np.floor(position)

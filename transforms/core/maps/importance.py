@@ -1,11 +1,11 @@
-"""One attribution map → what it says about where the model looks: grid, channels, concentration, centre, border.
+"""One attribution map → a summary of the pixels that the model uses: grid, channels, concentration, center, border.
 
 All shares are of the map's total `Σ|IG|` over pixels and channels, so maps of images with different
 scores can be averaged. Concentration is measured on the magnitude of a pixel, `Σ_channels |IG|`.
 
-A map that is zero everywhere (of a picture that equals its baseline, say) looks nowhere: a share of nothing, its
-centre and its concentration are unknown. They are None, and not counted: zeros would draw the means of all other maps
-towards 0, and their centre towards the top left corner.
+If a map is zero everywhere (of a picture that equals its baseline, for instance), its shares, its center and its
+concentration are undefined. They are None, and not counted: zeros would pull the means of all other maps
+toward 0, and their center toward the top left corner.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Importance:
 
     Attributes:
         grid: float32 `[cells, cells]`, each cell's share of the magnitude; sums to 1.
-        signed_grid: float32 `[cells, cells]`, each cell's signed sum over the total magnitude of the map, hence
-            unknown if `grid` is; in [-1, 1].
+        signed_grid: float32 `[cells, cells]`, each cell's signed sum divided by the total magnitude of the map, hence
+            undefined if `grid` is; in [-1, 1].
         channel_share: float32 `[channels]`, each channel's share of the magnitude; sums to 1.
-        positive_share: share of the magnitude that speaks for the score; in [0, 1].
-        gini: Gini coefficient of the pixels' magnitudes: 0 when all are equal, towards 1 when one pixel has all.
-        entropy: Shannon entropy of the pixels' shares over that of a uniform map; in [0, 1].
+        positive_share: share of the magnitude that increases the score; in [0, 1].
+        gini: Gini coefficient of the pixels' magnitudes: 0 if all are equal, close to 1 if one pixel has all.
+        entropy: Shannon entropy of the pixels' shares divided by that of a uniform map; in [0, 1].
         center_row: centroid of the magnitude, 0 at the top edge and 1 at the bottom edge.
         center_col: the same from left to right.
         border_share: share of the magnitude in the outer frame of the image.
@@ -46,12 +46,15 @@ class Importance:
 def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Importance:
     """Returns the summary of one attribution map.
 
+    >>> summarize_map(np.array([[[3.0], [-1.0]]]), grid=1).positive_share
+    0.75
+
     Args:
         values: float `[height, width, channels]`, in units of the score.
-        grid: cells a side. Pixel row `r` lies in cell row `r * grid // height`; cells are empty where
+        grid: cells per side. Pixel row `r` lies in cell row `r * grid // height`; some cells are empty if
             `height < grid`.
         border: width of the frame on each side, as a share of the height and of the width. A pixel
-            belongs to it by its centre.
+            belongs to it if its center does.
 
     Raises:
         ValueError: `values` is not a map with channels, or has values that are not finite.
@@ -85,11 +88,11 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
 
 @dataclass(frozen=True)
 class MaskImportance:
-    """How much of an attribution lies on what the image shows; None where that is not known.
+    """How much of an attribution lies on the object that the image shows; None if that is unknown.
 
     Attributes:
         mask_share: share of the magnitude inside the mask.
-        pointing_hit: 1 where the pixel of the largest magnitude lies inside, else 0 (the pointing game of Zhang
+        pointing_hit: 1 if the pixel of the largest magnitude lies inside, else 0 (the pointing game of Zhang
             et al. 2016, without a margin).
     """
 
@@ -98,11 +101,11 @@ class MaskImportance:
 
 
 def summarize_mask(values: np.ndarray, mask: np.ndarray | None) -> MaskImportance:
-    """Returns how much of an attribution map lies inside a mask; unknown for an empty mask, or a map of zeros.
+    """Returns how much of an attribution map lies inside a mask; unknown for an empty mask or a map of zeros.
 
     Args:
         values: float `[height, width, channels]`.
-        mask: bool `[height, width]`, or None where there is none.
+        mask: bool `[height, width]`, or None if there is none.
     """
     magnitude = np.abs(np.asarray(values, np.float64)).sum(axis=2)
     total = magnitude.sum()
@@ -112,7 +115,7 @@ def summarize_mask(values: np.ndarray, mask: np.ndarray | None) -> MaskImportanc
 
 
 def _float32(value: np.floating) -> float:
-    return float(np.float32(value)) + 0.0  # −0 becomes 0: equal numbers have one spelling
+    return float(np.float32(value)) + 0.0  # −0 becomes 0: equal numbers have one representation
 
 
 def _centers(size: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """An attribution map ↔ the form in which it is stored.
 
-First channels may be reduced (what is stored of each pixel), then numbers are stored as float32,
-float16 or int8. int8 is companded: the step between neighbouring values grows with their magnitude, as
-attributions span many decades. A power of 0.4 loses 1.9 % of a map's L1 norm where a linear scale loses 10 %.
+First, channels may be reduced; then, numbers are stored as float32,
+float16 or int8. int8 is companded: the step between neighboring values grows with their magnitude, as
+attributions span many decades. A power of 0.4 loses 1.9 % of a map's L1 norm; a linear scale would lose 10 %.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class StoredMap:
 
     Attributes:
         values: float16, float32 or int8, of the map's shape.
-        scale: what gives the values their unit (see `restore`); None for float32.
+        scale: factor from the values to units of the score (see `restore`); None for float32.
     """
 
     values: np.ndarray
@@ -42,8 +42,8 @@ def reduce_channels(values: np.ndarray, channels: str) -> np.ndarray:
 
     Args:
         values: float32 `[height, width, channels]`.
-        channels: `all` returns the map as it is. The rest return float32 `[height, width]`: `sum` (keeps
-            completeness), `abs_sum` (the sum of magnitudes), `mean`, and `max`, the largest signed value as
+        channels: `all` returns the map unchanged. The others return float32 `[height, width]`: `sum` (preserves
+            completeness), `abs_sum` (the sum of magnitudes), `mean`, and `max`, the largest signed value, as
             in Xplique's reducer of that name.
 
     Raises:
@@ -55,10 +55,14 @@ def reduce_channels(values: np.ndarray, channels: str) -> np.ndarray:
 
 
 def quantize(values: np.ndarray, dtype: str) -> StoredMap:
-    """Returns `values` in the form in which `dtype` is stored.
+    """Returns `values` in the stored form of `dtype`.
 
-    float16 is stored with scale 1, so that it may be read as it is, unless the map's peak lies where
+    float16 is stored with scale 1, so that it may be read directly, unless the map's peak is so small or large that
     float16 loses small values or overflows; then the scale is a power of two and costs no accuracy.
+
+    >>> stored = quantize(np.float32([0.5, -2.0]), "float16")
+    >>> restore(stored.values, stored.scale)
+    array([ 0.5, -2. ], dtype=float32)
 
     Args:
         values: float32, any shape, finite.
@@ -75,7 +79,7 @@ def quantize(values: np.ndarray, dtype: str) -> StoredMap:
 def restore(values: np.ndarray, scale: float | None) -> np.ndarray:
     """Returns the float32 map that `quantize` stored.
 
-    float32 is returned as it is, float16 is `values * scale`, and int8 is
+    float32 is returned unchanged, float16 is `values * scale`, and int8 is
     `sign(values) * (|values| / 127) ** 2.5 * scale`.
     """
     if values.dtype == np.int8:

@@ -1,7 +1,7 @@
 """Attribution maps → pictures.
 
-In reading order: `mask` (what of a map is shown: polarity, clipping, clean-up, outlines), `color` (numbers →
-colours, and colours over a picture); and, imported by name because drawing takes a second to load, `panels`
+In reading order: `mask` (the part of a map that is shown: polarity, clipping, clean-up, outlines), `color` (numbers →
+colors, and colors over a picture); and, imported by name because drawing takes a second to load, `panels`
 (pictures and curves in one PNG).
 """
 

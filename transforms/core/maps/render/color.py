@@ -1,4 +1,4 @@
-"""Masks and signed maps → colours, and colours over a picture.
+"""Masks and signed maps → colors, and colors over a picture.
 
 Pictures are float `[height, width, 3]` in [0, 1].
 """
@@ -11,33 +11,33 @@ import numpy as np
 from transforms.core.errors import UsageError
 
 GREEN, RED = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)
-"""The colours of Keras' example for what speaks for a class and against it."""
+"""The colors of Keras' example for attributions for a class and against it."""
 
 ORANGE, BLUE = (0.85, 0.33, 0.06), (0.10, 0.44, 0.76)
-"""More and less, in colours that the colour-blind tell apart."""
+"""More and less, in colors that color-blind people can distinguish."""
 
 
 def colorize(mask: np.ndarray, cmap: str = "inferno") -> np.ndarray:
-    """Returns `mask` (`[height, width]` in [0, 1]) in colour.
+    """Returns `mask` (`[height, width]` in [0, 1]) in color: float `[height, width, 3]` in [0, 1].
 
     Raises:
-        ValueError: matplotlib has no colour map of that name.
+        ValueError: matplotlib has no color map of that name.
     """
     if cmap not in matplotlib.colormaps:
-        raise UsageError(f"cmap: {cmap!r} is not a colour map of matplotlib, such as inferno, viridis or gray")
+        raise UsageError(f"cmap: {cmap!r} is not a color map of matplotlib, such as inferno, viridis or gray")
     return matplotlib.colormaps[cmap](mask)[:, :, :3]
 
 
 def colorize_signed(values: np.ndarray, cmap: str = "coolwarm", percentile: float = 99.0) -> np.ndarray:
-    """Returns a signed map in a diverging colour map with zero in its middle.
+    """Returns a signed map in a diverging color map with zero in its middle.
 
     Args:
         values: `[height, width]`.
-        cmap: name of a colour map; a diverging one tells the signs apart.
-        percentile: of the magnitudes, above 0, at most 100: shown at full intensity.
+        cmap: name of a color map; a diverging one distinguishes the signs.
+        percentile: the percentile of the magnitudes that is shown at full intensity, above 0, at most 100.
 
     Raises:
-        ValueError: the colour map is unknown or the percentile out of range.
+        ValueError: the color map is unknown or the percentile is out of range.
     """
     if not 0 < percentile <= 100:
         raise UsageError(f"percentile: {percentile} is not above 0 and at most 100")
@@ -47,11 +47,11 @@ def colorize_signed(values: np.ndarray, cmap: str = "coolwarm", percentile: floa
 
 
 def overlay(image: np.ndarray, colored: np.ndarray, alpha: float = 0.4) -> np.ndarray:
-    """Returns `image` laid over `colored`.
+    """Returns `image` blended over `colored`.
 
     Args:
         image: the picture on top.
-        colored: a mask in colour.
+        colored: a mask in color.
         alpha: weight of `image`; the rest is `colored`.
 
     Raises:

@@ -1,8 +1,8 @@
-"""What of an attribution map is shown, as a mask `[height, width]`.
+"""The part of an attribution map that is shown, as a mask `[height, width]`.
 
 `attribution_mask` is that of TensorFlow's tutorial on integrated gradients: the sum of |IG| over channels. Polarity,
 clipping by mass, clean-up and outlines are those of Keras' example "Model interpretability with Integrated Gradients";
-here outlines weigh components by their attribution, where the example counts pixels.
+but outlines weight components by their attribution, whereas the example counts pixels.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 POLARITIES = tuple(_PARTS)
-"""Which attributions count: all by their magnitude, or those that speak for the class, or against it."""
+"""Which attributions count: all by their magnitude, those for the class, or those against it."""
 
 
 def attribution_mask(values: np.ndarray, polarity: str = "both") -> np.ndarray:
-    """Returns how much each pixel counts, float32 `[height, width]`, not negative.
+    """Returns the weight of each pixel, float32 `[height, width]`, not negative.
 
     Args:
-        values: `[height, width, channels]`, or `[height, width]` where channels were reduced.
+        values: `[height, width, channels]`, or `[height, width]` if channels were reduced.
         polarity: one of POLARITIES; applied before channels are summed.
 
     Raises:
-        ValueError: `polarity` is none of these.
+        ValueError: `polarity` is not one of these.
     """
     if polarity not in _PARTS:
         raise UsageError(f"polarity: {polarity!r} is not one of {', '.join(POLARITIES)}")
@@ -41,7 +41,7 @@ def attribution_mask(values: np.ndarray, polarity: str = "both") -> np.ndarray:
 
 
 def signed_map(values: np.ndarray) -> np.ndarray:
-    """Returns the sum over channels, float32 `[height, width]`: what each pixel adds to the score."""
+    """Returns the sum over channels, float32 `[height, width]`: the contribution of each pixel to the score."""
     values = np.asarray(values, np.float32)
     return values.sum(axis=2) if values.ndim == 3 else values
 
@@ -49,7 +49,7 @@ def signed_map(values: np.ndarray) -> np.ndarray:
 def clip_percentile(mask: np.ndarray, percentile: float = 99.0) -> np.ndarray:
     """Returns `mask` scaled so that its `percentile` becomes 1, and clipped to [0, 1].
 
-    A few bright pixels then do not leave the rest in the dark.
+    A few bright pixels then do not darken the rest.
 
     Args:
         mask: `[height, width]`, not negative.
@@ -68,12 +68,12 @@ def clip_mass(mask: np.ndarray, above: float = 99.0, below: float = 0.0, low: fl
     """Returns `mask` stretched between two percentiles of its mass, in [0, 1].
 
     Pixels are counted from the largest down: those that hold the first `100 − above` percent of the mass become 1,
-    those after the first `100 − below` percent become 0, and what lies between runs linearly from `low` to 1.
+    those after the first `100 − below` percent become 0, and those between are mapped linearly from `low` to 1.
 
     Args:
         mask: `[height, width]`, not negative.
-        above: percentile of mass shown at full intensity, in (0, 100].
-        below: percentile of mass that is left out, in [0, 100), less than `above`.
+        above: percentile of the mass above which pixels have full intensity, in (0, 100].
+        below: percentile of the mass below which pixels are left out, in [0, 100), less than `above`.
         low: intensity of the faintest pixel that is shown.
 
     Raises:
@@ -90,15 +90,15 @@ def clip_mass(mask: np.ndarray, above: float = 99.0, below: float = 0.0, low: fl
 
 
 def clean_up(mask: np.ndarray, size: int = 3) -> np.ndarray:
-    """Returns `mask` with gaps and then specks narrower than `size` pixels removed: grey closing, then opening."""
+    """Returns `mask` with gaps and then specks narrower than `size` pixels removed: gray closing, then opening."""
     return ndimage.grey_opening(ndimage.grey_closing(mask, size=(size, size)), size=(size, size))
 
 
 def outlines(mask: np.ndarray, mass: float = 90.0) -> np.ndarray:
     """Returns the outlines of the heaviest regions of `mask`, bool `[height, width]`.
 
-    Regions are connected pixels above zero, diagonals included, with their holes filled; they are taken from the
-    heaviest down until they hold `mass` percent of the mask's mass.
+    Regions are connected pixels above zero, diagonals included, with their holes filled; they are taken in descending
+    order of mass until they contain `mass` percent of the mask's mass.
 
     Raises:
         ValueError: `mass` is out of range.
@@ -116,7 +116,7 @@ def outlines(mask: np.ndarray, mass: float = 90.0) -> np.ndarray:
 
 
 def _mass_level(mask: np.ndarray, percent: float) -> float:
-    """Returns the value such that the pixels that are as large hold at least `percent` percent of the mass."""
+    """Returns the largest value such that pixels of at least that value hold `percent` percent of the mass."""
     falling = np.sort(mask, axis=None)[::-1]
     held = np.cumsum(falling)
     position = np.searchsorted(held, held[-1] * percent / 100 * (1 - 1e-12))  # sums of the same numbers differ in bits

@@ -31,7 +31,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Curve:
-    """Numbers `y` against `x` in [0, 1], float `[n]` each, with what they are called."""
+    """Numbers `y` over `x` in [0, 1], float `[n]` each, with a title and labels."""
 
     title: str
     x: np.ndarray
@@ -40,7 +40,7 @@ class Curve:
     y_label: str
 
     def draw(self, axis: Axes) -> None:
-        """Draws the curve with a mark at each number; the line of zero is faint."""
+        """Draws the curve with a mark at each point, and a faint line at zero."""
         axis.axhline(0, color=_FAINT, linewidth=0.8)
         axis.plot(self.x, self.y, color=_INK, linewidth=1.2, marker=".", markersize=4)
         axis.set(xlim=(0, 1), xlabel=self.x_label, ylabel=self.y_label)
@@ -50,7 +50,7 @@ class Curve:
 
 
 def draw_panels(panels: Sequence[Panel | Curve], caption: str = "", columns: int = 2) -> bytes:
-    """Returns a PNG of `panels`, row by row, under a caption; the text is shown as it is, with no markup."""
+    """Returns a PNG of `panels`, row by row, under a caption; text is shown literally, without markup."""
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(_PANEL_INCHES * columns, _PANEL_INCHES * rows + 0.6), dpi=_DPI, layout="constrained")
     figure.suptitle(caption, fontsize=10, parse_math=False)

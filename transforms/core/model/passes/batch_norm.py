@@ -1,12 +1,12 @@
-"""Fold batch norm: per-channel scales and shifts become part of the weights and biases beside them.
+"""Fold batch norm: per-channel scales and shifts become part of adjacent weights and biases.
 
 In inference a batch norm is `x · a + b` with one a and one b per channel; fused forms are first
-written that way. Then, since convolutions and products with a matrix are linear in their weights W,
+rewritten that way. Then, since convolutions and matrix products are linear in their weights W,
 
-    (x ∗ W + c) · a + b  =  x ∗ (W · a) + (c · a + b)        behind a linear layer
-    (x · a + b) ∗ W      =  x ∗ (a · W) + b ∗ W              before one; b only where nothing is padded
+    (x ∗ W + c) · a + b  =  x ∗ (W · a) + (c · a + b)        after a linear layer
+    (x · a + b) ∗ W      =  x ∗ (a · W) + b ∗ W              before one; b only without padding
 
-until nothing changes.
+is applied until nothing changes.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def fold_batch_norm(frozen: FrozenGraph) -> FrozenGraph:
     while sweep := sum([_fold_behind(nodes, node) or _fold_before(nodes, node) for node in nodes]):
         changes += sweep
     if not changes:
-        raise NotApplicableError("no scale or shift per channel stands beside a linear layer with constant weights")
+        raise NotApplicableError("no scale or shift per channel is adjacent to a linear layer with constant weights")
     return nodes.frozen()
 
 
 def _write_out(nodes: Nodes, node: NodeDef) -> bool:
-    """Replaces a fused batch norm in inference by a product and a sum."""
+    """Replaces a fused batch norm in inference with a product and a sum; returns whether it did."""
     constants = [nodes.constant(tensor) for tensor in node.input[1:5]]
     if attribute(node, "is_training").b or not _channels_last(node) or any(value is None for value in constants):
         return False
@@ -50,7 +50,7 @@ def _write_out(nodes: Nodes, node: NodeDef) -> bool:
 
 
 def _fold_behind(nodes: Nodes, node: NodeDef) -> bool:
-    """Folds a scale or shift into the linear layer whose output it alone reads."""
+    """Folds a scale or shift into the linear layer before it, if it is the only reader; returns whether it did."""
     affine = _affine(nodes, node)
     layer = _linear(nodes, nodes.producer(affine.x)) if affine else None
     if layer and layer.end is layer.node and node.op == "BiasAdd":
@@ -63,7 +63,7 @@ def _fold_behind(nodes: Nodes, node: NodeDef) -> bool:
 
 
 def _fold_before(nodes: Nodes, node: NodeDef) -> bool:
-    """Folds a scale or shift into the linear layer that alone reads it."""
+    """Folds a scale or shift into the linear layer after it, if that is the only reader; returns whether it did."""
     affine = _affine(nodes, node)
     reader = nodes.only_reader(node)
     layer = _linear(nodes, reader) if affine and reader else None
@@ -79,7 +79,7 @@ def _fold_before(nodes: Nodes, node: NodeDef) -> bool:
 
 @dataclass(frozen=True)
 class _Affine:
-    """What a node computes: `x · scale + shift`, each a float64 vector of one number or one per channel."""
+    """A node's function `x · scale + shift`; both are float64 vectors of one number, or of one per channel."""
 
     x: str
     scale: np.ndarray
@@ -90,7 +90,7 @@ class _Affine:
 
 
 def _affine(nodes: Nodes, node: NodeDef) -> _Affine | None:
-    """Reads a node as a scale or a shift of the last axis of what it reads, if it is one."""
+    """Returns a node as a scale or shift of the last axis of its input; None if it is neither."""
     if node.op not in ("Mul", "RealDiv", "Add", "AddV2", "Sub", "BiasAdd") or not _channels_last(node):
         return None
     left, right = (nodes.constant(tensor) for tensor in node.input)
@@ -112,13 +112,13 @@ def _affine(nodes: Nodes, node: NodeDef) -> _Affine | None:
 
 @dataclass(frozen=True)
 class _Linear:
-    """A linear layer with constant weights, and the bias behind it.
+    """A linear layer with constant weights, and the bias after it.
 
     Attributes:
         node: the convolution or product.
-        end: the BiasAdd that alone reads `node`, or `node` itself.
+        end: the BiasAdd that is the only reader of `node`, or `node` itself.
         weights: float64.
-        bias: float64 `[outputs]`, zeros where there is none.
+        bias: float64 `[outputs]`, zeros if there is none.
     """
 
     node: NodeDef
@@ -136,7 +136,7 @@ class _Linear:
 
     @property
     def pads(self) -> bool:
-        """Whether the layer may read zeros from beyond the border."""
+        """Whether the layer may read zeros beyond the border."""
         return (
             self.node.op != "MatMul"
             and attribute(self.node, "padding").s != b"VALID"
@@ -156,7 +156,7 @@ class _Linear:
         return self.weights * scale.reshape(shape)
 
     def response(self, shift: np.ndarray) -> np.ndarray:
-        """Returns what an input that is `shift` everywhere gives, `[outputs]`."""
+        """Returns the output for an input that is `shift` everywhere, `[outputs]`."""
         products = self.times_input(shift)
         if self.node.op == "DepthwiseConv2dNative":
             return products.sum((0, 1)).reshape(-1)
@@ -172,7 +172,7 @@ class _Linear:
 
 
 def _linear(nodes: Nodes, end: NodeDef) -> _Linear | None:
-    """Reads a node as a linear layer, or as the bias behind one, if it is that."""
+    """Returns the linear layer that a node is, or whose bias it is; None if it is neither."""
     node = nodes.producer(end.input[0]) if end.op == "BiasAdd" else end
     if node.op not in ("Conv2D", "DepthwiseConv2dNative", "MatMul") or not _channels_last(node):
         return None

@@ -1,8 +1,8 @@
-"""Depthwise calls: convolutions with one channel a group, which Keras leaves to XLA, as what they are.
+"""Depthwise calls: convolutions with one channel per group, which Keras leaves to XLA, as depthwise convolutions.
 
 TensorFlow's CPU kernels have no gradient for a grouped convolution, so Keras compiles a function around
-it (ConvNeXt's, for one). Where every channel is its own group, it is a depthwise convolution, whose
-kernels are many times faster than what XLA makes of it.
+it (in ConvNeXt, for instance). If every channel is its own group, it is a depthwise convolution, whose
+kernels are many times faster than XLA's code for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHARED = ("strides", "padding", "explicit_paddings", "dilations", "data_format"
 
 
 def write_out_depthwise(frozen: FrozenGraph) -> FrozenGraph:
-    """Returns the graph with its calls written out, or as it is where they are more than depthwise convolutions."""
+    """Returns the graph with its calls expanded, or unchanged if any is more than a depthwise convolution."""
     functions = {function.signature.name: function for function in frozen.graph.library.function}
     if not functions:
         return frozen
@@ -29,13 +29,13 @@ def write_out_depthwise(frozen: FrozenGraph) -> FrozenGraph:
     written = nodes.frozen()
     try:
         written.shapes(batch=1)
-    except ValueError:  # several outputs a channel: nothing in a call tells
+    except ValueError:  # several outputs per channel, which cannot be seen in a call
         return frozen
     return written
 
 
 def _write_out(nodes: Nodes, call: NodeDef, function: FunctionDef) -> bool:
-    """Replaces a call that is one depthwise convolution; returns whether it was."""
+    """Replaces a call that is one depthwise convolution; returns whether it did."""
     body = [node for node in function.node_def if node.op not in ("Identity", "NoOp")]
     if [node.op for node in body] != ["Conv2D"] or len(call.input) != 2:
         return False

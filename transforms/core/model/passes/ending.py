@@ -1,4 +1,4 @@
-"""Tells what a frozen classifier ends in: a softmax, a sigmoid, or neither."""
+"""The last layer of a frozen classifier: a softmax, a sigmoid, or neither."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _TRANSPARENT = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast"
 
 
 def ending(frozen: FrozenGraph) -> str:
-    """Returns `softmax`, `sigmoid` or the empty string, walking back over shape and type changes."""
+    """Returns `softmax`, `sigmoid` or the empty string, ignoring changes of shape and type after it."""
     nodes = {node.name: node for node in frozen.graph.node}
     node = nodes[frozen.output.partition(":")[0]]
     while node.op in _TRANSPARENT:

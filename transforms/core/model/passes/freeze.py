@@ -35,28 +35,28 @@ def freeze(concrete: tf.types.experimental.ConcreteFunction) -> FrozenGraph:
 
 
 def flatten(frozen: FrozenGraph) -> FrozenGraph:
-    """Returns a frozen graph as passes can rewrite it: one input, no calls, no branches, no gradients of its own.
+    """Returns a frozen graph that passes can rewrite: one input, no calls, no branches, no custom gradients.
 
     Raises:
-        NotApplicableError: the graph cannot be had that way.
+        NotApplicableError: the graph cannot be put into that form.
     """
     if branching := sorted({node.op for node in frozen.graph.node} & _CONTROL_FLOW):
         raise NotApplicableError(f"the model has control flow: {', '.join(branching)}")
     flat = _without_silu_gradient(write_out_depthwise(frozen))
     nodes = flat.graph.node
     if captured := [node.name for node in nodes if node.op == "Placeholder" and node.name != flat.input]:
-        raise NotApplicableError(f"the model reads what is neither its input nor a variable: {', '.join(captured)}")
+        raise NotApplicableError(f"the model reads tensors other than its input and variables: {', '.join(captured)}")
     if calls := [node.name for node in nodes if node.op in _CALLS]:
-        raise NotApplicableError(f"the model calls what cannot be inlined: {', '.join(calls)}")
+        raise NotApplicableError(f"the model calls functions that cannot be inlined: {', '.join(calls)}")
     if own := [node.name for node in nodes if _has_own_gradient(node)]:
-        raise NotApplicableError(f"the model brings gradients of its own: {', '.join(own)}")
+        raise NotApplicableError(f"the model has custom gradients: {', '.join(own)}")
     return flat
 
 
 def _without_silu_gradient(frozen: FrozenGraph) -> FrozenGraph:
-    """Returns the graph in which SiLU, `x · sigmoid(βx)`, is differentiated as it is written.
+    """Returns the graph with SiLU, `x · sigmoid(βx)`, differentiated op by op.
 
-    TensorFlow's SiLU brings a gradient of its own, which saves memory in training and computes the same.
+    TensorFlow's SiLU has a custom gradient, which saves memory in training and computes the same.
     It belongs to the function that was traced first, so a copy of the graph cannot use it.
     """
     nodes = Nodes(frozen)

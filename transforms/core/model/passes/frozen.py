@@ -12,11 +12,11 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 _LARGE = 1 << 16
-"""Elements of a constant from which on it is kept out of the graph: each such tensor costs a call some time."""
+"""Constants of at least so many elements are kept out of the graph; smaller ones stay, as each tensor slows a call."""
 
 
 class NotApplicableError(Exception):
-    """A pass cannot do its work on this model; the text says why."""
+    """A pass does not apply to this model; the text gives the reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,11 @@ class FrozenGraph:
     output: str
 
     def __call__(self, values: tf.Tensor, others: Mapping[str, tf.Tensor] | None = None) -> tf.Tensor:
-        """Returns the output for `values`, adding the nodes to the graph that is being traced.
+        """Returns the output for `values`, and adds the nodes to the graph that is being traced.
 
         Args:
             values: the input.
-            others: values of further placeholders by node name; names that the graph lacks are left out.
+            others: values of further placeholders by node name; names that the graph lacks are ignored.
         """
         body, weights = self._body_and_weights
         given = {**(others or {}), **{name: tf.identity(weight) for name, weight in weights.items()}}
@@ -54,8 +54,8 @@ class FrozenGraph:
     def _body_and_weights(self) -> tuple[GraphDef, dict[str, tf.Tensor]]:
         """The graph without placeholders and large constants, and the latter as tensors by name, shared by functions.
 
-        TensorFlow copies a function's constants several times over, whenever it traces, optimises or runs one first;
-        and XLA takes no placeholders, in use or not.
+        TensorFlow copies a function's constants several times, whenever it traces, optimizes or first runs one;
+        and XLA accepts no placeholders, used or not.
         """
         weights = [node for node in self.graph.node if _is_weight(node)]
         rest = (node for node in self.graph.node if node.op != "Placeholder" and not _is_weight(node))
@@ -64,7 +64,7 @@ class FrozenGraph:
             return body, {node.name: tf.constant(tf.make_ndarray(node.attr["value"].tensor)) for node in weights}
 
     def shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of the nodes' first outputs for a batch of that size, where fully known."""
+        """Returns the shapes of the nodes' first outputs for a batch of that size, if fully known."""
         (placeholder,) = (node for node in self.graph.node if node.name == self.input)
         sizes = [batch, *(dim.size for dim in placeholder.attr["shape"].shape.dim[1:])]
         with tf.Graph().as_default() as graph:

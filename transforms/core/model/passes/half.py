@@ -1,7 +1,7 @@
 """Half precision: convolutions and matrix products in float16, everything between them in float32.
 
-For devices that multiply float16 several times faster. Not among the passes that are exact to rounding: who asks for
-it compares its maps with those of float32.
+For devices that multiply float16 several times faster. Unlike the other passes, it is not exact to rounding: its caller
+compares the maps with those of float32.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Nodes:
         return (node for node in tuple(self._nodes.values()) if node.name in self._nodes)
 
     def producer(self, tensor: str) -> NodeDef:
-        """Returns the node that makes a tensor."""
+        """Returns the node that outputs a tensor."""
         return self._nodes[_node_name(tensor)]
 
     def readers(self, node: NodeDef) -> tuple[NodeDef, ...]:
@@ -42,7 +42,7 @@ class Nodes:
         return tuple(self._readers[node.name])
 
     def only_reader(self, node: NodeDef) -> NodeDef | None:
-        """Returns the one node that reads `node`, if there is just one and `node` is not the graph's output."""
+        """Returns the only node that reads `node`; None if there are several or `node` is the graph's output."""
         readers = self._readers[node.name]
         return readers[0] if len(readers) == 1 and _node_name(self.output) != node.name else None
 
@@ -79,7 +79,7 @@ class Nodes:
         self._readers[_node_name(tensor)].append(node)
 
     def redirect(self, node: NodeDef, tensor: str, output: int = 0) -> None:
-        """Makes what read an output of `node` read `tensor` instead, but for the maker of `tensor` itself."""
+        """Makes all readers of an output of `node` read `tensor` instead, except the producer of `tensor` itself."""
         names = {f"{node.name}:{output}"} | ({node.name} if output == 0 else set())
         for reader in self.readers(node):
             for position, name in enumerate(reader.input):
@@ -89,7 +89,7 @@ class Nodes:
             self.output = tensor
 
     def bypass(self, node: NodeDef, tensor: str) -> None:
-        """Removes `node`; what read its first output, the only one in use, reads `tensor` instead."""
+        """Removes `node`; the readers of its first output, the only one in use, read `tensor` instead."""
         self.redirect(node, tensor)
         for name in node.input:
             self._forget(node, name)
@@ -109,7 +109,7 @@ class Nodes:
         return node
 
     def _forget(self, reader: NodeDef, tensor: str) -> None:
-        """Takes one reading of `tensor` by `reader` off the list."""
+        """Removes one use of `tensor` by `reader` from the list."""
         readers = self._readers[_node_name(tensor)]
         del readers[next(i for i, node in enumerate(readers) if node.name == reader.name)]
 

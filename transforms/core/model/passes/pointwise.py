@@ -1,8 +1,8 @@
 """Pointwise gradients: the gradient of a 1×1 convolution as one matrix product.
 
-TensorFlow's own kernel for it treats the window as any other; the product is faster by a tenth with
+TensorFlow's own kernel for it treats the window like any other; the product is faster by a tenth with
 oneDNN and by up to two fifths without. A node's `_gradient_op_type` names the gradient that
-`tf.gradients` takes for it.
+`tf.gradients` uses for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _GRADIENT = "PointwiseConvolutionAsProduct"
 
 
 def mark_pointwise(frozen: FrozenGraph) -> FrozenGraph:
-    """Returns the graph whose 1×1 convolutions have a matrix product for their gradient.
+    """Returns the graph with a matrix product as the gradient of its 1×1 convolutions.
 
     Raises:
         NotApplicableError: there are none.

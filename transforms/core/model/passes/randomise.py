@@ -1,6 +1,6 @@
-"""Randomise: the same graph with other weights in its last linear layer, to see what depends on them.
+"""Randomize: the same graph with other weights in its last linear layer, to test whether maps depend on them.
 
-Not a pass of the compiled step: the graph computes something else afterwards, and is meant to.
+Not a pass of the compiled step: the graph deliberately computes something else afterwards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LINEAR = frozenset({"MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "DepthwiseCo
 
 
 def randomise_last_layer(frozen: FrozenGraph, seed: int = 0) -> FrozenGraph:
-    """Returns the graph with normal weights, of the same mean square, in the layers that no other layer follows.
+    """Returns the graph with normal weights, of the same mean square, in the layers that are followed by no other.
 
     There is one such layer, unless the model ends in several heads.
 
@@ -45,7 +45,7 @@ def randomise_last_layer(frozen: FrozenGraph, seed: int = 0) -> FrozenGraph:
 
 
 def _weights_position(nodes: Nodes, node: NodeDef) -> int | None:
-    """Returns which input of a linear layer is its constant weights, or None where there is not just one."""
+    """Returns which input of a linear layer is its constant weights, or None unless there is exactly one."""
     if node.op not in _LINEAR:
         return None
     constant = [position for position, tensor in enumerate(node.input) if nodes.constant(tensor) is not None]

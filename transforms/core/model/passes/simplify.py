@@ -1,4 +1,4 @@
-"""Simplify: control inputs and identities removed, what depends on constants alone computed once."""
+"""Simplify: control inputs and identities are removed, and constant expressions are computed once."""
 
 from __future__ import annotations
 

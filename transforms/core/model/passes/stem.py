@@ -1,10 +1,10 @@
-"""Cut: the graph in two, at the last tensor that is affine in the input.
+"""Cut: the graph is split in two, at the last tensor that is affine in the input.
 
 The path from a baseline to an image is straight, and a straight path stays straight under an affine
 map. So the affine stem runs once per image, the rest of the model once per step, and the transpose of
 the stem's linear part once on the accumulated gradient: `dF/dx = Aᵀ dF/dz` for `z = A x + b`.
 
-Stepping in a larger tensor costs memory traffic; the cut is made where it saves more than that.
+Steps in a larger tensor cost memory traffic; the cut is made only if it saves more than that.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _AFFINE_IN_FIRST = frozenset(
 """Ops that are affine in their first input while the others are constant."""
 
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
-"""Ops that look at the shape of their input alone."""
+"""Ops that depend only on the shape of their input."""
 
 _WEIGHTED = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
 
 _FLOPS_PER_SECOND = 40e9
 _BYTES_PER_SECOND = 16e9
 _TOUCHES = 20
-"""A core's rate in convolutions and in memory (measured on one AVX2 core), and how often a step reads
+"""The throughput of one core in convolutions and in memory (measured on AVX2), and how often a step reads
 or writes each float of its point while it interpolates and sums."""
 
 
@@ -60,7 +60,7 @@ class Stem:
 
     Attributes:
         head: the affine stem.
-        tail: the rest; it may still read the image's placeholder, but no more than its shape.
+        tail: the rest; it may still read the image's placeholder, but only its shape.
         image_shape: of one image.
         point_shape: of one point in path space.
     """
@@ -92,7 +92,7 @@ def cut_stem(frozen: FrozenGraph, image_shape: tuple[int, ...]) -> Stem:
     """Returns the graph cut at the last affine tensor.
 
     Raises:
-        NotApplicableError: nothing affine stands in front, or stepping behind it would cost more than it saves.
+        NotApplicableError: the model does not begin with an affine layer, or steps after it cost more than it saves.
     """
     nodes = Nodes(frozen)
     for node in reversed(_affine_chain(nodes)):
@@ -106,7 +106,7 @@ def cut_stem(frozen: FrozenGraph, image_shape: tuple[int, ...]) -> Stem:
 
 
 def _affine_chain(nodes: Nodes) -> list[NodeDef]:
-    """Returns the nodes, from the input on, that are affine in it and alone read the one before."""
+    """Returns the nodes, from the input on, that are affine in it, each the only reader of the one before."""
     depending = _depending(nodes)
     chain: list[NodeDef] = []
     end = nodes.producer(nodes.input)
@@ -138,7 +138,7 @@ def _is_affine(node: NodeDef, position: int) -> bool:
 
 
 def _shapes(head: FrozenGraph) -> dict[str, tuple[int, ...]]:
-    """Returns the shape per image of each node of the stem; nothing unless its output keeps images apart."""
+    """Returns the shape per image of each node of the stem; nothing unless its output keeps images separate."""
     twice, thrice = head.shapes(batch=2), head.shapes(batch=3)
     output = head.output.partition(":")[0]
     if output not in twice or twice[output][:1] != (2,) or thrice[output] != (3, *twice[output][1:]):
@@ -147,7 +147,7 @@ def _shapes(head: FrozenGraph) -> dict[str, tuple[int, ...]]:
 
 
 def _pays(head: FrozenGraph, shapes: dict[str, tuple[int, ...]], output: str, image_shape: tuple[int, ...]) -> bool:
-    """Tells whether the stem, forward and back, costs a step more than the larger points would."""
+    """Returns whether the stem, forward and back, costs a step more than the larger points would."""
     nodes = Nodes(head)
     work = 0.0
     for node in nodes:
