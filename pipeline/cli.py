@@ -208,7 +208,11 @@ def _add_samples(samples: CommandParser) -> None:
 def _add_judging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thresholds", type=text, metavar="URI", help="YAML file of what counts as a change")
     parser.add_argument(
-        "--nights", type=whole(0), default=0, metavar="N", help="take the latest N references (default 0: all)"
+        "--nights",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="compare with the latest N reference runs (default 0: all)",
     )
 
 

@@ -66,7 +66,7 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     reference: tuple[str, ...] = option(
         (), "finished runs, or folders of runs, to compare this run with", group="comparison", metavar="RUN"
     )
-    nights: int = option(0, "the latest references to take; 0 takes all", low=0, group="comparison", metavar="N")
+    nights: int = option(0, "the latest reference runs to take; 0 takes all", low=0, group="comparison", metavar="N")
     thresholds: str = option("", "YAML file of what counts as a change", group="comparison", metavar="URI")
     max_error_rate: float = option(
         MAX_ERROR_RATE, "share of failing images above which the exit code is 4", low=0, high=1, group="running"

@@ -183,6 +183,12 @@ def test_a_run_whose_lock_is_lost_writes_no_audit_and_no_report(finished, monkey
     os.remove(f"{finished.output}/.lock")
 
 
+def test_a_job_that_ends_without_a_manifest_has_failed(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "define_pipeline", lambda *_: None)
+    assert run_job(tmp_path / "run", input=finished.input, model=finished.model, **FAST) == 1
+    assert "the job has ended, but wrote no manifest" in capsys.readouterr().err
+
+
 def test_a_closed_or_narrow_output_changes_no_exit_code(tmp_path):
     write_rows(tmp_path / "night", draw(make_pool(400), 200, seed=1), named="猫 {}")
     command = [sys.executable, "-m", "pipeline", "compare", str(tmp_path / "night"), str(tmp_path / "night")]

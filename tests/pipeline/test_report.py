@@ -153,9 +153,9 @@ def test_the_reference_stands_beside_where_it_can_be_read(nights, tmp_path):
     assert "The reference can't be read any more" in page.text
 
 
-def test_the_trend_needs_three_nights(nights, tmp_path):
+def test_the_trend_needs_three_runs(nights, tmp_path):
     page = page_of(nights[3], output=str(tmp_path / "x.html"), audit=make_audit(nights[3], nights[:3]))
-    assert "Trend over 4 nights" in page.text
+    assert "Trend over 4 runs" in page.text
     assert sum(attributes.get("class") == "spark" for attributes in page.all("svg")) == 3 * len(
         Run.open(nights[3]).statistics(["count"]).to_pylist()
     )
