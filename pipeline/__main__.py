@@ -1,4 +1,4 @@
-"""`python -m pipeline` is `ig-audit`."""
+"""Makes `python -m pipeline` the same as `ig-audit`."""
 
 import sys
 

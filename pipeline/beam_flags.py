@@ -1,7 +1,7 @@
-"""The flags of `ig-audit run` that are Beam's: checked by name and value before any work.
+"""Beam's flags of `ig-audit run`: checked by name and value before any work.
 
-Importing Beam takes seconds, so a misspelt name is looked up in the text of the module that declares Beam's
-options. Only flags that pass this are given to Beam's own parser, which the job would import in any case.
+Importing Beam takes seconds, so names are first looked up in the source of the module that declares Beam's
+options. Only flags that pass this check are given to Beam's own parser, which the job would import in any case.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _FLAG = re.compile(r"""["'](--[A-Za-z][\w-]*)["']""")
 
 
 def names() -> Collection[str]:
-    """Returns Beam's flags, like `--runner`: those of every class of options if Beam is imported, else of Beam alone.
+    """Returns Beam's flags, such as `--runner`, and, if Beam is imported, those of custom classes of options.
 
-    Without Beam, nobody can have declared a class of options of their own.
+    Before Beam is imported, no custom class of options can have been declared.
     """
     if "apache_beam.options.pipeline_options" in sys.modules:
         return _flags(_parser())
@@ -33,19 +33,19 @@ def names() -> Collection[str]:
 
 
 def check_words(arguments: Sequence[str]) -> None:
-    """Refuses words before any flag; needs no Beam.
+    """Checks that no word precedes the first flag; does not import Beam.
 
     Raises:
-        ConfigError: there is such a word.
+        ConfigError: a word does.
     """
     _refuse_stray(list(itertools.takewhile(lambda word: not word.startswith("-") or word == "--", arguments)))
 
 
 def check(arguments: Sequence[str]) -> None:
-    """Refuses flags that Beam's parser does not take as they are; imports Beam if there are any.
+    """Checks that Beam's parser accepts all flags; imports Beam if there are any.
 
     Raises:
-        ConfigError: a word that belongs to no flag, an unknown flag, a wrong value, or a runner that is not there.
+        ConfigError: a word that belongs to no flag, an unknown flag, a wrong value, or an unknown runner.
     """
     if not arguments:
         return
@@ -61,7 +61,7 @@ def check(arguments: Sequence[str]) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _declared() -> frozenset[str]:
-    """Returns every text in quotes, in the source of Beam's options, that is in the form of a flag."""
+    """Returns every quoted text in the source of Beam's options that has the form of a flag."""
     spec = importlib.util.find_spec("apache_beam")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("apache_beam: is not installed")
@@ -70,7 +70,7 @@ def _declared() -> frozenset[str]:
 
 
 def _parser() -> Any:
-    """Returns a parser of the flags of every class of options."""
+    """Returns a parser for the flags of every class of options."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     parsers: list[Any] = []
@@ -89,7 +89,7 @@ def _refuse(message: str) -> NoReturn:
 def _refuse_stray(words: Sequence[str]) -> None:
     if words:
         word = next((word for word in words if word != "--"), "--")
-        raise ConfigError(f"{word!r} is the value of no option; shards are named by --input")
+        raise ConfigError(f"{word!r} does not belong to an option; give shards with --input")
 
 
 def _check_runner(name: str) -> None:

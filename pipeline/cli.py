@@ -1,6 +1,6 @@
 """The command line: `ig-audit run · compare · report · verify · show · samples`.
 
-Exit codes are those of `exit_code`. Each command imports what it needs when it runs.
+Exit codes are those of `exit_code`. Each command imports its modules only when it runs.
 """
 
 from __future__ import annotations
@@ -47,11 +47,15 @@ _NIGHTLY = (
 
 
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
-    """Runs one command and returns its exit code; no traceback unless IG_AUDIT_DEBUG is set."""
+    """Runs one command and returns its exit code; prints no traceback unless IG_AUDIT_DEBUG is set.
+
+    >>> main(["verify", "runs/first"])  # doctest: +SKIP
+    <ExitCode.FINE: 0>
+    """
     try:
         with process.steady_output():
             return _main(arguments)
-    except OSError as error:  # of printing: what was printed is gone, and what was done is not known
+    except OSError as error:  # raised by printing: the output is lost, and the command may have stopped halfway
         return report_error(JobError(f"standard output: {error}"))
 
 
@@ -64,7 +68,7 @@ def _main(arguments: Sequence[str] | None) -> ExitCode:
         with process.ending_by_signals():
             return options.command(options, rest)
     except KeyboardInterrupt as interruption:
-        hint = "; the same command with --resume goes on" if options.command is _run else ""
+        hint = "; the same command with --resume continues" if options.command is _run else ""
         print(f"ig-audit: interrupted{f' ({interruption})' if str(interruption) else ''}{hint}", file=sys.stderr)
         return ExitCode.FAILED
     except Exception as error:
@@ -74,17 +78,17 @@ def _main(arguments: Sequence[str] | None) -> ExitCode:
 def _parser() -> CommandParser:
     parser = CommandParser(
         "ig-audit",
-        description="What does an image classifier look at, and has that changed?",
+        description="Which pixels does an image classifier use, and has that changed?",
         epilog="`ig-audit COMMAND --help` shows a command's options and examples.\n\n" + examples(*_FIRST_STEPS),
     )
     parser.add_argument("--version", action="version", version=f"ig-audit {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_run(_command(commands, "run", _run, "attribute every image of some shards into a run directory"))
-    _add_compare(_command(commands, "compare", _compare, "compare a run with others that were approved"))
+    _add_run(_command(commands, "run", _run, "attribute every image of the input, and write a run directory"))
+    _add_compare(_command(commands, "compare", _compare, "compare a run with approved runs"))
     _add_verify(_command(commands, "verify", _verify, "recompute a run's statistics from its rows and compare exactly"))
     _add_show(_command(commands, "show", _show, "draw one image's attribution from stored data"))
-    _add_report(_command(commands, "report", _report, "write a run's report: one HTML file that needs nothing else"))
-    _add_samples(_command(commands, "samples", _samples, "make a small real model and image shards to try things on"))
+    _add_report(_command(commands, "report", _report, "write a run's report: one self-contained HTML file"))
+    _add_samples(_command(commands, "samples", _samples, "write a small real model and image shards to start with"))
     for each in commands.choices.values():
         each.commands = commands.choices
     return parser
@@ -95,7 +99,7 @@ def _add_run(run: CommandParser) -> None:
     run.passed_on = beam_flags.names
     config.add_arguments(run)
     run.epilog = (
-        "Every option may stand in the YAML file that --config names. Unrecognized\n"
+        "Every option can also be set in the YAML file given by --config. Unrecognized\n"
         "flags are passed to Beam: --runner=FlinkRunner, --direct_num_workers=2, …\n\n"
     ) + examples(*_FIRST_STEPS, *_NIGHTLY)
 
@@ -107,9 +111,9 @@ def _add_compare(compare: CommandParser) -> None:
         type=text,
         metavar="REFERENCE",
         nargs="+",
-        help="run directories, or folders of them, taken together",
+        help="run directories, or folders of them, pooled",
     )
-    compare.add_argument("--json", type=output_file, metavar="FILE", help="write the result as JSON too")
+    compare.add_argument("--json", type=output_file, metavar="FILE", help="also write the result as JSON")
     _add_judging(compare)
     compare.epilog = examples("ig-audit compare runs/candidate runs/approved --json audit.json")
 
@@ -148,24 +152,24 @@ def _add_show(show: CommandParser) -> None:
         type=number("above 0 and at most 100", lambda value: 0 < value <= 100),
         default=99.0,
         metavar="FLOAT",
-        help="of values, shown at full intensity (default 99)",
+        help="percentile of the values that is shown at full intensity (default 99)",
     )
     show.add_argument(
-        "--polarity", default="both", metavar="NAME", help="attributions that count: both (default), positive, negative"
+        "--polarity", default="both", metavar="NAME", help="attributions to show: both (default), positive, negative"
     )
     show.add_argument(
         "--clip_above",
         type=number("above 0 and at most 100", lambda value: 0 < value <= 100),
         metavar="FLOAT",
-        help="percentile of mass at full intensity, in polarity (default 99) and outlines (default 95)",
+        help="percentile of mass at full intensity, for polarity (default 99) and outlines (default 95)",
     )
     show.add_argument(
         "--clip_below",
         type=number("of at least 0 and below 100", lambda value: 0 <= value < 100),
         metavar="FLOAT",
-        help="percentile of mass that is left out there (default 0 and 28)",
+        help="percentile of mass that is left out, for the same kinds (default 0 and 28)",
     )
-    show.add_argument("--clean", action=argparse.BooleanOptionalAction, help="close gaps and remove specks there")
+    show.add_argument("--clean", action=argparse.BooleanOptionalAction, help="close gaps and remove specks")
     show.epilog = examples(
         "ig-audit show runs/first 'samples-00000-of-00002.tar#chelsea' -o cat.png",
         "ig-audit show runs/first photos/cat.jpg -o outlines.png --kind outlines",
@@ -178,7 +182,7 @@ def _add_report(report: CommandParser) -> None:
         "-o", "--output", type=output_file, metavar="FILE.html", help="default: report.html in the run directory"
     )
     report.add_argument(
-        "--reference", type=text, nargs="+", metavar="RUN", help="compare with these runs, or folders of runs"
+        "--reference", type=text, nargs="+", metavar="RUN", help="runs, or folders of runs, to compare with"
     )
     _add_judging(report)
     report.epilog = examples("ig-audit report runs/candidate --reference runs/approved -o candidate.html")
@@ -191,22 +195,22 @@ def _add_samples(samples: CommandParser) -> None:
         default="webdataset",
         choices=INPUT_FORMATS,
         metavar="NAME",
-        help=f"of the shards: {', '.join(INPUT_FORMATS)} (default: webdataset)",
+        help=f"format of the shards: {', '.join(INPUT_FORMATS)} (default: webdataset)",
     )
     samples.add_argument(
         "--count",
         type=whole(1),
         metavar="INT",
-        help="seeded crops and flips to make (default: the photographs themselves)",
+        help="number of seeded crops and flips to write (default: the photographs themselves)",
     )
-    samples.add_argument("--shards", type=whole(1), default=2, metavar="INT", help="default 2")
-    samples.add_argument("--seed", type=whole(0), metavar="INT", help="of the crops and flips (default 0)")
+    samples.add_argument("--shards", type=whole(1), default=2, metavar="INT", help="number of shards (default 2)")
+    samples.add_argument("--seed", type=whole(0), metavar="INT", help="seed of the crops and flips (default 0)")
     samples.add_argument("--gzip", action="store_true", help="compress the shards (tfrecord only)")
     samples.epilog = examples("ig-audit samples --output samples --format tfrecord --count 64")
 
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--thresholds", type=text, metavar="URI", help="YAML file of what counts as a change")
+    parser.add_argument("--thresholds", type=text, metavar="URI", help="YAML file of thresholds of a change")
     parser.add_argument(
         "--nights",
         type=whole(0),
@@ -233,7 +237,7 @@ def _run(options: argparse.Namespace, rest: list[str]) -> ExitCode:
     audit = config.load(flags)
     if problem := write_problem(audit.output, folder=True):
         raise config.ConfigError(f"output: {audit.output}: {problem}")
-    logging.getLogger().setLevel(logging.ERROR)  # before Beam is imported, which warns of extras that are not installed
+    logging.getLogger().setLevel(logging.ERROR)  # before Beam is imported, which warns about missing extras
     beam_flags.check(rest)
     from pipeline.launch import prepare
 
@@ -277,7 +281,7 @@ def _verify(options: argparse.Namespace, _: list[str]) -> ExitCode:
     for finding in findings:
         print(printable(str(finding)))
     if not findings:
-        print(f"{options.run}: every part is as the manifest says, and the rows give the same statistics to the bit")
+        print(f"{options.run}: every part matches the manifest, and the rows give the same statistics, bit for bit")
     return ExitCode.FAILED if findings else ExitCode.FINE
 
 
@@ -293,7 +297,7 @@ def _show(options: argparse.Namespace, _: list[str]) -> ExitCode:
 
 
 def _refuse_ignored(options: argparse.Namespace) -> None:
-    """Refuses options that the kind of picture ignores, or that contradict each other."""
+    """Raises ConfigError for options that the kind of picture ignores, or that contradict each other."""
     if options.kind not in _CLIPPED:
         for name in ("clip_above", "clip_below", "clean"):
             if getattr(options, name) is not None:
@@ -305,7 +309,7 @@ def _refuse_ignored(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace, _: list[str]) -> ExitCode:
     if not options.reference and (options.thresholds or options.nights):
         name = "thresholds" if options.thresholds else "nights"
-        raise config.ConfigError(f"{name}: is of a comparison; give --reference too")
+        raise config.ConfigError(f"{name}: applies only to a comparison; give --reference too")
     from pipeline.report import write_report
 
     run = _open(options.run)
@@ -316,7 +320,7 @@ def _report(options: argparse.Namespace, _: list[str]) -> ExitCode:
 
 def _samples(options: argparse.Namespace, _: list[str]) -> ExitCode:
     if options.seed is not None and options.count is None:
-        raise config.ConfigError("seed: is of crops and flips; give --count too")
+        raise config.ConfigError("seed: applies only to crops and flips; give --count too")
     if options.gzip and options.format != "tfrecord":
         raise config.ConfigError(f"gzip: is for --format tfrecord; it is {options.format}")
     from pipeline.samples.cache import make_samples
@@ -326,6 +330,6 @@ def _samples(options: argparse.Namespace, _: list[str]) -> ExitCode:
             options.output, options.format, options.count, options.shards, options.seed or 0, options.gzip
         )
     except ModuleNotFoundError as error:
-        raise UsageError(f"samples: {error}; pip install 'ig-audit[samples]' brings what it takes") from error
+        raise UsageError(f"samples: {error}; pip install 'ig-audit[samples]' installs it") from error
     print(samples.config)
     return ExitCode.FINE

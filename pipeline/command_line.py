@@ -1,6 +1,6 @@
-"""A parser of commands whose errors are one line that names the option, its value and what is allowed.
+"""A parser of commands whose errors are one line that names the option, its value and the allowed values.
 
-A misspelt flag is reported before anything else, with the flag that was probably meant.
+A misspelled flag is reported before any other error, with the flag that was probably meant.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CommandParser(argparse.ArgumentParser):
 
     Attributes:
         commands: the parsers of all commands, by name.
-        passed_on: returns further flags that a command takes: not its own, but Beam's.
+        passed_on: returns the further flags that a command accepts and passes on to Beam.
     """
 
     def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
@@ -39,7 +39,7 @@ class CommandParser(argparse.ArgumentParser):
         self.passed_on: Callable[[], Collection[str]] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parses arguments as argparse does, once all their flags are known."""
+        """Parses arguments as argparse does, after checking that all flags are known."""
         arguments = sys.argv[1:] if args is None else list(args)
         own = itertools.takewhile(lambda word: word.startswith("-"), arguments) if self._subparsers else arguments
         for flag in flags_of(own):
@@ -48,24 +48,24 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(arguments, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Ends the program with exit code 2 and one line."""
+        """Prints one line to standard error and exits with code 2."""
         hint = f"; see {self.prog} --help" if "required" in message else ""
         self.exit(2, f"{_PROGRAM}: {message.removeprefix('argument ')}{hint}\n")
 
     def flags(self) -> list[str]:
-        """Returns the flags that are this parser's own."""
+        """Returns the parser's own flags, without those of Beam."""
         return [flag for action in self._actions for flag in action.option_strings]
 
     def _takes(self, flag: str) -> bool:
         own = self.flags()
         if flag in own:
             return True
-        if not flag.startswith("--"):  # with its value behind it, like -oFILE; but -output lacks a dash
+        if not flag.startswith("--"):  # its value may follow directly, as in -oFILE; but -output lacks a dash
             return flag[:2] in own and f"-{flag}" not in own
         return self.passed_on is not None and flag in self.passed_on()
 
     def _unknown(self, flag: str) -> str:
-        """Returns what is wrong with a flag that is not taken."""
+        """Returns why a flag is not accepted."""
         others = [parser.prog for parser in self.commands.values() if flag.startswith("--") and flag in parser.flags()]
         if others:
             return f"is an option of {others[0]}, not of {self.prog}"
@@ -85,7 +85,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def flags_of(arguments: Iterable[str]) -> list[str]:
-    """Returns the names of the flags among arguments: what begins with a dash and is no number, up to `--`.
+    """Returns the names of the flags among arguments: words that begin with a dash and are no numbers, up to `--`.
 
     >>> flags_of(["a", "--steps=3", "--scale", "-1", "--", "--b"])
     ['--steps', '--scale']
@@ -96,15 +96,15 @@ def flags_of(arguments: Iterable[str]) -> list[str]:
 
 
 def examples(*lines: str) -> str:
-    """Returns the end of a help text that shows commands as they are typed."""
+    """Returns the end of a help text, which shows example commands."""
     return "\n".join(["examples:" if len(lines) > 1 else "example:", *(f"  {line}" for line in lines)])
 
 
 def text(value: str) -> str:
-    """Returns `value` if it can name something.
+    """Returns `value` if it is valid text that is not empty.
 
     Raises:
-        argparse.ArgumentTypeError: it is empty, or is not text.
+        argparse.ArgumentTypeError: it is empty or not valid UTF-8.
     """
     if not value or not is_text(value):
         raise argparse.ArgumentTypeError(f"{value!r} is {'not valid UTF-8' if value else 'empty'}")
@@ -112,7 +112,7 @@ def text(value: str) -> str:
 
 
 def whole(low: int) -> Callable[[str], int]:
-    """Returns a reader of whole numbers of at least `low`."""
+    """Returns a function that reads whole numbers of at least `low`."""
 
     def read(value: str) -> int:
         try:
@@ -127,7 +127,7 @@ def whole(low: int) -> Callable[[str], int]:
 
 
 def number(allowed: str, is_allowed: Callable[[float], bool]) -> Callable[[str], float]:
-    """Returns a reader of numbers that are `allowed`, in words and as a function; never of NaN."""
+    """Returns a function that reads numbers for which `is_allowed` is true, never NaN; `allowed` is for its errors."""
 
     def read(value: str) -> float:
         try:
@@ -150,10 +150,10 @@ def _is_number(value: str) -> bool:
 
 
 def output_file(value: str) -> str:
-    """Returns the URI of a file that can be written.
+    """Returns the URI of a file to write.
 
     Raises:
-        argparse.ArgumentTypeError: it can be seen that it cannot.
+        argparse.ArgumentTypeError: it evidently cannot be written.
     """
     if problem := write_problem(text(value), folder=False):
         raise argparse.ArgumentTypeError(f"{value}: {problem}")
@@ -161,10 +161,10 @@ def output_file(value: str) -> str:
 
 
 def output_folder(value: str) -> str:
-    """Returns the URI of a folder that can be written into.
+    """Returns the URI of a folder to write into.
 
     Raises:
-        argparse.ArgumentTypeError: it can be seen that it cannot.
+        argparse.ArgumentTypeError: it evidently cannot be written into.
     """
     if problem := write_problem(text(value), folder=True):
         raise argparse.ArgumentTypeError(f"{value}: {problem}")
@@ -172,9 +172,9 @@ def output_folder(value: str) -> str:
 
 
 def write_problem(uri: str, folder: bool) -> str:
-    """Returns why nothing can be written to a local `uri`, a folder or a file; empty if nothing speaks against it.
+    """Returns why nothing can be written to a local `uri`, a folder or a file; empty if no reason is known.
 
-    Folders that are missing are no problem: they are made. What lies in a store is not looked at.
+    Missing folders are no problem: they are created. Remote stores are not checked.
     """
     if storage.is_remote(uri):
         return ""

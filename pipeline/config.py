@@ -1,6 +1,6 @@
-"""AuditConfig: every option of a run, from flags and YAML, checked as a whole before any work.
+"""AuditConfig: every option of a run, from flags and YAML, checked together before any work.
 
-Imports neither Beam nor TensorFlow: a wrong option costs a fraction of a second.
+Imports neither Beam nor TensorFlow: a wrong option is reported within a fraction of a second.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _METAVARS = {int: "INT", float: "FLOAT", bool: "true|false", str: "NAME", tuple:
 
 
 class ConfigError(UsageError):
-    """Options that cannot be used; `str()` has one line for each that is wrong."""
+    """Options are wrong; `str()` has one line for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig(Settings, ReadOptions, SliceOptions):
-    """The options of a run: those that shape an attribution, read images, name slices, and these."""
+    """The options of a run: those of attribution, of reading images, of slices, and these."""
 
     input: tuple[str, ...] = option(
         (), "URIs, globs or folders of image shards", group="input", metavar="URI", required=True
@@ -51,48 +51,48 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     model: str = option(
         "", "TF-Hub https handle, SavedModel folder, or .keras file", group="model", metavar="URI", required=True
     )
-    class_names: str = option("", "text file with one class name a line", group="model", metavar="URI")
+    class_names: str = option("", "text file with one class name per line", group="model", metavar="URI")
     output: str = option(
         "",
-        "run directory to write: local, gs://, s3:// or hdfs://; {date} is today's in UTC",
+        "run directory to write: local, gs://, s3:// or hdfs://; {date} becomes today's date in UTC",
         group="output",
         metavar="DIR",
         required=True,
     )
-    resume: bool = option(False, "resume an interrupted run of the same options in the same directory", group="running")
+    resume: bool = option(False, "resume an interrupted run with the same options and directory", group="running")
     batch_size: str = option(
         "auto", "steps in one model call: auto, or a number from 1 to 4096", group="running", metavar="N"
     )
     reference: tuple[str, ...] = option(
         (), "finished runs, or folders of runs, to compare this run with", group="comparison", metavar="RUN"
     )
-    nights: int = option(0, "the latest reference runs to take; 0 takes all", low=0, group="comparison", metavar="N")
-    thresholds: str = option("", "YAML file of what counts as a change", group="comparison", metavar="URI")
+    nights: int = option(0, "use only the latest N reference runs; 0 uses all", low=0, group="comparison", metavar="N")
+    thresholds: str = option("", "YAML file of thresholds of a change", group="comparison", metavar="URI")
     max_error_rate: float = option(
         MAX_ERROR_RATE, "share of failing images above which the exit code is 4", low=0, high=1, group="running"
     )
     accelerator: str = option(
         "",
-        "of the machines that attribute, as type:T;count:N;…; runners that fit no machines, the local one too, ignore "
-        "it",
+        "accelerator of the machines that compute attributions, as type:T;count:N;…; ignored by runners that do not "
+        "choose machines, such as the local one",
         group="running",
         metavar="HINT",
     )
     min_ram: str = option(
         "",
-        "memory of the machines that attribute, like 16GB; runners that fit no machines ignore it",
+        "memory of the machines that compute attributions, such as 16GB; ignored like accelerator",
         group="running",
         metavar="SIZE",
     )
 
     def __post_init__(self) -> None:
-        """Raises ConfigError with every problem that can be seen without reading a file."""
+        """Raises ConfigError with every problem that can be found without reading a file."""
         found = [f"{name}: is required" for name in required() if not getattr(self, name)]
         found += self.problems()
         if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= 4096)):
             found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to 4096")
         if not re.fullmatch(r"(?:[0-9]+(?:\.[0-9]+)?(?:[KMGT]i?)?B)?", self.min_ram):
-            found.append(f"min_ram: {self.min_ram!r} is not a size like 16GB")
+            found.append(f"min_ram: {self.min_ram!r} is not a size such as 16GB")
         if re.search("[{}]", self.output.replace(_DATE, "")):
             found.append(f"output: {self.output!r}: the only braces allowed are {_DATE}")
         found += [line for line in problems_of(self) if line not in found]
@@ -101,11 +101,12 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
             raise ConfigError("\n".join(found))
 
     def _ignored(self) -> list[str]:
-        """Returns which options were given that the others leave without effect, one line each."""
+        """Returns the given options that have no effect because of the others, one line each."""
         given = {name for name, field in options().items() if getattr(self, name) != field.default}
         found = []
         if not self.reference:
-            found += [f"{name}: is of a comparison; give --reference too" for name in _OF_REFERENCE if name in given]
+            hint = "applies only to a comparison; give --reference too"
+            found += [f"{name}: {hint}" for name in _OF_REFERENCE if name in given]
         if self.input_format != "auto":
             for format, names in _OF_FORMAT.items():
                 found += [
@@ -116,38 +117,38 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
         return found
 
     def dated(self, day: datetime.date) -> AuditConfig:
-        """Returns these options with `day` where the output says `{date}`."""
+        """Returns these options with `day` in place of `{date}` in the output."""
         return dataclasses.replace(self, output=self.output.replace(_DATE, day.isoformat()))
 
     def settings(self) -> Settings:
-        """Returns the options that shape an attribution."""
+        """Returns the options of attribution."""
         return _part(Settings, self)
 
     def read_options(self) -> ReadOptions:
-        """Returns the options that read images; the fields to slice by are among those to carry."""
+        """Returns the options of reading images; the fields to copy include those to slice by."""
         fields = tuple(dict.fromkeys([*self.fields, *self.slice_by]))
         return dataclasses.replace(_part(ReadOptions, self), fields=fields)
 
     def resource_hints(self) -> dict[str, str]:
-        """Returns what the machines that attribute must have, by Beam's names."""
+        """Returns the resource hints of the machines that compute attributions, under Beam's names."""
         hints = {"accelerator": self.accelerator, "min_ram": self.min_ram}
         return {name: value for name, value in hints.items() if value}
 
     def shaping(self) -> dict[str, Any]:
-        """Returns the options that decide what a row holds, as JSON values: what the stored config is made of."""
+        """Returns the options that determine the content of rows, as JSON values: the stored config."""
         parts = [field.name for part in (Settings, ReadOptions, SliceOptions) for field in dataclasses.fields(part)]
         values = {name: getattr(self, name) for name in sorted(parts)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def digest(shaping: dict[str, Any], **digests: Any) -> str:
-    """Returns the config digest: sha256 hex of the shaping options, the version and further `digests`."""
+    """Returns the config digest: SHA-256 in hex of the shaping options, the version and further `digests`."""
     content = {"options": shaping, "version": __version__, **digests}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def options() -> dict[str, dataclasses.Field[Any]]:
-    """Returns every option of a run by name, as it is declared."""
+    """Returns every option of a run by name, as declared."""
     return {field.name: field for field in dataclasses.fields(AuditConfig)}
 
 
@@ -165,12 +166,16 @@ def _hints() -> dict[str, Any]:
 
 
 def required() -> list[str]:
-    """Returns the names of the options without which there is no run."""
+    """Returns the names of the options that every run needs."""
     return [name for name, field in options().items() if field.metadata["required"]]
 
 
 def help_of(name: str) -> str:
-    """Returns what an option does, with its choices and its default."""
+    """Returns the help of an option, with its choices and its default.
+
+    >>> help_of("nights")
+    'use only the latest N references; 0 uses all (default 0)'
+    """
     field = options()[name]
     choices, default = field.metadata["choices"], field.default
     facts = [f"one of {', '.join(map(str, choices))}"] if choices else []
@@ -182,7 +187,7 @@ def help_of(name: str) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every option, by groups; none has a default, so that a YAML file can be told from a flag."""
+    """Adds a flag for every option, by groups; none has a default, so that flags can override a YAML file."""
     groups = {group: parser.add_argument_group(group) for group in GROUPS}
     for name in sorted(options(), key=lambda name: name not in required()):
         metadata, kind = options()[name].metadata, type_of(name)
@@ -199,15 +204,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             **extra,
         )
     groups["running"].add_argument(
-        "--config", type=text, metavar="URI", help="YAML file of options, by the names here; flags win over it"
+        "--config", type=text, metavar="URI", help="YAML file of options, under the same names; flags override it"
     )
 
 
 def load(flags: dict[str, Any]) -> AuditConfig:
-    """Returns the config of parsed flags, over those of the YAML file that `config` names.
+    """Returns the config of parsed flags, which override the YAML file that `config` names.
+
+    >>> load({"input": "photos", "model": "model.keras", "output": "runs/first", "steps": "64", "rule": "left"}).steps
+    64
 
     Raises:
-        ConfigError: an option is unknown, missing, or has a value that is not allowed.
+        ConfigError: an option is unknown or missing, or has a value that is not allowed.
     """
     given = dict(flags)
     path = given.pop("config", None)
@@ -242,7 +250,7 @@ def _convert(name: str, value: Any) -> Any:
     """Returns a flag's text, or a YAML value, as the option's type.
 
     Raises:
-        ValueError: it is not of that type.
+        ValueError: it does not have that type.
     """
     kind = type_of(name)
     if value is None:

@@ -1,4 +1,4 @@
-"""Exit codes, and what is reported of an error that ends a command."""
+"""Exit codes, and the report of an error that ends a command."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class ExitCode(enum.IntEnum):
 
     FINE = 0
     FAILED = 1
-    """The job failed, or there is a fault in ig-audit; `verify`: something in the run is wrong."""
+    """The job failed, or there is a fault in ig-audit; `verify`: the run does not match its manifest."""
     UNUSABLE = 2
-    """Options, an input, a model, a file or a store cannot be used: the user can mend that."""
+    """Options, an input, a model, a file or a store cannot be used: the user can correct that."""
     DRIFT = 3
-    """The run differs from its reference, with at least one reason that is an alarm."""
+    """The run differs from its reference, and at least one of the differences is an alarm."""
     TOO_MANY_ERRORS = 4
-    """The share of images that failed is above `max_error_rate`."""
+    """The share of failed images exceeds `max_error_rate`."""
 
     @classmethod
     def first(cls, *codes: ExitCode) -> ExitCode:
-        """Returns the code that goes before the others; FINE if there is none.
+        """Returns the code that takes precedence over the others; FINE if there is none.
 
         >>> ExitCode.first(ExitCode.DRIFT, ExitCode.TOO_MANY_ERRORS, ExitCode.FINE)
         <ExitCode.TOO_MANY_ERRORS: 4>
@@ -39,7 +39,7 @@ class ExitCode(enum.IntEnum):
 _AWAY = re.compile(
     "NETWORK_CONNECTION|SERVICE_UNAVAILABLE|SLOW_DOWN|INTERNAL_FAILURE|UNAVAILABLE|[Tt]imed? ?out|curlCode"
 )
-"""What Arrow's file systems write into an OSError without a number."""
+"""Texts of temporary errors that Arrow's file systems raise as an OSError without a number."""
 
 _PRECEDENCE = (
     ExitCode.FAILED,
@@ -51,9 +51,9 @@ _PRECEDENCE = (
 
 
 def report_error(error: Exception) -> ExitCode:
-    """Prints what ended a command, or a part of it, to standard error; returns the exit code that follows.
+    """Prints the error that ended a command, or a part of it, to standard error; returns its exit code.
 
-    There is no traceback, unless IG_AUDIT_DEBUG is set.
+    No traceback is printed unless IG_AUDIT_DEBUG is set.
     """
     if os.environ.get("IG_AUDIT_DEBUG"):
         traceback.print_exception(error)
@@ -70,5 +70,5 @@ def report_error(error: Exception) -> ExitCode:
 
 
 def _passes(error: OSError) -> bool:
-    """Returns whether the same command may succeed a while later by itself: a store does not answer."""
+    """Returns whether the error is temporary, so that the same command may succeed later: a store does not answer."""
     return isinstance(error, ConnectionError | TimeoutError | UnavailableError) or bool(_AWAY.search(str(error)))

@@ -1,4 +1,4 @@
-"""The pipeline, as an essay."""
+"""The stages of the pipeline, with the reason for each."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "
         root: an empty pipeline.
         job: a checked run.
         meter: where workers on this machine report their progress.
-        holder: what tells the lock of this run from those of others, if it holds one.
+        holder: identifies this run's lock among those of others, if it holds one.
     """
     config = job.config
     options = config.read_options()
 
-    # Shards are cut into chunks, the unit of work and retry. The reshuffle inside matters: without it
+    # Shards are cut into chunks, the unit of work and retry. The reshuffle inside is essential: without it
     # a runner fuses planning with attribution, and one worker would attribute a whole shard.
     chunks = root | "Shards" >> beam.Create(job.shards) | "PlanChunks" >> PlanChunks(options, meter)
 
-    # Each chunk becomes a part file, written where it was computed. Only summaries go on from here. The
-    # hints stand on what runs the model alone, so that a runner that fits machines to stages spends GPUs on no other.
+    # Each chunk becomes a part file, written by the worker that computed it. Only summaries are passed on. The hints
+    # are set only on stages that run the model, so that a runner that chooses machines by stage uses GPUs for no other.
     hints = config.resource_hints()
     attribute = AttributeChunks(job.spec, options, config.output, job.provenance, Slicer(config.slice_by), meter)
     results = chunks | "AttributeChunks" >> attribute.with_resource_hints(**hints)
 
     # Statistics are exact in any order, so partial sums may be combined as they come. The model is checked
-    # once, and the manifest written last, by whichever worker: the launcher may be long gone.
+    # once, and the manifest is written last, by any worker: the launcher may have ended long before.
     finish = FinishRun(config.output, job.provenance, job.started, config.max_slices, job.spec, hints, meter, holder)
     results | "FinishRun" >> finish

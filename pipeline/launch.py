@@ -1,7 +1,7 @@
-"""What is checked and gathered before a graph is built: a job that can run, or an error with exit code 2.
+"""Checks and preparation before a graph is built: returns a job that can run, or fails with exit code 2.
 
-Whatever would fail every image (a missing shard, a model that does not fit the options, an output
-directory in use) fails here, in the launcher, with nothing written.
+Any cause that would fail every image (a missing shard, a model that does not suit the options, an output
+directory in use) fails here, in the launcher, before anything is written.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _LIBRARIES = ("apache-beam", "tensorflow", "keras", "numpy", "pillow", "pyarrow"
 
 @dataclass(frozen=True)
 class Job:
-    """A checked run: everything the graph needs.
+    """A checked run: everything that the graph needs.
 
     Attributes:
         config: the options, with the date in `output`.
-        shards: what is read, sorted.
+        shards: the shards to read, sorted.
         spec: what each worker loads.
-        provenance: what every part and the manifest say about their making.
-        started: when this was checked, ISO 8601 in UTC.
+        provenance: options, model and versions, as stored in every part and in the manifest.
+        started: when this run was checked, ISO 8601 in UTC.
     """
 
     config: AuditConfig
@@ -47,12 +47,12 @@ class Job:
 
 
 def prepare(config: AuditConfig) -> Job:
-    """Returns the job that `config` describes; its day, in UTC, is that of this call.
+    """Returns the job that `config` describes; its `{date}` is the day of this call, in UTC.
 
     Raises:
-        ConfigError: a file is missing, the output holds another run, or the model does not fit the options.
-        UsageError: the run could not be compared with its reference.
-        OSError: there is no finished run at the reference, or a file can not be read.
+        ConfigError: a file is missing, the output holds another run, or the model does not suit the options.
+        UsageError: the run would not be comparable with its reference.
+        OSError: there is no finished run at the reference, or a file cannot be read.
     """
     started = datetime.datetime.now(datetime.timezone.utc)
     config = config.dated(started.date())
@@ -80,7 +80,7 @@ def prepare(config: AuditConfig) -> Job:
         load_thresholds(config.thresholds)
     if not resumes(config, provenance):
         model_digest = _check_model(spec)
-        if model_digest != spec.model_digest:  # a damaged copy has been made anew
+        if model_digest != spec.model_digest:  # a damaged local copy has been replaced
             spec = dataclasses.replace(spec, model_digest=model_digest)
             provenance = _provenance(config, names, pictures, model_digest)
     return Job(config, shards, spec, provenance, started.isoformat(timespec="seconds"))
@@ -89,7 +89,7 @@ def prepare(config: AuditConfig) -> Job:
 def _provenance(
     config: AuditConfig, names: tuple[str, ...], pictures: tuple[bytes, ...], model_digest: str
 ) -> store.Provenance:
-    """Returns what the run says about its making with a model of this digest."""
+    """Returns the provenance of the run with a model of this digest."""
     shaping = config.shaping()
     hashes = [_sha256(data) for data in pictures]
     return store.Provenance(
@@ -103,10 +103,10 @@ def _provenance(
 
 
 def resumes(config: AuditConfig, provenance: store.Provenance) -> bool:
-    """Returns whether the output directory holds the beginning of this very run, and `resume` is given.
+    """Returns whether the output directory holds the beginning of this same run, and `resume` is given.
 
     Raises:
-        ConfigError: it holds a run, but resuming was not asked for, or the run is another; or what it holds cannot be
+        ConfigError: it holds a run, but `resume` is not given, or the run is another one; or its content cannot be
             read, so that another run might be overwritten.
     """
     run = Run.open(config.output)
@@ -119,7 +119,7 @@ def resumes(config: AuditConfig, provenance: store.Provenance) -> bool:
     except (OSError, ValueError) as error:
         raise ConfigError(f"output: {error}") from error
     if earlier is None:
-        raise ConfigError(f"output: {config.output} holds a run; give --resume to go on with it, or another directory")
+        raise ConfigError(f"output: {config.output} holds a run; give --resume to continue it, or another directory")
     if earlier.config_digest != provenance.config_digest:
         raise ConfigError(f"resume: {config.output} holds a run of other options ({_differences(earlier, provenance)})")
     return True
@@ -134,7 +134,7 @@ def _class_names(uri: str) -> tuple[str, ...]:
         raise ConfigError(f"class_names: {uri}: {error}") from error
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not 0 < len(names) <= MAX_CLASSES:
-        raise ConfigError(f"class_names: {uri} has {len(names)} names; allowed are 1 to {MAX_CLASSES}, one a line")
+        raise ConfigError(f"class_names: {uri} has {len(names)} names; allowed are 1 to {MAX_CLASSES}, one per line")
     return names
 
 
@@ -150,7 +150,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _differences(one: store.Provenance, other: store.Provenance) -> str:
-    """Returns the names of the options in which two runs differ, or what else does."""
+    """Returns the names of the options in which two runs differ, or the other differences."""
     names = sorted(name for name in {*one.config, *other.config} if one.config.get(name) != other.config.get(name))
     if one.model_digest != other.model_digest:
         names.append("the model's files")
@@ -158,9 +158,9 @@ def _differences(one: store.Provenance, other: store.Provenance) -> str:
 
 
 def _check_model(spec: AttributorSpec) -> str:
-    """Loads the model in the launcher, so that one that does not fit the options fails before the work.
+    """Loads the model in the launcher, so that a model that does not suit the options fails before the work.
 
-    Returns its digest, which is another than before if a damaged copy was made anew.
+    Returns its digest, which differs from the earlier one if a damaged local copy was replaced.
     """
     try:
         classifier = worker.classifier(spec)

@@ -1,4 +1,4 @@
-"""Stored names → what people read: metrics and slices, the same in the verdict and in the report."""
+"""Stored names of metrics and slices → display names, the same in the verdict and in the report."""
 
 from __future__ import annotations
 
@@ -17,42 +17,46 @@ METRICS = {
     "positive_share": "Speaks for the class",
     "gini": "Concentration (Gini)",
     "entropy": "Spread (entropy)",
-    "center_row": "Centre, from the top",
-    "center_col": "Centre, from the left",
+    "center_row": "Center, from the top",
+    "center_col": "Center, from the left",
     "border_share": "Share near the border",
     "grid": "Mean map",
     "grid_rank": "Ranking of cells",
     "cells": "Most changed cell",
     "signed_cells": "For or against the class, in a cell",
-    "channel_share": "Colour channels",
+    "channel_share": "Color channels",
 }
 
 KINDS = {
     "all": "All images",
     "predicted": "Predicted as",
     "target": "Also explained as",
-    "label": "Labelled",
+    "label": "Labeled",
     "wrong": "Wrong predictions",
     "confusion": "Mistaken:",
     "shard": "Shards",
 }
 
 _ALONE = ("all", "wrong")
-"""Kinds with one slice, which the kind names."""
+"""Kinds with a single slice, whose name is that of the kind."""
 
 
 def metric_name(name: str) -> str:
-    """Returns what a metric is called."""
+    """Returns the display name of a metric.
+
+    >>> metric_name("gini")
+    'Concentration (Gini)'
+    """
     return METRICS.get(name, name.replace("_", " ").capitalize())
 
 
 def kind_name(kind: str) -> str:
-    """Returns what a kind of slice is called."""
+    """Returns the display name of a kind of slice."""
     return KINDS.get(kind, kind.removeprefix("field:").replace("_", " ").capitalize())
 
 
 def member_name(kind: str, value: str, name: str) -> str:
-    """Returns what a slice is called among those of its kind; nothing if it is the only one.
+    """Returns the display name of a slice among those of its kind; empty if it is the only one.
 
     >>> member_name("predicted", "", "other")
     'all others'
@@ -63,9 +67,9 @@ def member_name(kind: str, value: str, name: str) -> str:
 
 
 def slice_name(kind: str, value: str, name: str) -> str:
-    """Returns what a slice is called.
+    """Returns the display name of a slice, with its kind.
 
     >>> slice_name("label", "281", "tabby")
-    'Labelled tabby'
+    'Labeled tabby'
     """
     return f"{kind_name(kind)} {member_name(kind, value, name)}".strip()

@@ -1,4 +1,4 @@
-"""Runs a checked job on a runner, shows how far it is, and says what came out."""
+"""Runs a checked job on a runner, shows its progress, and reports the result."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _TABLE_ROWS = 12
 
 
 def run(job: Job, beam_arguments: list[str]) -> ExitCode:
-    """Runs `job`; returns how it ended: failed if only its comparison or its report did, as the rest is complete.
+    """Runs `job`; returns its exit code, FAILED too if only the comparison or the report failed.
 
     Args:
         job: a checked run.
-        beam_arguments: flags for Beam that `beam_flags.check` takes. Without a runner, or with DirectRunner
+        beam_arguments: flags for Beam that `beam_flags.check` accepts. Without a runner, or with DirectRunner
             (which would look for a binary to download), the job runs in this process.
 
     Raises:
@@ -52,12 +52,12 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
     """
     options = _beam_options(beam_arguments)
     with lock.hold(job.config.output) as held:
-        resumes(job.config, job.provenance)  # another run may have ended here since this one was checked
+        resumes(job.config, job.provenance)  # another run may have finished here since this one was checked
         start = time.monotonic()
         try:
             finished = _run(job, options, held)
         except BaseException:
-            with contextlib.suppress(Exception):  # the next run would do it, too
+            with contextlib.suppress(Exception):  # the next run would do it too
                 held.check()
                 store.delete_strays(job.config.output)
             raise
@@ -68,14 +68,14 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
 
 
 def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> Run | None:
-    """Returns the finished run when the job is done; None as soon as it is submitted, if it is not to be waited for."""
+    """Returns the finished run when the job is done; None as soon as it is submitted, if it is not waited for."""
     local = options.view_as(StandardOptions).runner == _LOCAL
     with _meter(local) as meter:
         pipeline = beam.Pipeline(_local_runner(options) if local else None, options)
         define_pipeline(pipeline, job, meter, held.run)
         submits = not local and options.view_as(StandardOptions).no_wait_until_finish
         if submits:
-            held.submit()  # first: the job may end, and unlock, before this process goes on
+            held.submit()  # first: the job may end, and unlock, before this process continues
         with worker_errors.told_plainly(local):
             result = pipeline.run()
             if submits:
@@ -88,12 +88,12 @@ def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> Run | None:
 
 
 def _local_runner(options: PipelineOptions) -> FnApiRunner:
-    """Returns Beam's runner for this machine; its worker processes, if any, leave Ctrl-C to this process."""
+    """Returns Beam's runner for this machine; its worker processes, if any, ignore Ctrl-C, which this one handles."""
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode != "multi_processing":
         return FnApiRunner()
     process.return_freed()  # models are in other processes
-    direct.direct_running_mode = "in_memory"  # or the runner would put its own command in place of this one
+    direct.direct_running_mode = "in_memory"  # otherwise the runner would replace this command with its own
     command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m {worker_errors.WORKER}"
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
 
@@ -115,7 +115,7 @@ def _conclude(config: AuditConfig, finished: Run, held: lock.Lock, start: float)
         except Exception as error:
             code = report_error(error)
             codes.append(ExitCode.FAILED if isinstance(error, OSError) else code)  # the job could write, so it failed
-            print(f"ig-audit: the run itself is complete; go on with: ig-audit {shlex.join(command)}", file=sys.stderr)
+            print(f"ig-audit: the run is complete; continue with: ig-audit {shlex.join(command)}", file=sys.stderr)
     print(_summary(finished, time.monotonic() - start))
     manifest = finished.manifest
     share = manifest.failures / max(1, manifest.images)
@@ -131,7 +131,7 @@ def _show_table(finished: Run) -> ExitCode:
 
 
 def _judge(config: AuditConfig, finished: Run) -> ExitCode:
-    """Compares the finished run with its reference, if it has one, and writes what was found into it."""
+    """Compares the finished run with its reference, if it has one, and writes the result into the run."""
     if not config.reference:
         return ExitCode.FINE
     references = find_references(config.reference, config.nights, exclude=finished.uri)
@@ -147,7 +147,7 @@ def _report(finished: Run) -> ExitCode:
 
 
 def _beam_options(arguments: list[str]) -> PipelineOptions:
-    """Returns Beam's options."""
+    """Returns Beam's options; the local runner is the default."""
     options = PipelineOptions(arguments)
     standard = options.view_as(StandardOptions)
     if standard.runner in (None, "DirectRunner"):
@@ -157,7 +157,7 @@ def _beam_options(arguments: list[str]) -> PipelineOptions:
 
 @contextlib.contextmanager
 def _meter(local: bool) -> Iterator[Meter]:
-    """Yields a meter, and shows what it reads until the job is done."""
+    """Yields a meter; shows its counts until the job is done."""
     if not local:
         yield Meter()
         return
@@ -173,7 +173,7 @@ def _meter(local: bool) -> Iterator[Meter]:
 
 
 def _show(meter: Meter, done: threading.Event) -> None:
-    """Shows progress: a bar on a terminal, a line now and then elsewhere."""
+    """Shows progress: a bar on a terminal, otherwise a line every few seconds."""
     terminal, gauge = sys.stderr.isatty(), Gauge(meter)
     start, told, told_count = time.monotonic(), -_LINE_SECONDS, 0
     with tqdm(total=0, unit="image", disable=not terminal, dynamic_ncols=True, smoothing=0.1) as bar:
@@ -185,7 +185,7 @@ def _show(meter: Meter, done: threading.Event) -> None:
             bar.update(count - bar.n)
             done_here = progress.attributed + progress.failed
             if not done_here:
-                start = time.monotonic()  # loading the model says nothing about the rate
+                start = time.monotonic()  # the time to load the model does not count for the rate
             seconds = time.monotonic() - start
             if not terminal and done_here and (seconds - told >= _LINE_SECONDS or (last and count > told_count)):
                 told, told_count = seconds, count

@@ -1,4 +1,4 @@
-"""What someone may have meant by a name that does not exist."""
+"""Suggestions for a misspelled name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _SHORTEST_PREFIX = 3
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Returns `; did you mean …?` with the known name that is closest to `name`; empty if none is close.
 
-    Dashes, underscores and case make no difference, and the beginning of a single name stands for it. What
-    begins with `no_` means the contrary of what does not, so one is never suggested for the other.
+    Dashes, underscores and case are ignored, and an unambiguous prefix stands for its name. A name
+    with `no_` means the opposite of one without, so neither is suggested for the other.
 
     >>> suggestion("--Max-step", ["--max_steps", "--rule"])
     '; did you mean --max_steps?'

@@ -1,4 +1,4 @@
-"""The options of a run as the parameters of the Dataflow Flex Template.
+"""The options of a run as parameters of the Dataflow Flex Template.
 
 python -m pipeline.template > templates/dataflow/metadata.json
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline import config
 
-_DESCRIPTION = "What an image classifier looks at, class by class, for a whole data set, and whether that changed"
+_DESCRIPTION = "Which pixels an image classifier uses, class by class, over a whole data set, and whether that changed"
 _NUMBER = r"[0-9]+(\.[0-9]+)?([eE]-?[0-9]+)?"
 _PATTERNS = {int: "[0-9]+", float: _NUMBER, bool: "true|false"}
 _STORED = r"gs://\S+"  # where Dataflow's workers can write
@@ -19,9 +19,9 @@ _SHOWN_FIRST = ("config", "class_names", "resume", "accelerator", "min_ram")
 
 
 def metadata() -> dict[str, Any]:
-    """Returns the content of `metadata.json`: what a launch may be given, and in what form."""
+    """Returns the content of `metadata.json`: the parameters of a launch, and their formats."""
     parameters = {name: _parameter(name) for name in config.options()}
-    parameters["config"] = _described("config", "YAML file of further options; the parameters here win", _STORED)
+    parameters["config"] = _described("config", "YAML file of further options; these parameters override it", _STORED)
     order = dict.fromkeys([*config.required(), *_SHOWN_FIRST, *parameters])
     return {
         "name": "ig-audit",
@@ -36,7 +36,7 @@ def _parameter(name: str) -> dict[str, Any]:
         pattern = "|".join(re.escape(str(choice)) for choice in choices)
     else:
         pattern = _STORED if name == "output" else _PATTERNS.get(config.type_of(name), ".+")
-    several = "; a template takes one value, several go into a config file"
+    several = "; a template parameter takes one value, give several in a config file"
     return _described(name, config.help_of(name) + several * (config.type_of(name) is tuple), pattern)
 
 

@@ -1,8 +1,8 @@
-"""Ends a job with one line if one of its worker processes dies, or fails.
+"""Ends a job with a one-line error if one of its worker processes dies or fails.
 
-What a worker process raises arrives as the text of a trace, whatever the runner; what a worker in this process raises,
-with Beam's step in its message. Beam's FnApiRunner notices most deaths, and every thread of it prints a trace. For a
-worker that dies before its data channel is open, or after its last output, it waits forever.
+An exception of a worker process arrives as the text of a traceback, with any runner; an exception of a worker in this
+process, with Beam's step in its message. Beam's FnApiRunner detects most deaths, and each of its threads prints a
+traceback. If a worker dies before its data channel is open, or after its last output, the runner waits forever.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from transforms import process
 from transforms.core.errors import JobError, UsageError
 
 PATIENCE_SECONDS = 20.0
-"""How long Beam is given to notice by itself."""
+"""How long Beam may take to detect a death by itself."""
 
 WORKER = "apache_beam.runners.worker.sdk_worker_main"
-"""The module that Beam's worker processes run: in their command lines."""
+"""The module that Beam's worker processes run, which is in their command lines."""
 
 _MESSAGE = (
-    "a worker process ended in the middle of its work: killed, or out of memory; the same command with --resume goes on"
+    "a worker process ended in the middle of its work: killed, or out of memory; the same command with --resume "
+    "continues"
 )
 _NOTICED = "Channel closed prematurely"
 _TRACE = "Traceback (most recent call last):"
 _STEP = " [while running "
 _NO_THREAD = "can't start new thread"
-_STARTER = "run_worker"  # Beam's thread that starts a worker process and raises where that fails
+_STARTER = "run_worker"  # Beam's thread that starts a worker process and raises if that fails
 _ITS_THREADS = ("apache_beam", "grpc")
 _FAULT = re.compile(
     r"(Assertion|Attribute|Index|Key|Name|NotImplemented|Recursion|Type|UnboundLocal|Value|ZeroDivision)Error\b"
@@ -48,11 +49,11 @@ _WATCHERS = (
 
 @contextlib.contextmanager
 def told_plainly(local: bool) -> Iterator[None]:
-    """Ends the block with one line if a worker process failed or, in a `local` job, died.
+    """Ends the block with a one-line error if a worker process failed or, in a `local` job, died.
 
-    A death is reported at the latest after `PATIENCE_SECONDS`; only in the main thread can a wait be ended. Whatever
-    interrupts a local job ends its worker processes first, since Beam would wait for what they are doing. With
-    IG_AUDIT_DEBUG set Beam's traces are shown.
+    A death is reported after `PATIENCE_SECONDS` at the latest, but only the main thread can be interrupted. Before a
+    local job is interrupted, its worker processes are killed, since Beam would wait for their work. If IG_AUDIT_DEBUG
+    is set, Beam's tracebacks are shown.
 
     Raises:
         JobError: a worker failed or died, or the runner did.
@@ -63,7 +64,7 @@ def told_plainly(local: bool) -> Iterator[None]:
     except (OSError, MemoryError, RuntimeError) as error:
         raise JobError(_words(error, local)) from error
     except grpc.FutureTimeoutError as error:  # has no message of its own
-        raise JobError("no job server answered: is it up, and --job_endpoint its address?") from error
+        raise JobError("no job server answered: is it running, and is --job_endpoint its address?") from error
     except Exception as error:
         if _STEP not in _text(error):
             raise
@@ -79,27 +80,27 @@ def _words(error: Exception, local: bool) -> str:
     if _STEP in text:
         ours = isinstance(error, JobError | UsageError) or type(error) is RuntimeError
         return _failed(text if ours else f"{type(error).__name__}: {text}")
-    return f"{text or type(error).__name__}; the same command with --resume goes on"
+    return f"{text or type(error).__name__}; the same command with --resume continues"
 
 
 def _text(error: Exception) -> str:
-    """Returns the message; `str` of a KeyError is a quotation."""
+    """Returns the message; `str` of a KeyError would add quotes."""
     return error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else str(error)
 
 
 def _last_words(trace: str) -> str:
-    """Returns the message of the last exception in the text of a trace, after which a runner may print its own."""
+    """Returns the message of the last exception in the text of a traceback, which a runner's text may follow."""
     *_, last = trace.split(_TRACE)
     lines = itertools.dropwhile(_leads_there, last.splitlines())
     return _failed("\n".join(itertools.takewhile(lambda line: not _leads_there(line), lines)))
 
 
 def _failed(text: str) -> str:
-    words = text.partition(_STEP)[0].removeprefix("RuntimeError: ")  # Beam puts it before what it cannot build again
+    words = text.partition(_STEP)[0].removeprefix("RuntimeError: ")  # Beam's prefix of what it cannot rebuild
     words = re.sub(rf"^{JobError.__module__}\.\w+: ", "", words)
     words = words.replace(_NO_THREAD, f"{_NO_THREAD}: out of memory, or of processes")
     why = ", by a fault of ig-audit" if _FAULT.match(words) else ""
-    return f"a worker failed{why}: {words}; IG_AUDIT_DEBUG=1 shows where, the same command with --resume goes on"
+    return f"a worker failed{why}: {words}; IG_AUDIT_DEBUG=1 shows where, the same command with --resume continues"
 
 
 def _leads_there(line: str) -> bool:
@@ -108,7 +109,7 @@ def _leads_there(line: str) -> bool:
 
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
-    """Wakes the main thread if a worker died and the block is not done some time later; keeps Beam's traces back."""
+    """Interrupts the main thread if a worker died and the block does not end soon after; hides Beam's tracebacks."""
     quiet = not os.environ.get("IG_AUDIT_DEBUG")
     timers: list[threading.Timer] = []
     with process.interruptible(lambda: process.end_processes(WORKER)) as block:
@@ -130,7 +131,7 @@ def _watched() -> Iterator[None]:
 
 
 def _is_beams(arguments: threading.ExceptHookArgs) -> bool:
-    """Returns whether the thread runs Beam's code: whether its first frame, beside that of `threading`, is Beam's."""
+    """Returns whether the thread runs Beam's code: whether its first frame, after those of `threading`, is Beam's."""
     trace = arguments.exc_traceback
     while trace and trace.tb_frame.f_globals.get("__name__") == threading.__name__:
         trace = trace.tb_next

@@ -1,6 +1,6 @@
-"""The embedded default: a small real model and sample shards, built from installed packages alone.
+"""The samples: a small real model and image shards, built from installed packages alone, without downloads.
 
 In reading order: `photographs` (the pictures, and seeded crops of them), `shards` (image shards in every
-input format), `legacy_checkpoint` (weights without PyTorch), `lite0` (the model; the only one that imports
-TensorFlow), `cache` (all of it once, in one folder).
+input format), `legacy_checkpoint` (weights without PyTorch), `lite0` (the model; the only module that imports
+TensorFlow), `cache` (all of them in one folder, each built once).
 """

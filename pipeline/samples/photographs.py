@@ -1,4 +1,4 @@
-"""Real photographs without a download: those in scikit-image's and scikit-learn's wheels, and crops of them."""
+"""Real photographs without a download: those in the wheels of scikit-image and scikit-learn, and crops of them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Photograph(NamedTuple):
     """A picture inside an installed package.
 
     Attributes:
-        key: the file's name without its ending.
-        package: the package that ships it.
-        path: where it lies within the package.
-        label: the class that EfficientNet-Lite0 gives to the whole picture. Crops inherit it, so
-            those that lose sight of it count as wrong predictions.
+        key: the file's name without its extension.
+        package: the package that contains it.
+        path: of the file, relative to the package.
+        label: the class that EfficientNet-Lite0 predicts for the whole picture. Crops inherit it, so
+            crops without the object count as wrong predictions.
     """
 
     key: str
@@ -66,16 +66,16 @@ PHOTOGRAPHS = (
 
 
 def originals() -> Iterator[Sample]:
-    """Yields the photographs as they are, undecoded."""
+    """Yields the photographs unchanged and still encoded."""
     for photograph in PHOTOGRAPHS:
         yield Sample(photograph.key, photograph.read(), photograph.label)
 
 
 def crops(count: int, seed: int = 0) -> Iterator[Sample]:
-    """Yields `count` JPEG-encoded crops of the photographs, half of them mirrored, taking turns.
+    """Yields `count` JPEG-encoded crops of the photographs in rotation, half of them mirrored.
 
-    Each crop is at least 224 pixels high and wide and depends on `seed` and its own number alone, so
-    a longer run of crops begins with the shorter one.
+    Each crop is at least 224 pixels high and wide and depends only on `seed` and its own number, so
+    a longer sequence of crops begins with the shorter one.
     """
     for number, photograph in enumerate(itertools.islice(itertools.cycle(PHOTOGRAPHS), count)):
         pixels = _crop(_pixels(photograph), np.random.Generator(np.random.Philox([seed, number])))

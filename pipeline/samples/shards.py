@@ -33,18 +33,18 @@ _PARQUET_SCHEMA = pa.schema(
 def make_shards(
     output: str, format: str, count: int | None = None, shards: int = 1, seed: int = 0, compress: bool = False
 ) -> list[str]:
-    """Writes shards of sample pictures below the folder `output`, and returns their URIs in order.
+    """Writes shards of sample pictures below the folder `output`; returns their URIs in order.
 
     Args:
         output: URI of a folder.
         format: one of `INPUT_FORMATS`. A shard of `files` is a folder of folders named after the class ids.
         count: number of seeded crops; None for the whole photographs, byte for byte.
-        shards: number of shards; they differ by at most one picture.
+        shards: number of shards; their sizes differ by at most one picture.
         seed: of the crops.
-        compress: whether tfrecord shards are GZIP files.
+        compress: whether tfrecord shards are gzipped.
 
     Raises:
-        ValueError: an argument is outside what is allowed.
+        ValueError: an argument has a value that is not allowed.
     """
     total = len(PHOTOGRAPHS) if count is None else count
     _check(format, total, shards, seed, compress)

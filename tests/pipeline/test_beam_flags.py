@@ -33,8 +33,8 @@ def test_flags_of_runners_pass(arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--runner", "FlinkRunner", "data.tar"], "'data.tar' is the value of no option; shards are named by --input"),
-        (["--no_pipeline_type_check", "true"], "'true' is the value of no option"),
+        (["--runner", "FlinkRunner", "data.tar"], "'data.tar' does not belong to an option; give shards with --input"),
+        (["--no_pipeline_type_check", "true"], "'true' does not belong to an option"),
         (["--direct_num_worker=2"], "not an option of Beam; did you mean --direct_num_workers?"),
         (["--direct_num_workers=two"], "--direct_num_workers: invalid int value: 'two'"),
         (["--direct_num_workers"], "--direct_num_workers: expected one argument"),

@@ -101,8 +101,8 @@ def test_steps_that_no_machine_could_prepare_are_refused_at_once():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"nights": "3"}, "nights: is of a comparison; give --reference too"),
-        ({"thresholds": "t.yaml"}, "thresholds: is of a comparison; give --reference too"),
+        ({"nights": "3"}, "nights: applies only to a comparison; give --reference too"),
+        ({"thresholds": "t.yaml"}, "thresholds: applies only to a comparison; give --reference too"),
         ({"input_format": "webdataset", "mask_feature": "m"}, "mask_feature: is for input_format tfrecord; it is webd"),
         (
             {"input_format": "tfrecord", "image_column": "m"},

@@ -149,7 +149,7 @@ def test_a_report_that_fails_hides_nothing_of_the_run(finished, tmp_path, monkey
     assert conclude(finished, reference=reference) == 1
     out, err = capsys.readouterr()
     assert str(error) in err and "5 images: 4 rows, 1 errors" in out
-    assert f"the run itself is complete; go on with: ig-audit report '{finished.output}'" in err
+    assert f"the run is complete; continue with: ig-audit report '{finished.output}'" in err
     assert "20.0% of the images failed" in err
     assert json.loads(audit.read_text())["verdict"]["headline"] in out
     monkeypatch.setattr(run, "write_report", lambda _: None)

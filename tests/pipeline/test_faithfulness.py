@@ -189,6 +189,6 @@ def test_report_and_verify_name_the_column_too(tmp_path, capsys, command, code, 
 
 def test_every_kind_of_slice_has_a_name():
     assert names.slice_name("all", "", "") == "All images"
-    assert names.slice_name("label", "281", "tabby") == "Labelled tabby"
+    assert names.slice_name("label", "281", "tabby") == "Labeled tabby"
     assert names.slice_name("predicted", "281", "") == "Predicted as 281"
     assert names.slice_name("field:camera_site", "north", "") == "Camera site north"

@@ -67,7 +67,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_nothing_behind(tmp_path
         (os.killpg if to_all else os.kill)(run.pid, number)
         _, errors = run.communicate(timeout=SECONDS)
     assert run.returncode == 1
-    assert errors.endswith(f"ig-audit: interrupted ({number.name}); the same command with --resume goes on\n")
+    assert errors.endswith(f"ig-audit: interrupted ({number.name}); the same command with --resume continues\n")
     assert "Traceback" not in errors and "KeyboardInterrupt" not in errors
     left = [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert all(name.startswith("part-") for name in left)

@@ -120,7 +120,7 @@ def test_every_slice_has_its_map_and_counts(nights, tmp_path):
     page = page_of(nights[3], output=str(tmp_path / "x.html"))
     lines = [attributes["data-kind"] for attributes in page.all("tr") if "data-kind" in attributes]
     assert (lines[0], lines.count("label"), lines.count("predicted")) == ("all", len(NAMES), len(NAMES))
-    assert page.text.count("Labelled") == len(NAMES) + 1  # and in the list of kinds
+    assert page.text.count("Labeled") == len(NAMES) + 1  # and in the list of kinds
     assert "165" in page.text  # images
     assert "5 (3.0%)" in page.text
 

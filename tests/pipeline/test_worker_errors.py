@@ -153,7 +153,7 @@ def test_what_a_worker_raised_is_told_without_its_trace(local, step, before, aft
     with pytest.raises(RuntimeError) as caught, worker_errors.told_plainly(local):
         raise RuntimeError(TRACE.format(before=before, step=step, after=after))
     told = "a worker failed: OSError: [Errno 28] No space left on device: 'part'; IG_AUDIT_DEBUG=1 shows where, "
-    assert str(caught.value) == told + "the same command with --resume goes on"
+    assert str(caught.value) == told + "the same command with --resume continues"
 
 
 def test_no_memory_for_a_thread_is_told_as_such():
