@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.common import table
 from support.random_rows import make_rows
 from transforms.core.statistics.importance import summarize_rows
+from transforms.core.statistics.moments import Distribution
 from transforms.core.statistics.slices import Slice
 
 _SLICES = 10
@@ -29,10 +30,11 @@ def measure(rows: int) -> dict[str, float]:
     key = Slice("label", "0")
     stored = pickle.dumps(summarize_rows(make_rows(rows, seed=0, grid=8), lambda *_: (key,))[key])
     one = pickle.loads(stored)
-    histograms = pickle.dumps({name: value.histogram for name, value in one.scalars.items()})
+    found = {name: value.histogram for name, value in one.values.items() if isinstance(value, Distribution)}
+    histograms = pickle.dumps(found)
     return {
         "rows": rows,
-        "buckets": sum(len(value.histogram.buckets) for value in one.scalars.values()),
+        "buckets": sum(len(histogram.buckets) for histogram in found.values()),
         "kB a slice": _kilobytes(lambda: pickle.loads(stored)),
         "of it histograms": _kilobytes(lambda: pickle.loads(histograms)),
     }

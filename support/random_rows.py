@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from transforms.core.statistics.importance import STORED_SCALARS, Columns, ImportanceStatistics, add_slices
+from transforms.core.statistics.importance import STORED_SCALARS, ImportanceStatistics, add_slices
 from transforms.core.statistics.slices import Slice
+from transforms.core.statistics.statistic import Columns
 
 
 def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> Columns:

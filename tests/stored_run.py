@@ -11,7 +11,8 @@ from transforms.core.image.decode import encode_thumbnail
 from transforms.core.maps.importance import summarize_map, summarize_mask
 from transforms.core.maps.quantize import quantize, reduce_channels
 from transforms.core.record import Chunk, Failure, Faithfulness, Row
-from transforms.core.statistics.importance import Columns, summarize_rows
+from transforms.core.statistics.importance import summarize_rows
+from transforms.core.statistics.statistic import Columns
 from transforms.store.run import Run
 from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
 

@@ -436,7 +436,7 @@ def test_arrays_that_are_unknown_come_back_as_nan(run):
     with pytest.raises(ValueError, match="grid: the column doesn't say the shape of its arrays, or one is missing"):
         arrays(table, "grid")
     found = summarize_rows(stored_run.read_columns(run, part.summary))[Slice("all")]
-    assert (found.count, found.vectors["grid"].count, found.scalars["gini"].count) == (4, 2, 2)
+    assert (found.count, found.values["grid"].count, found.values["gini"].count) == (4, 2, 2)
 
 
 def test_arrays_of_another_length_are_refused(run):

@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Failure, Row
-from transforms.core.statistics.importance import STORED_SCALARS, Columns
+from transforms.core.statistics.importance import taken_columns
+from transforms.core.statistics.statistic import Columns
 from transforms.core.vocabulary import VECTORS
 
 KEY = "ig_audit."
@@ -36,13 +37,7 @@ _SHAPE = b"shape"
 PLACING_COLUMNS = ("label", "label_name", "predictions", "target", "target_name", "target_rank", "shard", "fields")
 """The columns of attributions that place a row in its slices."""
 
-STATISTIC_COLUMNS = (
-    *VECTORS,
-    *STORED_SCALARS,
-    "baseline_score",
-    "converged",
-    *PLACING_COLUMNS,
-)
+STATISTIC_COLUMNS = (*dict.fromkeys((*taken_columns(), *PLACING_COLUMNS)),)
 """The columns of attributions from which statistics are computed."""
 
 ERRORS = pa.schema(
@@ -200,10 +195,9 @@ def failures_to_table(failures: Iterable[Failure]) -> pa.Table:
 
 def statistic_columns(table: pa.Table) -> Columns:
     """Returns what `statistics.summarize_rows` takes, from the STATISTIC_COLUMNS of stored rows."""
-    columns: dict[str, Any] = {name: matrix(table, name) for name in VECTORS}
-    for name in (*STORED_SCALARS, "baseline_score"):
-        columns[name] = table.column(name).to_numpy()  # NaN where there is none
-    columns["converged"] = table.column("converged").to_numpy()
+    columns = {
+        name: matrix(table, name) if name in VECTORS else table.column(name).to_numpy() for name in taken_columns()
+    }
     return columns | slice_columns(table)
 
 

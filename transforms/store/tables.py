@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.core.statistics.histogram import Histogram
-from transforms.core.statistics.importance import QUANTILES, SCALARS, ImportanceStatistics
+from transforms.core.statistics.importance import ImportanceStatistics, statistics_columns
 from transforms.core.statistics.slices import Slice
-from transforms.core.vocabulary import VECTORS
+from transforms.core.statistics.statistic import ColumnType
 from transforms.store.files import StoredFile, write_parquet
 from transforms.store.schema import Provenance
 
@@ -21,18 +21,20 @@ STATISTICS = "statistics/statistics.parquet"
 BLOCK_SLICES = 64
 """In memory at once as they are stored."""
 
+_BUCKET = pa.struct([("low", pa.float64()), ("high", pa.float64()), ("count", pa.int64())])
+_TYPES: dict[ColumnType, pa.DataType] = {
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "numbers": pa.list_(pa.float64()),
+    "histogram": pa.list_(_BUCKET),
+}
+
 
 def statistics_schema() -> pa.Schema:
     """Returns the columns of statistics; lists over grid cells are row by row."""
-    bucket = pa.struct([("low", pa.float64()), ("high", pa.float64()), ("count", pa.int64())])
-    columns = [("kind", pa.string()), ("value", pa.string()), ("name", pa.string())]
-    columns += [("count", pa.int64()), ("converged", pa.int64())]
-    columns += [(f"{prefix}_{name}", pa.list_(pa.float64())) for name in VECTORS for prefix in ("mean", "std")]
-    for name in SCALARS:
-        columns.append((f"count_{name}", pa.int64()))
-        columns += [(f"{prefix}_{name}", pa.float64()) for prefix in ("mean", "std", "min", "max", *QUANTILES)]
-        columns.append((f"histogram_{name}", pa.list_(bucket)))
-    return pa.schema([*columns, ("state", pa.string())])
+    key = [(name, pa.string()) for name in ("kind", "value", "name")]
+    columns = [(name, _TYPES[kind]) for name, kind in statistics_columns().items()]
+    return pa.schema([*key, *columns, ("state", pa.string())])
 
 
 def statistics_table(statistics: Mapping[Slice, ImportanceStatistics]) -> pa.Table:
@@ -51,18 +53,17 @@ def statistics_blocks(statistics: Mapping[Slice, ImportanceStatistics]) -> Itera
 
 
 def _column(values: list[Any], field: pa.Field) -> pa.Array:
-    return _histograms(values, field.type) if field.name.startswith("histogram_") else pa.array(values, field.type)
+    return _histograms(values) if field.type == _TYPES["histogram"] else pa.array(values, field.type)
 
 
-def _histograms(values: Sequence[Histogram], kind: pa.ListType) -> pa.Array:
+def _histograms(values: Sequence[Histogram]) -> pa.Array:
     """Returns histograms as lists of buckets, without a Python value for each: these would take far more memory."""
     ends = np.cumsum([0, *(len(histogram.buckets) for histogram in values)], dtype=np.int32)
     bars = itertools.chain.from_iterable(histogram.bars() for histogram in values)
     table = np.fromiter(bars, np.dtype("f8,f8,i8"), ends[-1])
     columns = [pa.array(np.ascontiguousarray(table[name])) for name in table.dtype.names or ()]
-    return pa.ListArray.from_arrays(
-        pa.array(ends), pa.StructArray.from_arrays(columns, fields=list(kind.value_type)), kind
-    )
+    buckets = pa.StructArray.from_arrays(columns, fields=list(_BUCKET))
+    return pa.ListArray.from_arrays(pa.array(ends), buckets, _TYPES["histogram"])
 
 
 def write_statistics(
