@@ -12,7 +12,7 @@ import numpy as np
 
 from transforms import worker
 from transforms.core.image.decode import decode
-from transforms.core.record import Randomisation
+from transforms.core.record import Randomization
 from transforms.core.stable_hash import stable_digest
 from transforms.store import PartSummary
 from transforms.store.run import Run
@@ -26,7 +26,7 @@ def rank(part: PartSummary) -> bytes:
     return stable_digest(part.chunk, 64)
 
 
-def check_run(run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str) -> Randomisation:
+def check_run(run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str) -> Randomization:
     """Returns the randomisation check of a run whose parts are written; that of its earlier manifest, if it has one.
 
     Args:
@@ -40,16 +40,16 @@ def check_run(run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, conf
         ValueError: the model can't be loaded.
     """
     if not spec.settings.faithfulness:
-        return Randomisation(reason="switched off by --faithfulness 0")
+        return Randomization(reason="switched off by --faithfulness 0")
     earlier = run.manifest if run.is_finished else None
     if earlier and earlier.randomisation and earlier.provenance.config_digest == config_digest:
         return earlier.randomisation
     rows = run.first_rows(PICTURES, ("target", "thumbnail"), sorted(parts, key=rank))
     if not rows:
-        return Randomisation(reason="no image was attributed")
-    from transforms.core.explain.randomization import check_randomisation
+        return Randomization(reason="no image was attributed")
+    from transforms.core.explain.randomization import check_randomization
 
     attributor = worker.attributor(spec).attributor
     size = (attributor.classifier.input_shape[0], attributor.classifier.input_shape[1])
     pictures = np.stack([decode(row["thumbnail"], size, "stretch").array for row in rows])
-    return check_randomisation(attributor, pictures, [row["target"] for row in rows])
+    return check_randomization(attributor, pictures, [row["target"] for row in rows])

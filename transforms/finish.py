@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from transforms import check_model, storage, store
 from transforms.attribute import ChunkResult
-from transforms.core.record import Randomisation
+from transforms.core.record import Randomization
 from transforms.core.statistics.importance import ImportanceStatistics, fold_slices
 from transforms.core.statistics.slices import Slice, kept_slices
 from transforms.progress import Meter
@@ -70,7 +70,7 @@ class FinishRun(beam.PTransform):
             beam.pvalue.AsSingleton(check),
         )
 
-    def _check(self, output: str, parts: list[store.PartSummary]) -> Randomisation:
+    def _check(self, output: str, parts: list[store.PartSummary]) -> Randomization:
         return check_model.check_run(Run.open(output), parts, self.spec, self.provenance.config_digest)
 
     def _write(
@@ -79,7 +79,7 @@ class FinishRun(beam.PTransform):
         statistics: Iterable[tuple[Slice, ImportanceStatistics]],
         counts: list[tuple[Slice, int]],
         packed: list[bytes],
-        check: Randomisation,
+        check: Randomization,
     ) -> str:
         chunks: list[ChunkResult] = [chunk for batch in packed for chunk in unpack(batch)]
         parts = sorted((chunk.part for chunk in chunks), key=lambda part: (part.shard, part.start))

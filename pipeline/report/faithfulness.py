@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.report import words
-from transforms.core.record import Randomisation
+from transforms.core.record import Randomization
 from transforms.store.run import Run
 
 _EARLIER = "the run was made before ig-audit measured it."
@@ -51,7 +51,7 @@ def _sample(run: Run) -> str:
     return f"Measured on {measured:,} of {manifest.rows:,} rows: the images are among {chosen}."
 
 
-def _check(check: Randomisation | None) -> str:
+def _check(check: Randomization | None) -> str:
     if check is None:
         return f"Not checked: {_EARLIER}"
     if check.passed is None:

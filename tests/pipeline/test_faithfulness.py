@@ -23,7 +23,7 @@ from tests.shards import write_shard
 from tests.stored_nights import write_rows
 from transforms import check_model, store, worker
 from transforms.core.explain.faithfulness import is_chosen
-from transforms.core.record import Randomisation
+from transforms.core.record import Randomization
 from transforms.store.run import Run
 from transforms.worker import AttributorSpec
 
@@ -107,7 +107,7 @@ def test_nought_switches_both_off(tmp_path, options):
     assert run(tmp_path / "run", faithfulness=0, **options) == 0
     assert {row["deletion_auc"] for row in rows_of(tmp_path / "run")} == {None}
     check = Run.open(str(tmp_path / "run")).manifest.randomisation
-    assert check == Randomisation(reason="switched off by --faithfulness 0")
+    assert check == Randomization(reason="switched off by --faithfulness 0")
     text = section(tmp_path / "run")
     assert "Not measured: switched off by --faithfulness 0." in text
     assert "Not checked: switched off by --faithfulness 0." in text
@@ -126,7 +126,7 @@ def test_a_run_in_which_every_image_failed_says_why_there_is_no_check(tmp_path):
 
 def test_a_failed_check_is_marked(tmp_path):
     manifest = write_night(str(tmp_path / "run"), 40)
-    failed = Randomisation(images=2, similarity=0.97, passed=False)
+    failed = Randomization(images=2, similarity=0.97, passed=False)
     store.write_manifest(str(tmp_path / "run"), dataclasses.replace(manifest, randomisation=failed))
     assert main(["report", str(tmp_path / "run")]) == 0
     text = section(tmp_path / "run")

@@ -8,7 +8,7 @@ import pytest
 
 from transforms import finish, store
 from transforms.core.errors import JobError
-from transforms.core.record import Randomisation
+from transforms.core.record import Randomization
 from transforms.progress import Meter
 from transforms.store import lock
 from transforms.store.run import Run
@@ -21,7 +21,7 @@ def stage(tmp_path):
 
 
 def write(stage) -> None:
-    stage._write(stage.output, (), [], [], Randomisation(reason="none"))
+    stage._write(stage.output, (), [], [], Randomization(reason="none"))
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ class Faithfulness:
 
 
 @dataclass(frozen=True)
-class Randomisation:
+class Randomization:
     """Whether maps change when the weights of the model's last layer are replaced by random ones.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from transforms import storage
 from transforms.core.errors import UsageError
-from transforms.core.record import Randomisation
+from transforms.core.record import Randomization
 from transforms.store.files import StoredFile
 from transforms.store.parts import PartSummary
 from transforms.store.schema import Provenance
@@ -38,7 +38,7 @@ class Manifest:
     statistics: StoredFile
     parts: tuple[PartSummary, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    randomisation: Randomisation | None = None
+    randomisation: Randomization | None = None
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
@@ -59,7 +59,7 @@ class Manifest:
                 statistics=StoredFile(**content["statistics"]),
                 parts=tuple(PartSummary.from_json(part) for part in content["parts"]),
                 facts=content["facts"],
-                randomisation=Randomisation(**found) if (found := content.get("randomisation")) else None,
+                randomisation=Randomization(**found) if (found := content.get("randomisation")) else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"not a manifest ({error!r})") from error

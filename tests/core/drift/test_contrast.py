@@ -11,9 +11,9 @@ import scipy.stats
 from tests.night_rows import CORNER, draw, make_pool, speak_up, stamp
 from transforms.core.drift.contrast import (
     TOPICS,
-    Weights,
+    WeightPairs,
     cell_statistics,
-    contrast,
+    class_matched_weights,
     halves,
     known,
     measure,
@@ -26,7 +26,7 @@ POOL = make_pool(400, classes=4)
 
 def test_weights_sum_to_one_and_a_class_weighs_as_in_the_reference():
     classes, candidate = np.array([7, 7, 7, 2, 7, 2, 2]), np.array([0, 0, 0, 0, 1, 1, 1], bool)
-    weights = contrast(classes, candidate)
+    weights = class_matched_weights(classes, candidate)
     assert weights.reference[0] == pytest.approx([0.25, 0.25, 0.25, 0.25, 0, 0, 0])
     assert weights.candidate[0] == pytest.approx([0, 0, 0, 0, 0.75, 0.125, 0.125])
     assert weights.noise == pytest.approx([4 / 16 + 9 / 16 + 2 / 64])
@@ -35,11 +35,11 @@ def test_weights_sum_to_one_and_a_class_weighs_as_in_the_reference():
 def test_another_mix_of_the_same_rows_is_no_change():
     twice = POOL.join(POOL.take(POOL.classes == 0))  # class 0 three times in all, the others once
     rows = POOL.join(twice)
-    found = measure(rows, contrast(rows.classes, np.arange(len(rows)) >= len(POOL)), TOPICS)
+    found = measure(rows, class_matched_weights(rows.classes, np.arange(len(rows)) >= len(POOL)), TOPICS)
     assert {name: measured.effect[0] for name, measured in found.items()} == pytest.approx(
         dict.fromkeys(TOPICS, 0), abs=1e-3
     )
-    blind = contrast(np.zeros(len(rows), int), np.arange(len(rows)) >= len(POOL))
+    blind = class_matched_weights(np.zeros(len(rows), int), np.arange(len(rows)) >= len(POOL))
     assert measure(rows, blind, ["score"])["score"].effect[0] > 0.2
 
 
@@ -60,7 +60,7 @@ def test_a_scalars_effect_is_scipys_distance_over_the_spread_within_classes():
     rows = draw(POOL, 200, seed=1)
     candidate = np.arange(200) >= 120
     rows = rows.take(np.argsort(candidate, kind="stable"))
-    weights = contrast(rows.classes, candidate)
+    weights = class_matched_weights(rows.classes, candidate)
     found = measure(rows, weights, ["gini", "mask_share"])
     for name, measured in found.items():
         present = np.isfinite(rows.scalars[name])
@@ -84,14 +84,14 @@ def test_a_statistic_does_not_depend_on_the_number_of_rows():
 
 def test_what_a_constant_shows_is_no_rounding():
     constant = dataclasses.replace(POOL, scalars=POOL.scalars | {"steps": np.full(len(POOL), 50, np.float32)})
-    found = measure(constant, contrast(POOL.classes, np.arange(len(POOL)) % 8 < 4), ["steps"])
+    found = measure(constant, class_matched_weights(POOL.classes, np.arange(len(POOL)) % 8 < 4), ["steps"])
     assert found["steps"].effect[0] == 0
 
 
 def test_a_scalar_that_one_side_lacks_is_not_measured():
     lacking = np.where(np.arange(len(POOL)) >= 200, np.nan, POOL.scalars["mask_share"]).astype(np.float32)
     rows = dataclasses.replace(POOL, scalars=POOL.scalars | {"mask_share": lacking})
-    assert "mask_share" not in measure(rows, contrast(rows.classes, np.arange(len(rows)) >= 200), TOPICS)
+    assert "mask_share" not in measure(rows, class_matched_weights(rows.classes, np.arange(len(rows)) >= 200), TOPICS)
 
 
 @pytest.mark.parametrize("name", ["grid", "mask_share"])
@@ -105,7 +105,7 @@ def test_what_is_unknown_of_one_class_changes_no_class_mix(name):
     scalars = {"mask_share": np.where(black, np.nan, night.scalars["mask_share"])}
     vectors = {one: np.where(black[:, None], np.nan, values) for one, values in night.vectors.items()}
     rows = night.join(dataclasses.replace(night, vectors=vectors, scalars=night.scalars | scalars))
-    weights = contrast(rows.classes, np.arange(400) >= 200)
+    weights = class_matched_weights(rows.classes, np.arange(400) >= 200)
     present = known(rows, weights, name)
     for side in (present.weights.reference, present.weights.candidate):
         assert side.sum() == pytest.approx(1, abs=ROUNDING)
@@ -121,7 +121,7 @@ def test_a_class_that_is_unknown_on_one_side_counts_on_neither():
     night = draw(POOL, 200, seed=2)
     unknown = np.where((night.classes == 0)[:, None], np.nan, night.vectors["grid"])
     rows = night.join(dataclasses.replace(night, vectors=night.vectors | {"grid": unknown}))
-    weights = contrast(rows.classes, np.arange(400) >= 200)
+    weights = class_matched_weights(rows.classes, np.arange(400) >= 200)
     found = measure(rows, weights, ["grid", "cells", "grid_rank", "signed_cells"])
     assert all(found[name].effect[0] < 1e-6 for name in ("grid", "cells", "grid_rank"))
     nowhere = dataclasses.replace(rows, vectors=rows.vectors | {"grid": np.full_like(rows.vectors["grid"], np.nan)})
@@ -133,14 +133,14 @@ def test_a_class_that_is_unknown_on_one_side_counts_on_neither():
 def test_the_cell_with_the_stamp_stands_out():
     night = draw(POOL, 200, seed=2)
     rows = night.join(stamp(night, np.arange(200) % 10 == 0))
-    change = cell_statistics(rows, contrast(rows.classes, np.arange(400) >= 200), "cells")
+    change = cell_statistics(rows, class_matched_weights(rows.classes, np.arange(400) >= 200), "cells")
     assert change.statistic[0].argmax() == change.effect[0].argmax() == CORNER
 
 
 def test_what_a_cell_says_is_measured_in_its_spread():
     night = draw(POOL, 200, seed=2)
     rows = night.join(speak_up(night, np.arange(200) % 10 == 0))
-    weights = contrast(rows.classes, np.arange(400) >= 200)
+    weights = class_matched_weights(rows.classes, np.arange(400) >= 200)
     change = cell_statistics(rows, weights, "signed_cells")
     assert change.statistic[0].argmax() == CORNER
     share = weights.candidate[0, 200:][::10].sum()
@@ -159,7 +159,7 @@ def test_classes_that_one_side_hardly_has_are_not_shared():
 
 
 def test_restricted_weights_sum_to_one():
-    weights = Weights(np.array([[0.5, 0.5, 0]]), np.array([[0, 0.2, 0.8]]))
+    weights = WeightPairs(np.array([[0.5, 0.5, 0]]), np.array([[0, 0.2, 0.8]]))
     part = weights.restrict(np.array([True, False, True]), np.zeros(3, int))
     assert part.reference.tolist() == [[1, 0]]
     assert part.candidate.tolist() == [[0, 1]]

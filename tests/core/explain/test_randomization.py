@@ -12,14 +12,14 @@ import tensorflow as tf
 from tests.networks import tensor
 from tests.saved_models import save, smooth
 from transforms.core.explain.attributor import Attributor
-from transforms.core.explain.randomization import MOST_ALIKE, check_randomisation
+from transforms.core.explain.randomization import MOST_ALIKE, check_randomization
 from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
 from transforms.core.model.passes.freeze import flatten, freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.model.passes.nodes import Nodes
-from transforms.core.model.passes.randomise import randomise_last_layer
-from transforms.core.record import Randomisation
+from transforms.core.model.passes.randomize import randomize_last_layer
+from transforms.core.record import Randomization
 
 SHAPE = (8, 8, 3)
 KERNEL = tensor(3, 3, 3, 4)
@@ -53,7 +53,7 @@ def two_heads(images: Any) -> Any:
 @pytest.mark.parametrize(("function", "heads"), [(one_head, [HEAD]), (two_heads, [HEAD, OTHER_HEAD])])
 def test_the_layers_that_no_other_follows_get_new_weights_of_the_same_size(function, heads):
     before = frozen(function)
-    after = randomise_last_layer(before)
+    after = randomize_last_layer(before)
     found = weights(after)
     changed = {name for name, values in weights(before).items() if not np.array_equal(values, found[name])}
     assert len(changed) == len(heads) == len(found) - 1
@@ -68,21 +68,21 @@ def test_the_layers_that_no_other_follows_get_new_weights_of_the_same_size(funct
 
 def test_the_same_seed_gives_the_same_weights():
     graph = frozen(one_head)
-    one, again, other = (weights(randomise_last_layer(graph, seed)) for seed in (0, 0, 1))
+    one, again, other = (weights(randomize_last_layer(graph, seed)) for seed in (0, 0, 1))
     assert all(np.array_equal(one[name], again[name]) for name in one)
     assert any(not np.array_equal(one[name], other[name]) for name in one)
 
 
 def test_a_model_without_weights_is_refused():
     with pytest.raises(NotApplicableError, match="no linear layer"):
-        randomise_last_layer(frozen(lambda images: tf.reduce_mean(images, [1, 2])))
+        randomize_last_layer(frozen(lambda images: tf.reduce_mean(images, [1, 2])))
 
 
-def check(path: str, score: str = "logit") -> Randomisation:
+def check(path: str, score: str = "logit") -> Randomization:
     attributor = Attributor(classifier.load(path, score=score), Settings(score=score), 8)
     images = np.random.default_rng(3).random((2, *attributor.classifier.input_shape), np.float32)
-    found = check_randomisation(attributor, images, [0, 1])
-    assert found == check_randomisation(attributor, images, [0, 1])
+    found = check_randomization(attributor, images, [0, 1])
+    assert found == check_randomization(attributor, images, [0, 1])
     return found
 
 
@@ -124,7 +124,7 @@ def test_a_check_does_not_touch_the_attributor(tmp_path):
     attributor = Attributor(classifier.load(smooth(tmp_path / "smooth")), Settings(rule="midpoint", steps=4), 8)
     images = np.random.default_rng(3).random((1, 32, 32, 3), np.float32)
     before, graph = attributor.explain(images, [0]), dataclasses.replace(attributor.classifier)
-    check_randomisation(attributor, images, [0])
+    check_randomization(attributor, images, [0])
     np.testing.assert_array_equal(
         before[0].attributions[0].values, attributor.explain(images, [0])[0].attributions[0].values
     )

@@ -13,7 +13,7 @@ import pytest
 from tests.saved_models import smooth
 from transforms.core.explain import attributor
 from transforms.core.explain.attributor import Attributor
-from transforms.core.explain.randomization import check_randomisation
+from transforms.core.explain.randomization import check_randomization
 from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
 from transforms.core.model.ladder import StepLadder
@@ -149,9 +149,9 @@ def test_threads_that_share_an_attributor_shrink_it_together(model, device):
 @pytest.mark.parametrize("name", ["enter", "run", "leave"])
 def test_the_check_of_the_model_shrinks_too(model, device, name):
     made = make(model, 8)
-    wanted = check_randomisation(made, images(2), [0, 1])
+    wanted = check_randomization(made, images(2), [0, 1])
     device.fails = lambda called, count, batch: called == name and batch > 4
-    found = check_randomisation(made, images(2), [0, 1])
+    found = check_randomization(made, images(2), [0, 1])
     assert found.images == 2
     assert found.similarity == pytest.approx(wanted.similarity, abs=1e-3)  # ranks of pixels that rounding swaps
 

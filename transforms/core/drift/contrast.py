@@ -105,7 +105,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightPairs:
     """Pairs of weightings of the same rows.
 
     Attributes:
@@ -126,7 +126,7 @@ class Weights:
         """Variance of the difference of two means, in units of the variance of a row, float `[pairs]`."""
         return np.asarray(sum(np.einsum("pr,pr->p", side, side) for side in (self.reference, self.candidate)))
 
-    def restrict(self, rows: np.ndarray, classes: np.ndarray) -> Weights:
+    def restrict(self, rows: np.ndarray, classes: np.ndarray) -> WeightPairs:
         """Returns the weights of some rows: each class has the share that it had, and shares again sum to 1.
 
         A class that is left on one side only counts on neither. A pair of which nothing is left has no weights.
@@ -144,7 +144,7 @@ class Weights:
         was, *shares = (np.add.reduceat(weights[:, order], starts, axis=1) for weights in (self.reference, *left))
         mix = np.where((shares[0] > 0) & (shares[1] > 0), was, 0)
         mix /= np.maximum(mix.sum(axis=1, keepdims=True), _TINY)
-        return Weights(
+        return WeightPairs(
             *(
                 weights[:, rows] * (mix / np.maximum(share, _TINY))[:, codes[rows]]
                 for weights, share in zip(left, shares, strict=True)
@@ -173,7 +173,7 @@ def shared_classes(reference: np.ndarray, candidate: np.ndarray, least: int) -> 
     return np.intersect1d(found[counts >= least], others[other_counts >= least])
 
 
-def contrast(classes: np.ndarray, candidate: np.ndarray) -> Weights:
+def class_matched_weights(classes: np.ndarray, candidate: np.ndarray) -> WeightPairs:
     """Returns the one pair of weightings that compares some rows with the others, at the others' class mix.
 
     Args:
@@ -183,13 +183,13 @@ def contrast(classes: np.ndarray, candidate: np.ndarray) -> Weights:
     _, codes = np.unique(classes, return_inverse=True)
     of_reference, of_candidate = np.bincount(codes[~candidate]), np.bincount(codes[candidate])
     mix = of_reference / of_reference.sum()
-    return Weights(
+    return WeightPairs(
         np.where(candidate, 0, (mix / of_reference)[codes])[None],
         np.where(candidate, (mix / of_candidate)[codes], 0)[None],
     )
 
 
-def halves(classes: np.ndarray, pairs: int, rng: np.random.Generator) -> Weights:
+def halves(classes: np.ndarray, pairs: int, rng: np.random.Generator) -> WeightPairs:
     """Returns `pairs` random halves of the rows against the other halves, each class halved; float32, to be quick.
 
     Args:
@@ -205,10 +205,10 @@ def halves(classes: np.ndarray, pairs: int, rng: np.random.Generator) -> Weights
         chosen[:, rows] = rng.permuted(np.tile(np.arange(len(rows)) < first, (pairs, 1)), axis=1)
         mix = len(rows) / len(classes)
         share[rows], other_share[rows] = mix / first, mix / (len(rows) - first)
-    return Weights(chosen * share, ~chosen * other_share)
+    return WeightPairs(chosen * share, ~chosen * other_share)
 
 
-def measure(rows: Rows, weights: Weights, metrics: Iterable[str]) -> dict[str, Measured]:
+def measure(rows: Rows, weights: WeightPairs, metrics: Iterable[str]) -> dict[str, Measured]:
     """Returns `metrics` of each pair of weightings; without those that too few rows have for one of the pairs.
 
     Args:
@@ -235,10 +235,10 @@ class Known(NamedTuple):
 
     values: np.ndarray
     classes: np.ndarray
-    weights: Weights
+    weights: WeightPairs
 
 
-def known(rows: Rows, weights: Weights, name: str) -> Known | None:
+def known(rows: Rows, weights: WeightPairs, name: str) -> Known | None:
     """Returns the rows that have a vector or a number, or None if a pair of weightings has none of a class left.
 
     Args:
@@ -254,7 +254,7 @@ def known(rows: Rows, weights: Weights, name: str) -> Known | None:
     return Known(values[present], rows.classes[present], restricted)
 
 
-def cell_statistics(rows: Rows, weights: Weights, metric: str) -> Measured:
+def cell_statistics(rows: Rows, weights: WeightPairs, metric: str) -> Measured:
     """Returns the change of each cell in each pair, float `[pairs, cells]`: signed effect, and statistic.
 
     Args:
@@ -280,12 +280,12 @@ class _Means:
     variance: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray, classes: np.ndarray, weights: Weights) -> _Means:
+    def of(cls, values: np.ndarray, classes: np.ndarray, weights: WeightPairs) -> _Means:
         variance = weights.reference @ _centered(values, classes) ** 2
         return cls(weights.reference @ values, weights.candidate @ values, variance)
 
 
-def _measure_grid(values: np.ndarray, classes: np.ndarray, weights: Weights) -> dict[str, Measured]:
+def _measure_grid(values: np.ndarray, classes: np.ndarray, weights: WeightPairs) -> dict[str, Measured]:
     means = _Means.of(values, classes, weights)
     rank = 1 - ndcg(means.reference, means.candidate)
     return {
@@ -301,7 +301,7 @@ def _most(cells: Measured) -> Measured:
     return Measured(*(np.take_along_axis(part, most, axis=1)[:, 0] for part in (np.abs(cells.effect), cells.statistic)))
 
 
-def _divergence(means: _Means, weights: Weights) -> Measured:
+def _divergence(means: _Means, weights: WeightPairs) -> Measured:
     """Compares with what sampling leads to expect: Σ variance · noise / 8 mean, to the second order."""
     distance = jensen_shannon(means.reference, means.candidate)
     middle = np.maximum((means.reference + means.candidate) / 2, _TINY)
@@ -309,7 +309,7 @@ def _divergence(means: _Means, weights: Weights) -> Measured:
     return Measured(distance, distance / np.sqrt(np.maximum(expected, _TINY)))
 
 
-def _cells(means: _Means, weights: Weights, in_spreads: bool = False) -> Measured:
+def _cells(means: _Means, weights: WeightPairs, in_spreads: bool = False) -> Measured:
     """Returns the change of each cell: the effect as it is, or in standard deviations of a row."""
     change = means.candidate - means.reference
     variance = np.maximum(means.variance, np.median(means.variance, axis=1, keepdims=True))
@@ -317,7 +317,7 @@ def _cells(means: _Means, weights: Weights, in_spreads: bool = False) -> Measure
     return Measured(effect, np.abs(change) / np.sqrt(np.maximum(variance * weights.noise[:, None], _TINY)))
 
 
-def _measure_scalar(values: np.ndarray, classes: np.ndarray, weights: Weights) -> Measured:
+def _measure_scalar(values: np.ndarray, classes: np.ndarray, weights: WeightPairs) -> Measured:
     variance = weights.reference @ _centered(values, classes) ** 2
     spread = np.maximum(np.sqrt(variance), max(_LEAST_SPREAD * np.abs(values).max(initial=0), _TINY))
     effect = wasserstein(values, weights.difference) / spread

@@ -30,7 +30,7 @@ from transforms.core.drift.contrast import (
     Measured,
     Rows,
     cell_statistics,
-    contrast,
+    class_matched_weights,
     halves,
     known,
     measure,
@@ -197,7 +197,7 @@ def _contrast(pair: Pair, thresholds: Thresholds) -> _Contrast | None:
     if min(len(reference), len(candidate)) < thresholds.min_rows:
         return None
     rows = reference.join(candidate)
-    weights = contrast(rows.classes, np.arange(len(rows)) >= len(reference))
+    weights = class_matched_weights(rows.classes, np.arange(len(rows)) >= len(reference))
     splits = _splits(reference, thresholds, _rng(pair.key, thresholds.seed))
     found = measure(rows, weights, splits)
     present = {name: part for name in (*VECTORS, *SCALARS) if (part := known(rows, weights, name))}
@@ -240,7 +240,7 @@ def _nights(reference: Rows, thresholds: Thresholds) -> list[dict[str, Measured]
         kept = np.isin(reference.classes, shared)
         if min((this & kept).sum(), (~this & kept).sum()) >= thresholds.min_rows:
             rows = reference.take(kept)
-            measured.append(measure(rows, contrast(rows.classes, this[kept]), thresholds.metrics))
+            measured.append(measure(rows, class_matched_weights(rows.classes, this[kept]), thresholds.metrics))
     return measured
 
 

@@ -17,11 +17,11 @@ from scipy.stats import spearmanr
 from transforms.core.explain.attributor import Attributor
 from transforms.core.model.ladder import StepLadder
 from transforms.core.model.passes.frozen import NotApplicableError
-from transforms.core.model.passes.randomise import randomise_last_layer
+from transforms.core.model.passes.randomize import randomize_last_layer
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integrator, Path
-from transforms.core.record import Randomisation
+from transforms.core.record import Randomization
 
 STEPS = 4
 """Of the midpoint rule, for both maps: few are enough, since both have the same error where the model is the same."""
@@ -30,7 +30,7 @@ MOST_ALIKE = 0.5
 """The rank correlation from which on maps count as alike."""
 
 
-def check_randomisation(attributor: Attributor, images: np.ndarray, targets: Sequence[int]) -> Randomisation:
+def check_randomization(attributor: Attributor, images: np.ndarray, targets: Sequence[int]) -> Randomization:
     """Returns whether maps change with the model's last layer, or why that can't be said.
 
     Args:
@@ -40,20 +40,20 @@ def check_randomisation(attributor: Attributor, images: np.ndarray, targets: Seq
     """
     classifier = attributor.classifier
     if classifier.frozen is None:
-        return Randomisation(reason=classifier.frozen_reason)
+        return Randomization(reason=classifier.frozen_reason)
     try:
-        randomised = randomise_last_layer(classifier.frozen)
+        randomised = randomize_last_layer(classifier.frozen)
         other = dataclasses.replace(classifier, outputs=randomised, frozen=randomised)
         baselines = [attributor.baselines[0].make(image, str(index))[0] for index, image in enumerate(images)]
         maps = _maps(attributor.step, images, baselines, targets)
         others = _maps(compile_step(other, attributor.step.batch), images, baselines, targets)
     except (NotApplicableError, MemoryError) as error:
-        return Randomisation(reason=str(error))
+        return Randomization(reason=str(error))
     found = [_alike(*pair) for pair in zip(maps, others, strict=True) if np.ptp(pair[0])]
     if not found:
-        return Randomisation(reason="no image with a map that is not the same everywhere")
+        return Randomization(reason="no image with a map that is not the same everywhere")
     similarity = float(np.mean(found))
-    return Randomisation(images=len(found), similarity=similarity, passed=similarity < MOST_ALIKE)
+    return Randomization(images=len(found), similarity=similarity, passed=similarity < MOST_ALIKE)
 
 
 def _maps(

@@ -123,7 +123,7 @@ def encode_thumbnail(array: np.ndarray, max_side: int = 224) -> bytes:
 def _read(data: bytes, max_pixels: int) -> tuple[np.ndarray, int]:
     """Returns an image, upright, as uint8 or uint16 `[height, width, 3]`, and the value that stands for 1."""
     with _open(data, max_pixels) as picture:
-        return _colours(_upright(picture))
+        return _colors(_upright(picture))
 
 
 @contextlib.contextmanager
@@ -175,10 +175,10 @@ def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def _colours(picture: PIL.Image.Image) -> tuple[np.ndarray, int]:
+def _colors(picture: PIL.Image.Image) -> tuple[np.ndarray, int]:
     if picture.mode.startswith("I;16"):
-        grey = np.asarray(picture)
-        return np.broadcast_to(grey[:, :, None], (*grey.shape, 3)), 65535
+        gray = np.asarray(picture)
+        return np.broadcast_to(gray[:, :, None], (*gray.shape, 3)), 65535
     if picture.mode in ("I", "F"):
         raise DecodeError(f"mode {picture.mode}: 32-bit values have no defined range")
     if picture.has_transparency_data:

@@ -14,7 +14,7 @@ from transforms.core.model.passes.nodes import Nodes
 _LINEAR = frozenset({"MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "DepthwiseConv2dNative"})
 
 
-def randomise_last_layer(frozen: FrozenGraph, seed: int = 0) -> FrozenGraph:
+def randomize_last_layer(frozen: FrozenGraph, seed: int = 0) -> FrozenGraph:
     """Returns the graph with normal weights, of the same mean square, in the layers that are followed by no other.
 
     There is one such layer, unless the model ends in several heads.
