@@ -26,7 +26,7 @@ from transforms import worker
 from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
-from transforms.core.model.ladder import StepLadder
+from transforms.core.model.batch_size import StepLadder
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integral, Integrator, Path

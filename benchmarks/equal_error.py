@@ -14,7 +14,7 @@ import numpy as np
 
 from transforms import worker
 from transforms.core.explain.settings import Settings
-from transforms.core.model.ladder import StepLadder
+from transforms.core.model.batch_size import StepLadder
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integrator, Path
 from transforms.worker import AttributorSpec

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.networks import channels, tensor
 from transforms.core.model.passes.batch_norm import fold_batch_norm
-from transforms.core.model.passes.ending import ending
+from transforms.core.model.passes.final_activation import final_activation
 from transforms.core.model.passes.freeze import flatten, freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.model.passes.pointwise import mark_pointwise
@@ -318,7 +318,7 @@ class TestEnding:
         ],
     )
     def test_is_found_behind_changes_of_shape_and_type(self, last: Function, name: str) -> None:
-        assert ending(frozen(lambda values: last(dense(values)))) == name
+        assert final_activation(frozen(lambda values: last(dense(values)))) == name
 
 
 class TestFreeze:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.core.model.ladder import StepLadder
+from transforms.core.model.batch_size import StepLadder
 from transforms.core.model.step import StepResult
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule

@@ -26,9 +26,8 @@ from transforms.core.image.baseline import Baseline, parse_baselines, with_image
 from transforms.core.image.decode import DecodeError
 from transforms.core.image.guard import Guards
 from transforms.core.model.accelerate import accelerate
-from transforms.core.model.batch_size import compile_calibrated
+from transforms.core.model.batch_size import StepLadder, compile_calibrated
 from transforms.core.model.classifier import Classifier
-from transforms.core.model.ladder import StepLadder
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.path.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction

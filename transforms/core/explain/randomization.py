@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from transforms.core.explain.attributor import Attributor
-from transforms.core.model.ladder import StepLadder
+from transforms.core.model.batch_size import StepLadder
 from transforms.core.model.passes.frozen import NotApplicableError
 from transforms.core.model.passes.randomize import randomize_last_layer
 from transforms.core.model.step import CompiledStep, compile_step

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from transforms.core.model.batch_size import steps_a_second
-from transforms.core.model.ladder import StepLadder
+from transforms.core.model.batch_size import StepLadder, steps_a_second
 from transforms.core.model.passes.frozen import NotApplicableError
 from transforms.core.model.step import CompiledStep, PassReport
 

@@ -2,21 +2,14 @@
 
 The scaling of pixels is part of the function that is explained: a straight path in raw pixels stays
 straight after any of these affine scalings, so attributions are in units of the score whatever the
-model is fed. A score is one number per image, computed by TensorFlow from tensors, while a graph is traced as well as
-afterwards:
-
-    probability   p_t: the output of a model that ends in softmax or sigmoid, else softmax(z)_t
-    logit         z_t: the output of a model that does not end in softmax or sigmoid
-    log_odds      log p_t − log(1 − p_t), which is z_t − logsumexp of the other classes' z
+model is fed.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
@@ -24,19 +17,17 @@ from transforms.core.errors import UsageError
 from transforms.core.model import digest
 from transforms.core.model.file import ModelFile, load_resolved, open_model
 from transforms.core.model.local_copy import UnreadableError
-from transforms.core.model.passes.ending import ending
+from transforms.core.model.passes.final_activation import final_activation
 from transforms.core.model.passes.freeze import flatten, freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.score import Score, on_tensors, score_function, to_probabilities
 from transforms.core.vocabulary import PIXELS, SCORES
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
-_TINY = 1e-37
 _SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
 _SHAPE_WORDS = re.compile("shape|size|dimension|rank", re.IGNORECASE)
-
-Score = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _SCALINGS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "unit": lambda images: images,
@@ -57,7 +48,7 @@ class Classifier:
         names: one name per class.
         digest: sha256 of the model's files.
         size_bytes: size of these files.
-        ending: `softmax`, `sigmoid`, or empty where the outputs are taken for logits.
+        activation: `softmax`, `sigmoid`, or empty where the outputs are taken for logits.
         outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable. Arrays
             become tensors first.
         score: `(float32 outputs [batch, classes], int32 targets [batch])` → float32 `[batch]`; likewise.
@@ -69,7 +60,7 @@ class Classifier:
     names: tuple[str, ...]
     digest: str
     size_bytes: int
-    ending: str
+    activation: str
     outputs: Callable[[tf.Tensor], tf.Tensor]
     score: Score
     frozen: FrozenGraph | None
@@ -83,11 +74,11 @@ class Classifier:
     @property
     def probabilities(self) -> bool:
         """Whether the outputs are probabilities already."""
-        return bool(self.ending)
+        return bool(self.activation)
 
     def to_probabilities(self, outputs: tf.Tensor) -> tf.Tensor:
         """Returns `outputs`, float32 `[batch, classes]`, as probabilities; likewise."""
-        return _on_tensors(_probabilities, tf.float32)(outputs, last=self.ending)
+        return to_probabilities(outputs, self.activation)
 
 
 def load(
@@ -140,31 +131,22 @@ def _classifier(
 ) -> Classifier:
     """Returns the classifier of an opened model, which has been called with one image."""
     height, width = _input_size(model.spec, input_size)
-    outputs = _on_tensors(_outputs(model, _SCALINGS[pixels], output), tf.float32)
+    outputs = on_tensors(_outputs(model, _SCALINGS[pixels], output), tf.float32)
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
     outputs(tf.zeros([1, height, width, 3]))  # tracing a SavedModel looks at no size inside
-    last, frozen, reason = _freeze(concrete)
+    activation, frozen, reason = _freeze(concrete)
     return Classifier(
         input_shape=(height, width, 3),
         names=_names(names, concrete.outputs[0].shape[1]),
         digest=digest.digest(model.path),
         size_bytes=digest.size(model.path),
-        ending=last,
+        activation=activation,
         outputs=outputs,
-        score=_on_tensors(_score(score, last), tf.float32, tf.int32),
+        score=score_function(score, activation),
         frozen=frozen,
         frozen_reason=reason,
     )
-
-
-def _on_tensors(function: Callable[..., tf.Tensor], *dtypes: tf.DType) -> Callable[..., tf.Tensor]:
-    """Returns `function` for arrays too: its positional arguments become tensors of these types."""
-
-    def converted(*values: Any, **options: Any) -> tf.Tensor:
-        return function(*(tf.cast(value, dtype) for value, dtype in zip(values, dtypes, strict=True)), **options)
-
-    return converted
 
 
 def _input_size(spec: tf.TensorSpec, option: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -233,9 +215,9 @@ def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[str, Froz
     except NotApplicableError as refusal:
         return "", None, str(refusal)
     try:
-        return ending(frozen), flatten(frozen), ""
+        return final_activation(frozen), flatten(frozen), ""
     except NotApplicableError as refusal:
-        return ending(frozen), None, str(refusal)
+        return final_activation(frozen), None, str(refusal)
 
 
 def _names(given: Sequence[str] | None, classes: int) -> tuple[str, ...]:
@@ -249,65 +231,3 @@ def _names(given: Sequence[str] | None, classes: int) -> tuple[str, ...]:
     if len(names) != classes:
         raise UsageError(f"names: {len(names)} class names for a model with {classes} outputs")
     return names
-
-
-def _score(score: str, last: str) -> Score:
-    if score == "probability":
-        return lambda outputs, targets: _pick(_probabilities(outputs, last), targets)
-    if score == "log_odds":
-        return {"": _log_odds_of_logits, "softmax": _log_odds_of_softmax, "sigmoid": _log_odds_of_sigmoid}[last]
-    if score == "logit" and last:
-        raise UsageError(
-            f"score='logit': the model ends in {last}, its logits can't be reached; allowed are probability, "
-            "log_odds, module:function, or another output of the model by its name"
-        )
-    return _pick if score == "logit" else _operator(score)
-
-
-def _operator(score: str) -> Score:
-    module, _, name = score.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"score={score!r}: no such function: {error}") from error
-
-    def operator(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        result = tf.convert_to_tensor(function(outputs, targets))
-        if result.shape.rank != 1 or not result.dtype.is_floating:
-            found = f"{result.dtype.name} {result.shape}"
-            raise UsageError(f"score={score!r}: expected one number per image [batch], found {found}")
-        return tf.cast(result, tf.float32)
-
-    return operator
-
-
-def _pick(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    return tf.gather(values, targets, axis=1, batch_dims=1)
-
-
-def _probabilities(outputs: tf.Tensor, last: str) -> tf.Tensor:
-    if last:
-        return outputs
-    return tf.sigmoid(outputs) if outputs.shape[1] == 1 else tf.nn.softmax(outputs)
-
-
-def _others(outputs: tf.Tensor, targets: tf.Tensor, blank: float) -> tf.Tensor:
-    """Returns `outputs` with each image's target replaced by `blank`."""
-    return tf.where(tf.one_hot(targets, tf.shape(outputs)[1], on_value=True, off_value=False), blank, outputs)
-
-
-def _log_odds_of_logits(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    if outputs.shape[1] == 1:
-        return outputs[:, 0]
-    return _pick(outputs, targets) - tf.reduce_logsumexp(_others(outputs, targets, outputs.dtype.min), axis=1)
-
-
-def _log_odds_of_softmax(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """1 − p_t is the sum of the other classes, which keeps its digits where p_t rounds to one."""
-    others = tf.reduce_sum(_others(outputs, targets, 0.0), axis=1)
-    return tf.math.log(_pick(outputs, targets) + _TINY) - tf.math.log(others + _TINY)
-
-
-def _log_odds_of_sigmoid(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    chosen = tf.clip_by_value(_pick(outputs, targets), _TINY, 1.0 - 2.0**-24)
-    return tf.math.log(chosen) - tf.math.log1p(-chosen)

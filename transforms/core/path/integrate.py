@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from transforms.core.model.ladder import StepLadder
+from transforms.core.model.batch_size import StepLadder
 from transforms.core.model.step import CompiledStep, StepResult
 from transforms.core.path.rule import Block, PathRule, PathState
 

@@ -1,4 +1,4 @@
-"""The last layer of a frozen classifier: a softmax, a sigmoid, or neither."""
+"""The activation that a frozen classifier ends in: a softmax, a sigmoid, or neither."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from transforms.core.model.passes.frozen import FrozenGraph
 _TRANSPARENT = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "PreventGradient", "StopGradient"})
 
 
-def ending(frozen: FrozenGraph) -> str:
-    """Returns `softmax`, `sigmoid` or the empty string, ignoring changes of shape and type after it."""
+def final_activation(frozen: FrozenGraph) -> str:
+    """Returns `softmax`, `sigmoid` or the empty string, walking back over shape and type changes."""
     nodes = {node.name: node for node in frozen.graph.node}
     node = nodes[frozen.output.partition(":")[0]]
     while node.op in _TRANSPARENT:

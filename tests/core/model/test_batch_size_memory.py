@@ -16,7 +16,7 @@ from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.randomization import check_randomization
 from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
-from transforms.core.model.ladder import StepLadder
+from transforms.core.model.batch_size import StepLadder
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.record import Explanation
 
