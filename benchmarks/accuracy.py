@@ -27,6 +27,7 @@ from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import decode
 from transforms.core.model.batch_size import StepLadder
+from transforms.core.model.options import ModelOptions
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integral, Integrator, Path
@@ -68,10 +69,10 @@ class Pictures:
 
     def __init__(self, options: argparse.Namespace) -> None:
         """Loads the model; `options` are those of the command line."""
-        settings = Settings(rule="midpoint", score=options.score, baseline=options.baseline)
+        settings = Settings(rule="midpoint", baseline=options.baseline)
         samples = str(ROOT / "runs" / "samples")
         model = save_lite1(samples) if options.model == LITE1 else options.model or build_model(samples)
-        attributor = worker.attributor(AttributorSpec(model, settings)).attributor
+        attributor = worker.attributor(AttributorSpec(model, ModelOptions(score=options.score), settings)).attributor
         step, (baseline,) = attributor.step, parse_baselines(options.baseline)
         size = attributor.classifier.input_shape[:2]
         self._ladder = StepLadder(step)

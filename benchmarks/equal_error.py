@@ -32,7 +32,7 @@ class Engine:
 
     def __init__(self, saved_model: str, images: np.ndarray) -> None:
         """Loads the model and predicts the targets of `images`, float32 `[n, height, width, 3]` in [0, 1]."""
-        spec = AttributorSpec(saved_model, Settings(rule="midpoint"))
+        spec = AttributorSpec(saved_model, settings=Settings(rule="midpoint"))
         attributor = worker.attributor(spec).attributor
         self._step = attributor.step
         self._digest = attributor.classifier.digest

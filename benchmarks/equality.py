@@ -44,11 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(name: str, size: int, smooth: bool) -> dict[str, float]:
     """Returns the largest relative L1 distance for each change that was made."""
     from transforms.core.model import classifier
+    from transforms.core.model.options import ModelOptions
     from transforms.core.model.step import ALL, compile_step
 
     with tempfile.TemporaryDirectory() as folder:
         model = classifier.load(
-            save_network(name, folder, size, smooth), pixels="unit" if name == "lite0" else "signed"
+            save_network(name, folder, size, smooth), ModelOptions(pixels="unit" if name == "lite0" else "signed")
         )
         images = photographs(model.input_shape[0])
         plain = compile_step(model, BATCH, ())

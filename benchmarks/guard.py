@@ -89,7 +89,7 @@ def _attribution(data: Sequence[bytes], steps: int) -> Callable[[], object]:
     """Returns what attributes all of `data`, compiled and warm, with the sample model."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(rule="midpoint", steps=steps)
-        made = worker.attributor(worker.AttributorSpec(build_model(folder), settings)).attributor
+        made = worker.attributor(worker.AttributorSpec(build_model(folder), settings=settings)).attributor
     images = [Image(str(index), "", index, content) for index, content in enumerate(data)]
     return lambda: list(made.attribute(images))
 

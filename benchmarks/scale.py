@@ -140,11 +140,13 @@ def _job(folder: Path) -> dict[str, Any]:
     from pipeline.config import digest
     from pipeline.launch import Job
     from transforms import formats, store
+    from transforms.core.model.options import ModelOptions
     from transforms.worker import AttributorSpec
 
     config = _config(folder)
     provenance = store.Provenance(config.shaping(), digest(config.shaping()), config.model, "0" * 64, {})
-    spec = AttributorSpec(config.model, config.settings(), tuple(f"class {index}" for index in range(CLASSES)))
+    names = ModelOptions(class_names=tuple(f"class {index}" for index in range(CLASSES)))
+    spec = AttributorSpec(config.model, names, config.settings())
     shards = tuple(formats.expand(config.input, config.input_format))
     (folder / "workers").mkdir()
     StubChunks.folder = str(folder / "workers")

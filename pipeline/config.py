@@ -23,9 +23,10 @@ from pipeline.suggest import suggestion
 from transforms import __version__, storage
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
+from transforms.core.model.options import ModelOptions
 from transforms.core.option import GROUPS, option, problems_of
 from transforms.core.statistics.slices import SliceOptions
-from transforms.core.vocabulary import MAX_ERROR_RATE
+from transforms.core.vocabulary import MAX_BATCH, MAX_ERROR_RATE
 from transforms.formats import ReadOptions
 
 _DATE = "{date}"
@@ -34,6 +35,7 @@ _OF_FORMAT = {
     "tfrecord": ("image_feature", "label_feature", "mask_feature"),
     "parquet": ("image_column", "label_column", "mask_column"),
 }
+_BY_CONTENT = {"class_names"}  # a file, whose names go into the digest themselves
 _METAVARS = {int: "INT", float: "FLOAT", bool: "true|false", str: "NAME", tuple: "NAME"}
 
 
@@ -42,8 +44,8 @@ class ConfigError(UsageError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditConfig(Settings, ReadOptions, SliceOptions):
-    """The options of a run: those of attribution, of reading images, of slices, and these."""
+class AuditConfig(ModelOptions, Settings, ReadOptions, SliceOptions):
+    """The options of a run: those of the model, of its attribution, of reading images, of slices, and these."""
 
     input: tuple[str, ...] = option(
         (), "URIs, globs or folders of image shards", group="input", metavar="URI", required=True
@@ -51,7 +53,6 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     model: str = option(
         "", "TF-Hub https handle, SavedModel folder, or .keras file", group="model", metavar="URI", required=True
     )
-    class_names: str = option("", "text file with one class name per line", group="model", metavar="URI")
     output: str = option(
         "",
         "run directory to write: local, gs://, s3:// or hdfs://; {date} becomes today's date in UTC",
@@ -61,7 +62,7 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     )
     resume: bool = option(False, "resume an interrupted run with the same options and directory", group="running")
     batch_size: str = option(
-        "auto", "steps in one model call: auto, or a number from 1 to 4096", group="running", metavar="N"
+        "auto", f"steps in one model call: auto, or a number from 1 to {MAX_BATCH}", group="running", metavar="N"
     )
     reference: tuple[str, ...] = option(
         (), "finished runs, or folders of runs, to compare this run with", group="comparison", metavar="RUN"
@@ -88,15 +89,14 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
     def __post_init__(self) -> None:
         """Raises ConfigError with every problem that can be found without reading a file."""
         found = [f"{name}: is required" for name in required() if not getattr(self, name)]
-        found += self.problems()
-        if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= 4096)):
-            found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to 4096")
+        found += ModelOptions.problems(self) + Settings.problems(self)
+        if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= MAX_BATCH)):
+            found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to {MAX_BATCH}")
         if not re.fullmatch(r"(?:[0-9]+(?:\.[0-9]+)?(?:[KMGT]i?)?B)?", self.min_ram):
             found.append(f"min_ram: {self.min_ram!r} is not a size such as 16GB")
         if re.search("[{}]", self.output.replace(_DATE, "")):
             found.append(f"output: {self.output!r}: the only braces allowed are {_DATE}")
-        found += [line for line in problems_of(self) if line not in found]
-        found = found or self._ignored()
+        found = list(dict.fromkeys([*found, *problems_of(self)])) or self._ignored()
         if found:
             raise ConfigError("\n".join(found))
 
@@ -120,6 +120,10 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
         """Returns these options with `day` in place of `{date}` in the output."""
         return dataclasses.replace(self, output=self.output.replace(_DATE, day.isoformat()))
 
+    def model_options(self) -> ModelOptions:
+        """Returns the options of the function that is explained."""
+        return _part(ModelOptions, self)
+
     def settings(self) -> Settings:
         """Returns the options of attribution."""
         return _part(Settings, self)
@@ -136,8 +140,9 @@ class AuditConfig(Settings, ReadOptions, SliceOptions):
 
     def shaping(self) -> dict[str, Any]:
         """Returns the options that determine the content of rows, as JSON values: the stored config."""
-        parts = [field.name for part in (Settings, ReadOptions, SliceOptions) for field in dataclasses.fields(part)]
-        values = {name: getattr(self, name) for name in sorted(parts)}
+        parts = (ModelOptions, Settings, ReadOptions, SliceOptions)
+        names = {field.name for part in parts for field in dataclasses.fields(part)} - _BY_CONTENT
+        values = {name: getattr(self, name) for name in sorted(names)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pipeline.audit.references import check_comparable, find_references
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig, ConfigError, digest
-from transforms import __version__, formats, storage, store, worker
+from transforms import __version__, formats, store, worker
 from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
-from transforms.core.vocabulary import MAX_CLASSES
 from transforms.formats import Shard
 from transforms.store.run import Run
 from transforms.worker import AttributorSpec
@@ -60,21 +59,21 @@ def prepare(config: AuditConfig) -> Job:
         shards = tuple(formats.expand(config.input, config.input_format))
     except (UsageError, OSError) as error:
         raise ConfigError(f"input: {error}") from error
-    names = _class_names(config.class_names)
-    pictures = _baseline_images(config)
+    try:
+        spec = worker.resolve(
+            config.model,
+            config.model_options(),
+            config.settings(),
+            0 if config.batch_size == "auto" else int(config.batch_size),
+        )
+    except UsageError as error:
+        raise ConfigError(str(error)) from error
     try:
         model_digest = worker.model_digest_of(config.model)
     except OSError as error:
         raise ConfigError(f"model: {config.model}: {error}") from error
-    provenance = _provenance(config, names, pictures, model_digest)
-    spec = AttributorSpec(
-        model=config.model,
-        settings=config.settings(),
-        names=names,
-        batch_size=0 if config.batch_size == "auto" else int(config.batch_size),
-        baseline_images=pictures,
-        model_digest=provenance.model_digest,
-    )
+    provenance = _provenance(config, spec, model_digest)
+    spec = dataclasses.replace(spec, model_digest=model_digest)
     if config.reference:
         check_comparable(provenance, find_references(config.reference, config.nights, exclude=config.output))
         load_thresholds(config.thresholds)
@@ -82,15 +81,13 @@ def prepare(config: AuditConfig) -> Job:
         model_digest = _check_model(spec)
         if model_digest != spec.model_digest:  # a damaged local copy has been replaced
             spec = dataclasses.replace(spec, model_digest=model_digest)
-            provenance = _provenance(config, names, pictures, model_digest)
+            provenance = _provenance(config, spec, model_digest)
     return Job(config, shards, spec, provenance, started.isoformat(timespec="seconds"))
 
 
-def _provenance(
-    config: AuditConfig, names: tuple[str, ...], pictures: tuple[bytes, ...], model_digest: str
-) -> store.Provenance:
+def _provenance(config: AuditConfig, spec: AttributorSpec, model_digest: str) -> store.Provenance:
     """Returns the provenance of the run with a model of this digest."""
-    shaping = config.shaping()
+    shaping, names, pictures = config.shaping(), spec.options.class_names, spec.baseline_images
     hashes = [_sha256(data) for data in pictures]
     return store.Provenance(
         config=shaping,
@@ -123,26 +120,6 @@ def resumes(config: AuditConfig, provenance: store.Provenance) -> bool:
     if earlier.config_digest != provenance.config_digest:
         raise ConfigError(f"resume: {config.output} holds a run of other options ({_differences(earlier, provenance)})")
     return True
-
-
-def _class_names(uri: str) -> tuple[str, ...]:
-    if not uri:
-        return ()
-    try:
-        text = storage.read_bytes(uri).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"class_names: {uri}: {error}") from error
-    names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not 0 < len(names) <= MAX_CLASSES:
-        raise ConfigError(f"class_names: {uri} has {len(names)} names; allowed are 1 to {MAX_CLASSES}, one per line")
-    return names
-
-
-def _baseline_images(config: AuditConfig) -> tuple[bytes, ...]:
-    try:
-        return worker.baseline_images(config.baseline, config.max_pixels)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _sha256(content: bytes) -> str:

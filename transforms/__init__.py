@@ -3,7 +3,7 @@
 In reading order: `core` (the numerics; no Beam), `formats` (shards to chunks to images), `storage`
 (files by URI), `text` (as people see it), `process` (what a process has only one of), `store` (a run's
 files), `worker` (one model a process), `check_model` (do maps depend on the model?), `plan`, `attribute`, `summarize`,
-`finish` (the stages).
+`finish` (the stages), `notebook` (the same for arrays, without Beam).
 Nothing here imports `pipeline`.
 """
 

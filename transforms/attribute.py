@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from apache_beam.metrics import Metrics
 
 from transforms import formats, process, store
 from transforms.core.explain.settings import Settings
+from transforms.core.model.options import ModelOptions
 from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.statistics.importance import ImportanceStatistics, summarize_rows
 from transforms.core.statistics.slices import Slice, Slicer
@@ -25,7 +26,7 @@ from transforms.progress import Meter
 from transforms.store.rows import rows_of
 from transforms.store.run import Run
 from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
-from transforms.worker import AttributorSpec, Loaded, attributor, baseline_images
+from transforms.worker import AttributorSpec, Loaded, attributor, resolve
 
 if TYPE_CHECKING:
     from transforms.core.explain.attributor import Attributor
@@ -77,32 +78,28 @@ class AttributeChunks(beam.PTransform):
 
 @dataclass
 class AttributeImages(beam.PTransform):
-    """Attributes images of someone's own pipeline.
+    """Attributes images of someone's own pipeline: `images | AttributeImages("models/approved")`.
 
     Attributes:
         model: TF-Hub handle, SavedModel folder or `.keras` file, by URI.
-        settings: how to attribute.
-        names: class names, or empty.
-        batch_size: steps in one model call; 0 lets the worker choose.
+        options: what the function is.
+        settings: how it is attributed.
+        batch_size: steps in one model call, from 1 to 4096; 0 lets the worker choose.
     """
 
     model: str
-    settings: Settings
-    names: Sequence[str] = ()
+    options: ModelOptions = ModelOptions()
+    settings: Settings = Settings()
     batch_size: int = 0
 
     def expand(self, images: beam.PCollection[Image]) -> beam.PCollection[Explanation | Failure]:
         """Takes images; returns an explanation or a failure for each.
 
         Raises:
-            ValueError: a setting has a value that is not allowed, or the picture of a baseline can't be read.
+            UsageError: an option is for stored runs alone, or class names or the picture of a baseline can't be read.
         """
-        if problems := self.settings.problems():
-            raise ValueError("\n".join(problems))
-        if isinstance(self.names, str):
-            raise ValueError(f"names: expected a sequence of class names, found {self.names!r:.80}")
-        pictures = baseline_images(self.settings.baseline, self.settings.max_pixels)
-        spec = AttributorSpec(self.model, self.settings, tuple(self.names), self.batch_size, pictures)
+        self.settings.check_nothing_stored()
+        spec = resolve(self.model, self.options, self.settings, self.batch_size)
         batches = images | "Batch" >> beam.BatchElements(min_batch_size=16, max_batch_size=256)
         return batches | "Attribute" >> beam.ParDo(_AttributeImages(spec))
 

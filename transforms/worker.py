@@ -5,6 +5,7 @@ Imports TensorFlow only when an attributor is made: launching a job does not nee
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import os
@@ -12,27 +13,30 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pyarrow import fs as pafs
 
 from transforms import process, storage
 from transforms.core.cache_folder import cache_folder
 from transforms.core.errors import UsageError
-from transforms.core.explain.settings import Settings
+from transforms.core.explain.settings import Settings, check_batch_size
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import DecodeError, decode
 from transforms.core.model import digest
 from transforms.core.model.local_copy import load_copy
+from transforms.core.model.options import ModelOptions
 from transforms.core.stable_hash import cache_key
-from transforms.core.vocabulary import MAX_PIXELS
+from transforms.core.vocabulary import MAX_CLASSES, MAX_PIXELS
 
 if TYPE_CHECKING:
     from transforms.core.explain.attributor import Attributor
     from transforms.core.model.classifier import Classifier
+
+T = TypeVar("T")
 
 _LOCK = threading.Lock()
 
@@ -43,19 +47,44 @@ class AttributorSpec:
 
     Attributes:
         model: TF-Hub https handle, SavedModel folder or `.keras` file, by URI.
-        settings: how to attribute.
-        names: class names, or empty.
+        options: what the function is; its class names are those themselves.
+        settings: how it is attributed.
         batch_size: steps in one model call; 0 lets the worker choose.
         baseline_images: encoded pictures of the `image:` baselines, in order.
         model_digest: what the model must be, sha256 hex; empty accepts any.
     """
 
     model: str
-    settings: Settings
-    names: tuple[str, ...] = ()
+    options: ModelOptions = ModelOptions()
+    settings: Settings = Settings()
     batch_size: int = 0
     baseline_images: tuple[bytes, ...] = ()
     model_digest: str = ""
+
+
+def resolve(
+    model: str | os.PathLike[str],
+    options: ModelOptions = ModelOptions(),
+    settings: Settings = Settings(),
+    batch_size: int = 0,
+) -> AttributorSpec:
+    """Returns what makes an attributor, with class names and pictures of baselines read from where they lie.
+
+    Args:
+        model: TF-Hub https handle, SavedModel folder or `.keras` file, by URI.
+        options: what the function is.
+        settings: how it is attributed.
+        batch_size: steps in one model call, from 1 to 4096; 0 lets the worker choose.
+
+    Raises:
+        UsageError: a file can't be read, or an option has a value that is not allowed.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise UsageError(f"model: {type(model).__name__} can't be sent to workers; expected a path or URI")
+    check_batch_size(batch_size)
+    options = with_names(options)
+    pictures = baseline_images(settings.baseline, settings.max_pixels)
+    return AttributorSpec(os.fspath(model), options, settings, batch_size, pictures)
 
 
 @dataclass(frozen=True)
@@ -79,7 +108,7 @@ def attributor(spec: AttributorSpec) -> Loaded:
 @functools.lru_cache(maxsize=1)
 def _make(spec: AttributorSpec) -> Loaded:
     start = time.monotonic()
-    classifier = _load(spec.model, spec.settings, spec.names)
+    classifier = _load(spec.model, spec.options)
     if spec.model_digest and classifier.digest != spec.model_digest:
         raise UsageError(
             f"model: {spec.model} has digest {classifier.digest[:16]} on this worker, "
@@ -87,10 +116,7 @@ def _make(spec: AttributorSpec) -> Loaded:
         )
     from transforms.core.explain.attributor import Attributor
 
-    size = classifier.input_shape[:2]
-    settings = spec.settings
-    pictures = [decode(data, size, settings.resize, settings.max_pixels).array for data in spec.baseline_images]
-    made = Attributor(classifier, spec.settings, spec.batch_size, pictures)
+    made = Attributor(classifier, spec.settings, spec.batch_size, spec.baseline_images)
     gc.collect()  # graphs of compilation are cyclic and hold the weights: free them before a batch needs the room
     made.warm_up()
     return Loaded(made, time.monotonic() - start)
@@ -103,27 +129,47 @@ def classifier(spec: AttributorSpec) -> Classifier:
         ValueError: the model can't be loaded or doesn't fit the settings.
     """
     with _LOCK:
-        return _load(spec.model, spec.settings, spec.names)
+        return _load(spec.model, spec.options)
 
 
 @functools.lru_cache(maxsize=1)
-def _load(model: str, settings: Settings, names: tuple[str, ...]) -> Classifier:
+def _load(model: str, options: ModelOptions) -> Classifier:
     process.import_tensorflow()
     from transforms.core.model import classifier
 
-    def load(path: str) -> Classifier:
-        return classifier.load(
-            path,
-            pixels=settings.pixels,
-            score=settings.score,
-            output=settings.output_name or None,
-            signature=settings.signature or None,
-            input_size=settings.size(),
-            names=names or None,
-        )
+    return on_local_copy(model, lambda path: classifier.load(path, options))
 
+
+def on_local_copy(model: str, load: Callable[[str], T]) -> T:
+    """Returns what `load` makes of a model's local path; a copy that it can't read is made anew once.
+
+    Raises:
+        UnreadableError: the files can't be read.
+        UsageError: there is no such model, or `load` refuses it.
+    """
     path = local_model(model)
     return load_copy(load, lambda: local_model(model), Path(path).parents[1]) if _is_copied(model) else load(path)
+
+
+def with_names(options: ModelOptions) -> ModelOptions:
+    """Returns options with class names in place of the URI of their file: one a line, without empty lines.
+
+    Raises:
+        UsageError: the file can't be read, or has too few or too many names; the text names it.
+    """
+    names = options.class_names
+    if not isinstance(names, str):
+        return options
+    if not names:
+        return dataclasses.replace(options, class_names=())
+    try:
+        text = storage.read_bytes(names).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"class_names: {names}: {error}") from error
+    found = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not 0 < len(found) <= MAX_CLASSES:
+        raise UsageError(f"class_names: {names} has {len(found)} names; allowed are 1 to {MAX_CLASSES}, one a line")
+    return dataclasses.replace(options, class_names=found)
 
 
 def baseline_images(baseline: str, max_pixels: int = MAX_PIXELS) -> tuple[bytes, ...]:

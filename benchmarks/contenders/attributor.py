@@ -31,7 +31,9 @@ class InMemory(Contender):
 
     def _make(self, steps: int, batch: int) -> Attributor:
         settings = Settings(rule="midpoint", steps=steps) if steps else Settings(tolerance=self._setup.tolerance)
-        return worker.attributor(AttributorSpec(self._setup.saved_model, settings, batch_size=batch)).attributor
+        return worker.attributor(
+            AttributorSpec(self._setup.saved_model, settings=settings, batch_size=batch)
+        ).attributor
 
 
 if __name__ == "__main__":

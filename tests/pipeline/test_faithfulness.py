@@ -120,7 +120,7 @@ def test_a_share_outside_0_to_1_is_refused(tmp_path, options, capsys, share):
 
 
 def test_a_run_in_which_every_image_failed_says_why_there_is_no_check(tmp_path):
-    spec = AttributorSpec("no model", stored_run.SETTINGS)
+    spec = AttributorSpec("no model", settings=stored_run.SETTINGS)
     assert check_model.check_run(Run.open(str(tmp_path)), (), spec, "digest").reason == "no image was attributed"
 
 

@@ -33,7 +33,7 @@ def remote(tmp_path, monkeypatch) -> str:
 
 def load(uri: str) -> int:
     worker._load.cache_clear()
-    return worker.classifier(AttributorSpec(uri, SETTINGS)).classes
+    return worker.classifier(AttributorSpec(uri, settings=SETTINGS)).classes
 
 
 def cut(file: Path) -> None:

@@ -76,6 +76,9 @@ MAX_CLASSES = 1 << 20
 MAX_INPUT_SIDE = 8192
 """Pixels of a model's input, in height and width."""
 
+MAX_BATCH = 4096
+"""Steps in one model call."""
+
 MAX_STEPS = 100_000
 MAX_GAUSS_LEGENDRE_STEPS = 1000
 """The nodes of this rule are eigenvalues of a matrix with as many rows."""

@@ -17,6 +17,7 @@ from transforms.core.explain.faithfulness import FRACTIONS, is_chosen, measure
 from transforms.core.explain.settings import Settings
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.model import classifier
+from transforms.core.model.options import ModelOptions
 from transforms.core.record import Faithfulness
 
 FIXED = {"rule": "midpoint", "steps": 6}
@@ -94,12 +95,12 @@ def test_the_choice_is_the_same_on_every_machine():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return classifier.load(smooth(tmp_path_factory.mktemp("model") / "smooth"), score="logit")
+    return classifier.load(smooth(tmp_path_factory.mktemp("model") / "smooth"), ModelOptions(score="logit"))
 
 
 @pytest.mark.parametrize("baseline", ["black", "blur:3 white", "uniform:2"])
 def test_explanations_hold_the_areas_of_their_own_map_by_probability_whatever_the_score(model, baseline):
-    settings = Settings(baseline=baseline, score="logit", targets="top2", faithfulness=1, **FIXED)
+    settings = Settings(baseline=baseline, targets="top2", faithfulness=1, **FIXED)
     images = np.random.default_rng(1).random((2, 32, 32, 3), np.float32)
     for index, explanation in enumerate(Attributor(model, settings, 8).explain(images)):
         start = parse_baselines(baseline)[0].make(images[index], str(index))[0]

@@ -15,6 +15,7 @@ from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.randomization import MOST_ALIKE, check_randomization
 from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
+from transforms.core.model.options import ModelOptions
 from transforms.core.model.passes.freeze import flatten, freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.model.passes.nodes import Nodes
@@ -79,7 +80,7 @@ def test_a_model_without_weights_is_refused():
 
 
 def check(path: str, score: str = "logit") -> Randomization:
-    attributor = Attributor(classifier.load(path, score=score), Settings(score=score), 8)
+    attributor = Attributor(classifier.load(path, ModelOptions(score=score)), Settings(), 8)
     images = np.random.default_rng(3).random((2, *attributor.classifier.input_shape), np.float32)
     found = check_randomization(attributor, images, [0, 1])
     assert found == check_randomization(attributor, images, [0, 1])

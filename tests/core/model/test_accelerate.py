@@ -11,6 +11,7 @@ from transforms.core.explain.settings import Settings
 from transforms.core.model import accelerate as accelerations
 from transforms.core.model import classifier
 from transforms.core.model.accelerate import accelerate
+from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import ALL, CompiledStep, compile_step
 
 BOTH = ("half_precision", "xla")
@@ -18,7 +19,9 @@ BOTH = ("half_precision", "xla")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return classifier.load(fused_module(tmp_path_factory.mktemp("model") / "net", "softplus"), pixels="signed")
+    return classifier.load(
+        fused_module(tmp_path_factory.mktemp("model") / "net", "softplus"), ModelOptions(pixels="signed")
+    )
 
 
 @pytest.fixture

@@ -13,12 +13,17 @@ import tensorflow as tf
 from tests import loopback
 from tests.networks import BUILDERS, CLASSES, SIZE
 from tests.saved_models import save
-from transforms.core.model.classifier import load
+from transforms.core.model import classifier
 from transforms.core.model.local_copy import UnreadableError
+from transforms.core.model.options import ModelOptions
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 0.3]])
 EXTREME = np.array([[90.0, -90.0, 0.0], [-90.0, 90.0, 90.0]])
 TARGETS = np.array([0, 2], np.int32)
+
+
+def load(model: Any, **options: Any) -> classifier.Classifier:
+    return classifier.load(model, ModelOptions(**options))
 
 
 def identity(folder: Path, **options: Any) -> Any:
@@ -123,11 +128,11 @@ class TestScore:
             score(identity(tmp_path / "c", score="own_scores:everything"), LOGITS)
 
     def test_must_be_one_that_is_allowed(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"score='entropy': allowed are probability, logit, log_odds and module:"):
+        with pytest.raises(ValueError, match=r"score: 'entropy' is not one of probability, logit, log_odds, or"):
             identity(tmp_path, score="entropy")
         with pytest.raises(ValueError, match=r"score='no_such_module:f': no such function"):
             identity(tmp_path, score="no_such_module:f")
-        with pytest.raises(ValueError, match=r"pixels='half': allowed are unit, signed, byte, imagenet, caffe"):
+        with pytest.raises(ValueError, match=r"pixels: 'half' is not one of unit, signed, byte, imagenet, caffe"):
             identity(tmp_path, pixels="half")
 
 
@@ -177,11 +182,11 @@ class TestFiles:
 
     def test_one_output_is_chosen_by_name(self, tmp_path: Path) -> None:
         path = signed(tmp_path, both=lambda images: {"a": images[:, 0, 0, :], "b": images[:, 0, 0, :2]})
-        assert load(path, output="b").classes == 2
-        with pytest.raises(ValueError, match=r"output: the model has several, name one of a, b"):
+        assert load(path, output_name="b").classes == 2
+        with pytest.raises(ValueError, match=r"output_name: the model has several, name one of a, b"):
             load(path)
-        with pytest.raises(ValueError, match=r"output='c': the model has a, b"):
-            load(path, output="c")
+        with pytest.raises(ValueError, match=r"output_name='c': the model has a, b"):
+            load(path, output_name="c")
 
     def test_outputs_with_axes_of_one_are_classes(self, tmp_path: Path) -> None:
         assert load(save(tmp_path / "a", lambda images: images[:, :1, :1, :], 4, 4)).classes == 3
@@ -232,34 +237,101 @@ class TestFiles:
         assert load(BUILDERS["keras3_file"](tmp_path / "b", "elu")).digest != digest
 
 
+class TestMemory:
+    """Models that are objects give what their files give."""
+
+    @pytest.mark.parametrize("builder", BUILDERS)
+    def test_a_model_is_the_same_as_its_file(self, builder: str, tmp_path: Path) -> None:
+        path = BUILDERS[builder](tmp_path / "net", "relu")
+        if path.endswith(".keras"):
+            import keras
+
+            loaded = keras.models.load_model(path)
+        else:
+            loaded = tf.saved_model.load(path)
+        images = np.random.default_rng(1).random((2, SIZE, SIZE, 3), np.float32)
+        file, model = load(path, pixels="signed"), load(loaded, pixels="signed")
+        np.testing.assert_array_equal(file.outputs(images), model.outputs(images))
+        assert (file.activation, file.names) == (model.activation, model.names)
+        assert model.frozen is not None
+        assert model.size_bytes > 100
+
+    def test_a_function_is_a_model_if_its_size_is_given(self) -> None:
+        def reds(images: Any) -> Any:
+            return tf.reduce_mean(images, [1, 2])
+
+        model = load(reds, input_size="4x6")
+        assert (model.input_shape, model.classes) == ((4, 6, 3), 3)
+        with pytest.raises(ValueError, match=r"input_size: the model takes any size"):
+            load(reds)
+
+    def test_a_module_that_was_never_saved_is_a_model(self) -> None:
+        class Net(tf.Module):
+            @tf.function(input_signature=[tf.TensorSpec([None, 1, 2, 3], tf.float32)])
+            def __call__(self, images: Any) -> Any:
+                return images[:, 0, 0, :] * 1.0
+
+        module = Net()
+        assert load(module).input_shape == (1, 2, 3)
+        assert load(module.__call__).input_shape == (1, 2, 3)
+
+    def test_the_digest_is_of_graph_and_weights(self) -> None:
+        import keras
+
+        def net(bias: float) -> Any:
+            images = keras.Input((4, 4, 3), name="images")
+            dense = keras.layers.Dense(2, bias_initializer=keras.initializers.Constant(bias), name="dense")
+            return keras.Model(images, dense(keras.layers.Flatten(name="flat")(images)), name="net")
+
+        one = net(0.0)
+        other = net(1.0)
+        other.layers[-1].kernel.assign(one.layers[-1].kernel)
+        assert load(one).digest == load(one, pixels="unit", score="log_odds").digest != load(other).digest
+
+    def test_what_is_no_model_is_refused(self) -> None:
+        for thing in (5, None, tf.Module()):
+            with pytest.raises(
+                ValueError, match=r"model: .* is neither a path, a Keras model, a loaded SavedModel nor"
+            ):
+                load(thing)
+
+    def test_a_keras_model_has_no_signature(self, tmp_path: Path) -> None:
+        import keras
+
+        path = BUILDERS["keras3_file"](tmp_path / "net", "relu")
+        for model in (path, keras.models.load_model(path)):
+            with pytest.raises(ValueError, match="signature='serving_default': is for SavedModels; a Keras model is"):
+                load(model, signature="serving_default")
+
+
 class TestInput:
     def test_any_size_needs_one(self, tmp_path: Path) -> None:
         path = any_size(tmp_path)
-        assert load(path, input_size=8).input_shape == (8, 8, 3)
-        assert load(path, input_size=(8, 6)).input_shape == (8, 6, 3)
+        assert load(path, input_size="8x8").input_shape == (8, 8, 3)
+        assert load(path, input_size="8x6").input_shape == (8, 6, 3)
         with pytest.raises(ValueError, match=r"input_size: the model takes any size \(\(None, None, None, 3\)\)"):
             load(path)
 
     def test_a_fixed_size_is_kept(self, tmp_path: Path) -> None:
         path = save(tmp_path, lambda images: images[:, 0, 0, :] * 1.0, 4, 6)
-        assert load(path, input_size=(4, 6)).input_shape == (4, 6, 3)
-        with pytest.raises(ValueError, match=r"input_size=8: the model takes 4x6 only"):
-            load(path, input_size=8)
+        assert load(path, input_size="4x6").input_shape == (4, 6, 3)
+        with pytest.raises(ValueError, match=r"input_size=8x8: the model takes 4x6 only"):
+            load(path, input_size="8x8")
 
     def test_a_size_that_the_layers_refuse_is_named(self, tmp_path: Path) -> None:
         path = any_size(tmp_path, lambda images: tf.reshape(images, [-1, 48]) @ tf.ones([48, 2]) + images[0, 3, 3, 0])
-        assert load(path, input_size=4).classes == 2
+        assert load(path, input_size="4x4").classes == 2
         with pytest.raises(ValueError, match=r"(?s)input_size: the model can't be called with images of 5x5: .*75"):
-            load(path, input_size=5)
+            load(path, input_size="5x5")
 
     def test_a_size_that_a_keras_model_refuses_is_named(self, tmp_path: Path) -> None:
         import keras
 
         images = keras.Input((None, None, 3))
         keras.Model(images, keras.layers.Dense(2)(keras.layers.Reshape((48,))(images))).save(tmp_path / "any.keras")
-        assert load(str(tmp_path / "any.keras"), input_size=4).classes == 2
+        assert load(str(tmp_path / "any.keras"), input_size="4x4").classes == 2
         with pytest.raises(ValueError, match=r"(?s)input_size: the model can't be called with images of 5x5: .*48"):
-            load(str(tmp_path / "any.keras"), input_size=5)
+            load(str(tmp_path / "any.keras"), input_size="5x5")
 
     def test_what_fails_for_another_reason_is_not_laid_on_the_size(self, tmp_path: Path) -> None:
         def asserting(images: Any) -> Any:
@@ -276,7 +348,7 @@ class TestInput:
         ]:
             message = rf"model='{path}': it can be loaded, but not called with images of {size}: .*{name}"
             with pytest.raises(UnreadableError, match=f"(?s){message}") as raised:
-                load(path, input_size=4)
+                load(path, input_size="4x4")
             assert "input_size" not in str(raised.value)
 
     def test_a_batch_that_is_fixed_is_refused(self, tmp_path: Path) -> None:
@@ -301,26 +373,25 @@ class TestNames:
         assert identity(tmp_path).names == ("class_0", "class_1", "class_2")
 
     def test_may_lack_the_background(self, tmp_path: Path) -> None:
-        assert identity(tmp_path / "a", names=["x", "y", "z"]).names == ("x", "y", "z")
-        assert identity(tmp_path / "b", names=["x", "y"]).names == ("background", "x", "y")
+        assert identity(tmp_path / "a", class_names=["x", "y", "z"]).names == ("x", "y", "z")
+        assert identity(tmp_path / "b", class_names=["x", "y"]).names == ("background", "x", "y")
 
-    @pytest.mark.parametrize("none", [None, (), [], np.array([], str)])
+    @pytest.mark.parametrize("none", ["", (), [], np.array([], str)])
     def test_may_be_left_out(self, none: Any, tmp_path: Path) -> None:
-        assert identity(tmp_path, names=none).names == ("class_0", "class_1", "class_2")
+        assert identity(tmp_path, class_names=none).names == ("class_0", "class_1", "class_2")
 
     def test_may_be_in_any_sequence(self, tmp_path: Path) -> None:
         for index, names in enumerate((["x", "y", "z"], ("x", "y", "z"), np.array(["x", "y", "z"]))):
-            assert identity(tmp_path / str(index), names=names).names == ("x", "y", "z")
+            assert identity(tmp_path / str(index), class_names=names).names == ("x", "y", "z")
 
-    @pytest.mark.parametrize("names", ["xyz", "names.txt", [0, 1, 2], [b"x", b"y", b"z"]])
-    def test_must_be_text_each(self, names: Any, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="names: expected a sequence of class names, found "):
-            identity(tmp_path, names=names)
+    def test_are_no_file_here(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"class_names: 'names.txt' is a file; expected a sequence of class names"):
+            identity(tmp_path, class_names="names.txt")
 
     @pytest.mark.parametrize("count", [1, 4])
     def test_must_be_as_many_as_outputs(self, count: int, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=f"names: {count} class names for a model with 3 outputs"):
-            identity(tmp_path, names=["x"] * count)
+        with pytest.raises(ValueError, match=f"class_names: {count} class names for a model with 3 outputs"):
+            identity(tmp_path, class_names=["x"] * count)
 
 
 def signed(folder: Path, **functions: Any) -> str:

@@ -14,6 +14,7 @@ from tests import loopback
 from tests.saved_models import save
 from transforms.core.model import classifier
 from transforms.core.model.local_copy import UnreadableError, load_copy
+from transforms.core.model.options import ModelOptions
 
 
 class Source:
@@ -180,9 +181,14 @@ class TestHub:
         self.publish()
         classifier.load(hub)
         self.archive.unlink()
-        for options in ({"input_size": 5}, {"output": "none"}, {"signature": "none"}, {"names": ["a"] * 9}):
+        for options in (
+            {"input_size": "5x5"},
+            {"output_name": "none"},
+            {"signature": "none"},
+            {"class_names": ["a"] * 9},
+        ):
             with pytest.raises(ValueError, match=next(iter(options))):
-                classifier.load(hub, **options)
+                classifier.load(hub, ModelOptions(**options))
         assert classifier.load(hub).classes == 2
 
 

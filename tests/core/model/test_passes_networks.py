@@ -15,6 +15,7 @@ import pytest
 from support.attributions import BATCH, attributions, distance
 from support.networks import NAMES, photographs, save_network
 from transforms.core.model import classifier
+from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import compile_step
 
 LEFT_OUT = {name: {"pointwise_gradients"} for name in ("vit", "convnext_tiny")}  # they have no 1x1 convolutions
@@ -23,7 +24,7 @@ LEFT_OUT = {name: {"pointwise_gradients"} for name in ("vit", "convnext_tiny")} 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "lite0"])
 def test_attributions_agree_with_the_model_as_it_was_loaded(name: str, tmp_path: Path) -> None:
-    model = classifier.load(save_network(name, str(tmp_path), 96, smooth=True), pixels="signed")
+    model = classifier.load(save_network(name, str(tmp_path), 96, smooth=True), ModelOptions(pixels="signed"))
     step, plain = compile_step(model, BATCH), compile_step(model, BATCH, ())
     assert {entry.name for entry in step.report if not entry.applied} == LEFT_OUT.get(name, set())
     images = photographs(96)[:2]

@@ -14,6 +14,7 @@ from tests.saved_models import save
 from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.settings import Settings
 from transforms.core.model import classifier
+from transforms.core.model.options import ModelOptions
 from transforms.core.vocabulary import SCORES
 
 SIZE = 8
@@ -47,7 +48,7 @@ def model(folder: Path, ending: str, score: str) -> classifier.Classifier:
         features = tf.nn.softplus(tf.nn.conv2d(images, KERNEL, 1, "SAME"))
         return last(tf.reduce_mean(features, [1, 2]) @ head)
 
-    return classifier.load(save(folder, outputs, SIZE, SIZE), score=score)
+    return classifier.load(save(folder, outputs, SIZE, SIZE), ModelOptions(score=score))
 
 
 def images(count: int) -> np.ndarray:
@@ -61,7 +62,7 @@ def fits(ending: str, score: str) -> bool:
 @pytest.mark.parametrize(("ending", "score"), [(e, s) for e in ENDINGS for s in SCORES if fits(e, s)])
 def test_every_score_explains_every_ending(ending, score, tmp_path):
     made = model(tmp_path / "model", ending, score)
-    for explanation in Attributor(made, Settings(score=score, rule="midpoint", steps=16), 8).explain(images(2)):
+    for explanation in Attributor(made, Settings(rule="midpoint", steps=16), 8).explain(images(2)):
         (attribution,) = explanation.attributions
         image = tf.constant(explanation.pixels.array[None])
         targets = tf.constant([attribution.target])

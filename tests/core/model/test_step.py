@@ -16,6 +16,7 @@ from tensorflow.python.eager import context
 from tests.networks import BUILDERS, CLASSES, SIZE, fused_module, keras3_file
 from tests.saved_models import save
 from transforms.core.model import classifier
+from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import ALL, CompiledStep, compile_step
 
 BATCH = 6
@@ -60,7 +61,9 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def smooth_model(tmp_path_factory: pytest.TempPathFactory) -> classifier.Classifier:
-    return classifier.load(fused_module(tmp_path_factory.mktemp("model") / "net", "softplus"), pixels="imagenet")
+    return classifier.load(
+        fused_module(tmp_path_factory.mktemp("model") / "net", "softplus"), ModelOptions(pixels="imagenet")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def step(smooth_model: classifier.Classifier) -> CompiledStep:
 @pytest.mark.parametrize("builder", BUILDERS)
 @pytest.mark.parametrize(("score", "pixels"), [("probability", "signed"), ("log_odds", "caffe")])
 def test_a_smooth_model_agrees_to_rounding(builder: str, score: str, pixels: str, tmp_path: Path) -> None:
-    model = classifier.load(BUILDERS[builder](tmp_path / "net", "softplus"), pixels=pixels, score=score)
+    model = classifier.load(BUILDERS[builder](tmp_path / "net", "softplus"), ModelOptions(pixels=pixels, score=score))
     step = compile_step(model, BATCH)
     assert [entry.name for entry in step.report if entry.applied] == list(ALL)
     starts, ends = pictures(3, 1), pictures(3, 2)
@@ -212,7 +215,7 @@ def test_a_model_with_a_loop_is_stepped_as_it_is(tmp_path: Path) -> None:
         start = tf.reduce_mean(images, [1, 2])
         return tf.while_loop(lambda i, _: i < 3, lambda i, x: (i + 1, tf.tanh(2.0 * x + start)), (0, start))[1]
 
-    model = classifier.load(save(tmp_path / "net", outputs, SIZE, SIZE), score="logit")
+    model = classifier.load(save(tmp_path / "net", outputs, SIZE, SIZE), ModelOptions(score="logit"))
     step = compile_step(model, BATCH)
     assert {entry.reason for entry in step.report} == {"the model has control flow: StatelessWhile"}
     starts, ends = pictures(3, 1), pictures(3, 2)

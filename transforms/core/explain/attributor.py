@@ -14,24 +14,29 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from transforms.core.cpus import usable_cpus
 from transforms.core.explain.faithfulness import is_chosen, measure
-from transforms.core.explain.settings import Settings
+from transforms.core.explain.settings import Settings, check_batch_size
 from transforms.core.explain.target import LabelError, Targets, ranked, resolve_label
 from transforms.core.image.baseline import Baseline, parse_baselines, with_images
-from transforms.core.image.decode import DecodeError
+from transforms.core.image.decode import DecodeError, decode
 from transforms.core.image.guard import Guards
+from transforms.core.model import classifier as classifiers
 from transforms.core.model.accelerate import accelerate
 from transforms.core.model.batch_size import StepLadder, compile_calibrated
 from transforms.core.model.classifier import Classifier
+from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.path.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
 from transforms.core.vocabulary import Stage
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,7 +74,7 @@ class Attributor:
         classifier: Classifier,
         settings: Settings,
         batch_size: int = 0,
-        baseline_images: Sequence[np.ndarray] = (),
+        baseline_images: Sequence[np.ndarray | bytes] = (),
     ) -> None:
         """Compiles the gradient step of `classifier`.
 
@@ -77,8 +82,9 @@ class Attributor:
             classifier: the loaded model.
             settings: how to attribute.
             batch_size: steps in one model call; 0 takes what is fastest on this device.
-            baseline_images: float `[height, width, 3]` in [0, 1] or uint8, at the model's input size, one for each
-                `image:` baseline among the settings' baselines, in order.
+            baseline_images: one for each `image:` baseline among the settings' baselines, in order: float
+                `[height, width, 3]` in [0, 1] or uint8, at the model's input size; or an encoded picture, resized
+                as images are.
 
         Raises:
             ValueError: the model has no such target; there are not as many pictures as `image:` baselines, or one
@@ -89,8 +95,7 @@ class Attributor:
         self.settings = settings
         self.targets = Targets.parse(settings.targets)
         self.targets.check(classifier.classes)
-        shape = tuple(classifier.input_shape)
-        pictures = [_pixels(np.asarray(each), shape, f"baseline image {i}") for i, each in enumerate(baseline_images)]
+        pictures = [self._picture(each, f"baseline image {index}") for index, each in enumerate(baseline_images)]
         self.baselines = with_images(parse_baselines(settings.baseline), pictures)
         self._threads = min(usable_cpus(), _MOST_IN_FLIGHT)
         self._guards = Guards(self._threads, settings.max_pixels)
@@ -98,6 +103,34 @@ class Attributor:
         self._ladder = StepLadder(accelerate(step, settings.accelerations, self._threads))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._integrator = Integrator(self._ladder, settings.path_rule(), in_flight=self._threads)
+
+    @classmethod
+    def open(
+        cls,
+        source: object,
+        *,
+        model: ModelOptions = ModelOptions(),
+        settings: Settings = Settings(),
+        batch_size: int = 0,
+        baseline_images: Sequence[np.ndarray | bytes] = (),
+    ) -> Self:
+        """Returns the attributor of a model: `Attributor.open("models/approved", settings=Settings(baseline="gray"))`.
+
+        Args:
+            source: a TF-Hub `https://` handle, a local SavedModel folder or a local `.keras` file; or a model in
+                memory: a Keras model, a loaded SavedModel, or a callable that TensorFlow can trace.
+            model: what the function is; class names are a sequence here, not a file.
+            settings: how it is attributed.
+            batch_size: steps in one model call; 0 takes what is fastest on this device.
+            baseline_images: as above.
+
+        Raises:
+            UsageError: an option does not fit the model, or is for stored runs alone.
+            MemoryError: a batch of one doesn't fit into the device's memory.
+        """
+        settings.check_nothing_stored()
+        check_batch_size(batch_size)
+        return cls(classifiers.load(source, model), settings, batch_size, baseline_images)
 
     @property
     def step(self) -> CompiledStep:
@@ -139,6 +172,13 @@ class Attributor:
 
         with ThreadPoolExecutor(self._threads, "decode") as threads:
             yield from self._explain(_ahead(threads, prepare, images, 2 * self.step.batch), on_batch)
+
+    def _picture(self, picture: np.ndarray | bytes, name: str) -> np.ndarray:
+        """Returns the picture of a baseline, float32 `[height, width, 3]` in [0, 1]."""
+        shape, settings = self.classifier.input_shape, self.settings
+        if isinstance(picture, bytes):
+            return decode(picture, shape[:2], settings.resize, settings.max_pixels).array
+        return _pixels(np.asarray(picture), shape, name)
 
     def _decode(self, image: Image) -> Pixels:
         """Returns an image as the model sees it, with its mask where there is one."""

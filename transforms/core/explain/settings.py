@@ -1,14 +1,15 @@
-"""Settings: every option that shapes an attribution, declared once, checked without a model."""
+"""Settings: how a function is attributed, declared once, checked without a model."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
 from transforms.core.image.baseline import parse_baselines
-from transforms.core.option import option, problems_of
+from transforms.core.option import Options, option, problems_of
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.rule import PathRule
@@ -18,48 +19,36 @@ from transforms.core.vocabulary import (
     DTYPES,
     GRIDS,
     HIGHEST_MAX_PIXELS,
+    MAX_BATCH,
     MAX_GAUSS_LEGENDRE_STEPS,
-    MAX_INPUT_SIDE,
     MAX_PIXELS,
     MAX_STEPS,
-    PIXELS,
     PRECISIONS,
     RESIZES,
     RULES,
-    SCORES,
     TARGETS,
 )
 
+_OF_ROWS = ("channels", "dtype", "grid")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The options that shape an attribution; the same in the job, in a Beam transform and in a notebook."""
+class Settings(Options):
+    """How a function is attributed, in the job, in Beam and in a notebook alike: `Settings(tolerance=0.02)`.
+
+    Which function that is, is for `ModelOptions`.
+
+    Raises:
+        UsageError: an option has a value that is not allowed, one line each.
+        TypeError: there is no such option.
+    """
 
     resize: str = option("pad", "how an image is fitted to the model's input size", RESIZES, group="model")
-    input_size: str = option(
-        "", "the model's input size, if the model leaves it open", group="model", metavar="HEIGHTxWIDTH"
-    )
-    pixels: str = option(
-        "unit",
-        "input range the model expects: [0, 1]; [-1, 1]; [0, 255]; less ImageNet's mean, over its deviation; BGR less "
-        "that mean",
-        PIXELS,
-        group="model",
-    )
-    signature: str = option(
-        "", "signature of the SavedModel to call (default: the model itself, else serving_default)", group="model"
-    )
-    output_name: str = option("", "name of the model's output to explain, if it has several", group="model")
     targets: str = option(
         "top1",
         f"classes to attribute: {', '.join(TARGETS)}; topK are the K highest",
         group="attribution",
         metavar="CLASSES",
-    )
-    score: str = option(
-        "probability",
-        f"what is attributed: {', '.join(SCORES)}, or a function of yours as module:function",
-        group="attribution",
     )
     baseline: str = option(
         "black",
@@ -113,48 +102,46 @@ class Settings:
     )
 
     def problems(self) -> list[str]:
-        """Returns what is wrong with these settings, one line an option; empty where nothing is."""
+        """Returns what is wrong with these settings, one line an option; empty if nothing is."""
         found = problems_of(self)
-        checks: list[Callable[[], object]] = [
-            lambda: Targets.parse(self.targets),
-            lambda: parse_baselines(self.baseline),
-            self.size,
-        ]
-        if self.rule == "gauss_legendre" and (self.steps or 0) > MAX_GAUSS_LEGENDRE_STEPS:
-            most = MAX_GAUSS_LEGENDRE_STEPS
-            found.append(f"steps: {self.steps} is not a number from 2 to {most}, for rule {self.rule}")
-        if not found:  # a rule's own limits, where its numbers make sense at all
-            checks.append(self.path_rule)
-        for check in checks:
+        wrong = {line.partition(":")[0] for line in found}
+        checks: dict[tuple[str, ...], Callable[[], object]] = {
+            ("targets",): lambda: Targets.parse(self.targets),
+            ("baseline",): lambda: parse_baselines(self.baseline),
+            ("rule", "steps", "tolerance", "max_steps"): self._check_rule,
+        }
+        for names, check in checks.items():
             try:
-                check()
+                if not wrong.intersection(names):
+                    check()
             except ValueError as error:
                 found.append(str(error))
-        if self.score not in SCORES and not _names_function(self.score):
-            found.append(f"score: {self.score!r} is not one of {', '.join(SCORES)}, or module:function")
-        if self.rule == "adaptive" and self.steps is not None:
-            found.append(f"steps: {self.steps} is for a fixed rule; rule adaptive takes tolerance and max_steps")
-        if self.rule != "adaptive" and self.max_steps is not None:
-            found.append(f"max_steps: {self.max_steps} is for rule adaptive; rule {self.rule} takes steps")
-        return list(dict.fromkeys(found))
+        return found
+
+    def check_nothing_stored(self) -> None:
+        """Raises UsageError if an option was changed that shapes stored rows alone, for those who store none."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in _OF_ROWS and value != field.default:
+                raise UsageError(
+                    f"{field.name}: {value!r} is for a stored run alone; an explanation has float32 values "
+                    f"of each color channel, so that only the default is allowed: {field.default!r}"
+                )
 
     @property
     def accelerations(self) -> tuple[str, ...]:
         """What the compiled step is asked to try; names that `accelerate` takes."""
         return ("half_precision",) * (self.precision == "mixed") + ("xla",) * self.xla
 
-    def size(self) -> tuple[int, int] | None:
-        """Returns (height, width) of `input_size`, or None where the model is to say.
-
-        Raises:
-            ValueError: `input_size` is not HEIGHTxWIDTH.
-        """
-        if not self.input_size:
-            return None
-        height, _, width = self.input_size.partition("x")
-        if not all(side.isdecimal() and 0 < int(side) <= MAX_INPUT_SIDE for side in (height, width)):
-            raise UsageError(f"input_size: {self.input_size!r} is not HEIGHTxWIDTH, like 224x224")
-        return int(height), int(width)
+    def _check_rule(self) -> None:
+        if self.rule == "adaptive" and self.steps is not None:
+            raise UsageError(f"steps: {self.steps} is for a fixed rule; rule adaptive takes tolerance and max_steps")
+        if self.rule != "adaptive" and self.max_steps is not None:
+            raise UsageError(f"max_steps: {self.max_steps} is for rule adaptive; rule {self.rule} takes steps")
+        if self.rule == "gauss_legendre" and (self.steps or 0) > MAX_GAUSS_LEGENDRE_STEPS:
+            allowed = f"a number from 2 to {MAX_GAUSS_LEGENDRE_STEPS}, for rule {self.rule}"
+            raise UsageError(f"steps: {self.steps} is not {allowed}")
+        self.path_rule()
 
     def path_rule(self) -> PathRule:
         """Returns the rule that decides where each path is sampled.
@@ -169,6 +156,7 @@ class Settings:
         return fixed_rule(self.rule, self.steps or 50)
 
 
-def _names_function(text: str) -> bool:
-    module, colon, function = text.partition(":")
-    return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+def check_batch_size(size: int) -> None:
+    """Raises UsageError if `size` is not the number of steps in one model call, or 0 for the fastest."""
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_BATCH:
+        raise UsageError(f"batch_size: {size!r} is not 0, for the fastest, or a number from 1 to {MAX_BATCH}")

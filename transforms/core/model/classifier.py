@@ -1,4 +1,4 @@
-"""A model file → `Classifier`: raw pixels in, one output per class and one score per image out.
+"""A model → `Classifier`: raw pixels in, one output per class and one score per image out.
 
 The scaling of pixels is part of the function that is explained: a straight path in raw pixels stays
 straight after any of these affine scalings, so attributions are in units of the score whatever the
@@ -7,21 +7,23 @@ model is fed.
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from transforms.core.errors import UsageError
 from transforms.core.model import digest
-from transforms.core.model.file import ModelFile, load_resolved, open_model
+from transforms.core.model.file import OpenedModel, load_resolved, open_model
 from transforms.core.model.local_copy import UnreadableError
+from transforms.core.model.options import ModelOptions
 from transforms.core.model.passes.final_activation import final_activation
 from transforms.core.model.passes.freeze import flatten, freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.model.score import Score, on_tensors, score_function, to_probabilities
-from transforms.core.vocabulary import PIXELS, SCORES
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -46,8 +48,8 @@ class Classifier:
     Attributes:
         input_shape: `(height, width, 3)` of one image.
         names: one name per class.
-        digest: sha256 of the model's files.
-        size_bytes: size of these files.
+        digest: sha256 of the model's files, or of the graph and weights of a model in memory.
+        size_bytes: their size.
         activation: `softmax`, `sigmoid`, or empty where the outputs are taken for logits.
         outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable. Arrays
             become tensors first.
@@ -81,75 +83,65 @@ class Classifier:
         return to_probabilities(outputs, self.activation)
 
 
-def load(
-    uri: str,
-    *,
-    pixels: str = "unit",
-    score: str = "probability",
-    output: str | None = None,
-    input_size: int | tuple[int, int] | None = None,
-    names: Sequence[str] | None = None,
-    signature: str | None = None,
-) -> Classifier:
+def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
     """Loads a model and makes it a classifier.
 
     Args:
-        uri: a TF-Hub `https://` handle, a local SavedModel folder or a local `.keras` file.
-        pixels: what the model is fed: one of `PIXELS`.
-        score: one of `SCORES`, or `module:function` naming an operator of tensors `(float32 outputs
-            [batch, classes], int32 targets [batch])` → `[batch]`.
-        output: name of the output to explain, where the model has several.
-        input_size: height and width, or one number for both, where the model doesn't tell.
-        names: class names, in the order of the outputs; None or an empty sequence numbers the classes. One
-            name fewer than outputs is taken as a list without the leading `background` class of TF-Hub's slim
-            models.
-        signature: the SavedModel signature to call; None takes the one that accepts images.
+        model: a TF-Hub `https://` handle, a local SavedModel folder or a local `.keras` file; or a model in memory: a
+            Keras model, a loaded SavedModel, or a callable that TensorFlow can trace.
+        options: what the function is; its class names in the order of the outputs, not a file's. One name fewer than
+            outputs is taken as a list without the leading `background` class of TF-Hub's slim models; none numbers
+            the classes.
 
     Raises:
         UnreadableError: the files can't be loaded or called; a damaged copy of a handle has been downloaded again.
-        ValueError: an option does not fit the model; the text names the option, its value and what is allowed.
+        UsageError: an option does not fit the model; the text names the option, its value and what is allowed.
         MemoryError: not even one image fits into the device's memory.
     """
-    if pixels not in PIXELS:
-        raise UsageError(f"pixels={pixels!r}: allowed are {', '.join(PIXELS)}")
-    if score not in SCORES and ":" not in score:
-        raise UsageError(f"score={score!r}: allowed are {', '.join(SCORES)} and module:function")
+    if options.class_names and isinstance(options.class_names, str):
+        raise UsageError(f"class_names: {options.class_names!r:.80} is a file; expected a sequence of class names")
 
-    def load_path(path: str) -> Classifier:
-        return _classifier(open_model(path, signature), pixels, score, output, input_size, names)
+    def opened(path: object) -> Classifier:
+        return _classifier(open_model(path, options.signature), options)
 
-    return load_resolved(load_path, uri)
+    return load_resolved(opened, os.fspath(model)) if isinstance(model, str | os.PathLike) else opened(model)
 
 
-def _classifier(
-    model: ModelFile,
-    pixels: str,
-    score: str,
-    output: str | None,
-    input_size: int | tuple[int, int] | None,
-    names: Sequence[str] | None,
-) -> Classifier:
+def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
     """Returns the classifier of an opened model, which has been called with one image."""
-    height, width = _input_size(model.spec, input_size)
-    outputs = on_tensors(_outputs(model, _SCALINGS[pixels], output), tf.float32)
+    height, width = _input_size(model.spec, options)
+    outputs = on_tensors(_outputs(model, _SCALINGS[options.pixels], options.output_name), tf.float32)
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
     outputs(tf.zeros([1, height, width, 3]))  # tracing a SavedModel looks at no size inside
     activation, frozen, reason = _freeze(concrete)
+    identity, size = _identity(model, concrete, frozen)
     return Classifier(
         input_shape=(height, width, 3),
-        names=_names(names, concrete.outputs[0].shape[1]),
-        digest=digest.digest(model.path),
-        size_bytes=digest.size(model.path),
+        names=_names(options, concrete.outputs[0].shape[1]),
+        digest=identity,
+        size_bytes=size,
         activation=activation,
         outputs=outputs,
-        score=score_function(score, activation),
+        score=score_function(options.score, activation),
         frozen=frozen,
         frozen_reason=reason,
     )
 
 
-def _input_size(spec: tf.TensorSpec, option: int | tuple[int, int] | None) -> tuple[int, int]:
+def _identity(
+    model: OpenedModel, concrete: tf.types.experimental.ConcreteFunction, frozen: FrozenGraph | None
+) -> tuple[str, int]:
+    """Returns a model's digest and size: of its files, else of its graph and weights."""
+    if model.path is not None:
+        return digest.digest(model.path), digest.size(model.path)
+    nodes = (frozen.graph if frozen else concrete.graph.as_graph_def()).node
+    variables = () if frozen else concrete.variables
+    parts = (node.SerializeToString(deterministic=True) for node in nodes)
+    return digest.of_parts(itertools.chain(parts, (variable.numpy().tobytes() for variable in variables)))
+
+
+def _input_size(spec: tf.TensorSpec, options: ModelOptions) -> tuple[int, int]:
     batch, height, width, channels = spec.shape.as_list()
     if batch is not None:
         raise UsageError(f"model: it takes batches of {batch} only; export it with an open batch size, {spec.shape}")
@@ -157,16 +149,16 @@ def _input_size(spec: tf.TensorSpec, option: int | tuple[int, int] | None) -> tu
         raise UsageError(f"model: expected images [height, width, 3], its input is {spec.shape}")
     if not (spec.dtype.is_floating):
         raise UsageError(f"model: its input is {spec.dtype.name}, which has no gradient; take one with float input")
-    wanted = (option, option) if isinstance(option, int) else option or (height, width)
+    wanted = options.size() or (height, width)
     if None in wanted:
-        raise UsageError(f"input_size: the model takes any size ({spec.shape}); give height and width")
+        raise UsageError(f"input_size: the model takes any size ({spec.shape}); give HEIGHTxWIDTH")
     if any(side not in (None, given) for side, given in zip((height, width), wanted, strict=True)):
-        raise UsageError(f"input_size={option}: the model takes {height}x{width} only")
+        raise UsageError(f"input_size={options.input_size}: the model takes {height}x{width} only")
     return int(wanted[0]), int(wanted[1])
 
 
 def _outputs(
-    model: ModelFile, scale: Callable[[tf.Tensor], tf.Tensor], name: str | None
+    model: OpenedModel, scale: Callable[[tf.Tensor], tf.Tensor], name: str
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the function from raw pixels to float32 `[batch, classes]`."""
 
@@ -178,24 +170,24 @@ def _outputs(
             raise MemoryError(str(error)) from error
         except Exception as error:  # what a model raises is its own affair
             raise _refusal(model, fed, error) from error
-        if name is None and len(results) != 1:
-            raise UsageError(f"output: the model has several, name one of {', '.join(sorted(results))}")
-        if name is not None and name not in results:
-            raise UsageError(f"output={name!r}: the model has {', '.join(sorted(results))}")
+        if not name and len(results) != 1:
+            raise UsageError(f"output_name: the model has several, name one of {', '.join(sorted(results))}")
+        if name and name not in results:
+            raise UsageError(f"output_name={name!r}: the model has {', '.join(sorted(results))}")
         result = tf.cast(results[name] if name else next(iter(results.values())), tf.float32)
         return result if result.shape.rank == 2 else tf.reshape(result, [tf.shape(result)[0], _count(result)])
 
     return outputs
 
 
-def _refusal(model: ModelFile, images: tf.Tensor, error: Exception) -> ValueError:
+def _refusal(model: OpenedModel, images: tf.Tensor, error: Exception) -> ValueError:
     """Returns what a failed call says: the size is at fault only if the model leaves it open, and fails on a shape."""
     _, height, width, _ = images.shape
     open_size = None in model.spec.shape[1:3].as_list()
     if open_size and isinstance(error, _SHAPE_ERRORS) and _SHAPE_WORDS.search(str(error)):
         return ValueError(f"input_size: the model can't be called with images of {height}x{width}: {error}")
     return UnreadableError(
-        f"model={str(model.path)!r}: it can be loaded, but not called with images of {height}x{width}, "
+        f"model={model.name!r}: it can be loaded, but not called with images of {height}x{width}, "
         f"{'a size that it leaves open' if open_size else 'its own size'}: {error}"
     )
 
@@ -220,14 +212,12 @@ def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[str, Froz
         return final_activation(frozen), None, str(refusal)
 
 
-def _names(given: Sequence[str] | None, classes: int) -> tuple[str, ...]:
-    names = () if given is None else tuple(given)
-    if isinstance(given, str) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"names: expected a sequence of class names, found {given!r:.80}")
+def _names(options: ModelOptions, classes: int) -> tuple[str, ...]:
+    names = tuple(options.class_names)
     if not names:
         return tuple(f"class_{index}" for index in range(classes))
     if len(names) == classes - 1:
         return "background", *names
     if len(names) != classes:
-        raise UsageError(f"names: {len(names)} class names for a model with {classes} outputs")
+        raise UsageError(f"class_names: {len(names)} class names for a model with {classes} outputs")
     return names

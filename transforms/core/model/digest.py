@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -18,6 +18,15 @@ def digest(path: Path) -> str:
 def size(path: Path) -> int:
     """Returns the size of a model's files in bytes."""
     return sum(file.stat().st_size for _, file in _files(path))
+
+
+def of_parts(parts: Iterable[bytes]) -> tuple[str, int]:
+    """Returns the sha256 hex over the parts of a model that has no files, and their size in bytes."""
+    total, length = hashlib.sha256(), 0
+    for part in parts:
+        total.update(f"{len(part)}\n".encode() + part)
+        length += len(part)
+    return total.hexdigest(), length
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:

@@ -1,0 +1,86 @@
+"""ModelOptions: what the explained function is, declared once, checked without a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from transforms.core.errors import UsageError
+from transforms.core.option import Options, option, problems_of
+from transforms.core.vocabulary import MAX_INPUT_SIDE, PIXELS, SCORES
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """The options of the function from raw pixels to a score; how it is attributed is for `Settings`.
+
+    In Python, `class_names` may be a sequence too: `ModelOptions(pixels="signed", class_names=["cat", "dog"])`.
+
+    Raises:
+        UsageError: an option has a value that is not allowed, one line each.
+        TypeError: there is no such option.
+    """
+
+    input_size: str = option(
+        "", "the model's input size, if the model leaves it open", group="model", metavar="HEIGHTxWIDTH"
+    )
+    pixels: str = option(
+        "unit",
+        "input range the model expects: [0, 1]; [-1, 1]; [0, 255]; less ImageNet's mean, over its deviation; BGR less "
+        "that mean",
+        PIXELS,
+        group="model",
+    )
+    signature: str = option(
+        "", "signature of the SavedModel to call (default: the model itself, else serving_default)", group="model"
+    )
+    output_name: str = option("", "name of the model's output to explain, if it has several", group="model")
+    score: str = option(
+        "probability",
+        f"what is attributed: {', '.join(SCORES)}, or a function of yours as module:function",
+        group="attribution",
+    )
+    class_names: str | tuple[str, ...] = option(
+        "", "text file with one class name a line", group="model", metavar="URI"
+    )
+
+    def __post_init__(self) -> None:
+        """Makes a tuple of class names in any sequence, and raises UsageError if an option can't be used."""
+        names = self.class_names
+        if isinstance(names, os.PathLike):
+            object.__setattr__(self, "class_names", os.fspath(names))
+        elif isinstance(names, Iterable) and not isinstance(names, str | bytes):
+            object.__setattr__(self, "class_names", tuple(names))
+        super().__post_init__()
+
+    def problems(self) -> list[str]:
+        """Returns what is wrong with these options, one line an option; empty if nothing is."""
+        found = problems_of(self)
+        wrong = {line.partition(":")[0] for line in found}
+        if "input_size" not in wrong:
+            try:
+                self.size()
+            except UsageError as error:
+                found.append(str(error))
+        if "score" not in wrong and self.score not in SCORES and not _names_function(self.score):
+            found.append(f"score: {self.score!r} is not one of {', '.join(SCORES)}, or module:function")
+        return found
+
+    def size(self) -> tuple[int, int] | None:
+        """Returns (height, width) of `input_size`, or None if the model is to say.
+
+        Raises:
+            UsageError: `input_size` is not HEIGHTxWIDTH.
+        """
+        if not self.input_size:
+            return None
+        height, _, width = self.input_size.partition("x")
+        if not all(side.isdecimal() and 0 < int(side) <= MAX_INPUT_SIDE for side in (height, width)):
+            raise UsageError(f"input_size: {self.input_size!r} is not HEIGHTxWIDTH, like 224x224")
+        return int(height), int(width)
+
+
+def _names_function(text: str) -> bool:
+    module, colon, function = text.partition(":")
+    return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
