@@ -21,8 +21,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
+    py_modules=["ig_audit"],
     package_data={"pipeline.audit": ["*.json", "*.yaml"], "pipeline.report": ["*.css", "*.j2", "*.js"]},
-    entry_points={"console_scripts": ["ig-audit = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["ig-audit = ig_audit:main"]},
     install_requires=[
         BEAM.format(""),
         TENSORFLOW.format(""),
