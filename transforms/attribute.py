@@ -96,7 +96,7 @@ class AttributeImages(beam.PTransform):
         """Takes images; returns an explanation or a failure for each.
 
         Raises:
-            UsageError: an option is for stored runs alone, or class names or the picture of a baseline can't be read.
+            UsageError: an option is for stored runs alone, or class names or the picture of a baseline cannot be read.
         """
         self.settings.check_nothing_stored()
         spec = resolve(self.model, self.options, self.settings, self.batch_size)
@@ -157,7 +157,7 @@ class _AttributeChunks(_Attributing):
         self._stage = stage
 
     def setup(self) -> None:
-        if "tensorflow" not in sys.modules:  # whose import keeps freed memory; finished chunks don't need it
+        if "tensorflow" not in sys.modules:  # whose import keeps freed memory; finished chunks do not need it
             process.return_freed()
 
     def process(self, chunk: Chunk) -> Iterator[ChunkResult]:

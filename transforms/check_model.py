@@ -1,4 +1,4 @@
-"""The model-randomisation check of a run, made once, on a few of its stored pictures, whatever the runner and workers.
+"""The model-randomization check of a run, made once, on a few of its stored pictures, whatever the runner and workers.
 
 It needs the model, but not the input: stored pictures show what the model saw, and both maps of the check are made
 of the same picture.
@@ -27,7 +27,7 @@ def rank(part: PartSummary) -> bytes:
 
 
 def check_run(run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str) -> Randomization:
-    """Returns the randomisation check of a run whose parts are written; that of its earlier manifest, if it has one.
+    """Returns the randomization check of a run whose parts are written; that of its earlier manifest, if it has one.
 
     Args:
         run: the run, whose manifest may not be written yet.

@@ -52,8 +52,8 @@ class Attributor(attributor.Attributor):
                 `[height, width, 3]` in [0, 1] or uint8, at the model's input size; or an encoded picture.
 
         Raises:
-            UsageError: a file can't be read, an option does not fit the model, or is for stored runs alone.
-            MemoryError: a batch of one doesn't fit into the device's memory.
+            UsageError: a file cannot be read, an option does not fit the model, or is for stored runs alone.
+            MemoryError: a batch of one does not fit into the device's memory.
         """
         named = worker.with_names(model)
         pictures = baseline_images or worker.baseline_images(settings.baseline, settings.max_pixels)
@@ -84,8 +84,8 @@ def explain(
         settings: how it is attributed.
 
     Raises:
-        UsageError: an option can't be used.
-        ValueError: shapes, values or targets don't fit the model; or an image has no finite attribution.
+        UsageError: an option cannot be used.
+        ValueError: shapes, values or targets do not fit the model; or an image has no finite attribution.
     """
     opened = Attributor.open(model, model=options or ModelOptions(), settings=settings or Settings())
     return opened.explain(images, targets)

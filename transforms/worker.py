@@ -77,10 +77,10 @@ def resolve(
         batch_size: steps in one model call, from 1 to 4096; 0 lets the worker choose.
 
     Raises:
-        UsageError: a file can't be read, or an option has a value that is not allowed.
+        UsageError: a file cannot be read, or an option has a value that is not allowed.
     """
     if not isinstance(model, str | os.PathLike):
-        raise UsageError(f"model: {type(model).__name__} can't be sent to workers; expected a path or URI")
+        raise UsageError(f"model: {type(model).__name__} cannot be sent to workers; expected a path or URI")
     check_batch_size(batch_size)
     options = with_names(options)
     pictures = baseline_images(settings.baseline, settings.max_pixels)
@@ -99,7 +99,7 @@ def attributor(spec: AttributorSpec) -> Loaded:
     """Returns this process's attributor for `spec`, made by whichever thread comes first.
 
     Raises:
-        ValueError: the model can't be loaded, doesn't fit the settings, or isn't the model of the digest.
+        ValueError: the model cannot be loaded, does not fit the settings, or is not the model of the digest.
     """
     with _LOCK:
         return _make(spec)
@@ -126,7 +126,7 @@ def classifier(spec: AttributorSpec) -> Classifier:
     """Returns this process's classifier for `spec`, loaded but not compiled: for checks at launch.
 
     Raises:
-        ValueError: the model can't be loaded or doesn't fit the settings.
+        ValueError: the model cannot be loaded or does not fit the settings.
     """
     with _LOCK:
         return _load(spec.model, spec.options)
@@ -141,10 +141,10 @@ def _load(model: str, options: ModelOptions) -> Classifier:
 
 
 def on_local_copy(model: str, load: Callable[[str], T]) -> T:
-    """Returns what `load` makes of a model's local path; a copy that it can't read is made anew once.
+    """Returns what `load` makes of a model's local path; a copy that it cannot read is made anew once.
 
     Raises:
-        UnreadableError: the files can't be read.
+        UnreadableError: the files cannot be read.
         UsageError: there is no such model, or `load` refuses it.
     """
     path = local_model(model)
@@ -155,7 +155,7 @@ def with_names(options: ModelOptions) -> ModelOptions:
     """Returns options with class names in place of the URI of their file: one a line, without empty lines.
 
     Raises:
-        UsageError: the file can't be read, or has too few or too many names; the text names it.
+        UsageError: the file cannot be read, or has too few or too many names; the text names it.
     """
     names = options.class_names
     if not isinstance(names, str):
@@ -176,7 +176,7 @@ def baseline_images(baseline: str, max_pixels: int = MAX_PIXELS) -> tuple[bytes,
     """Returns the encoded pictures of the `image:` baselines among those that the option names, in order.
 
     Raises:
-        UsageError: one can't be read or decoded; the text names it.
+        UsageError: one cannot be read or decoded; the text names it.
     """
     pictures = []
     for each in parse_baselines(baseline):

@@ -1,4 +1,4 @@
-"""Whether the maps can be believed, in words: insertion and deletion of chosen images, and the randomised model."""
+"""Whether the maps can be believed, in words: insertion and deletion of chosen images, and the randomized model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Faithfulness:
 
     Attributes:
         sample: of insertion and deletion, a sentence or two.
-        check: of the randomised model, likewise.
+        check: of the randomized model, likewise.
         passed: whether maps depend on the model; None where that was not checked.
     """
 

@@ -105,7 +105,7 @@ def test_a_batch_size_that_can_not_be_is_refused(model, size):
 
 
 def test_a_model_in_memory_is_not_sent_to_workers():
-    with pytest.raises(ValueError, match="model: function can't be sent to workers; expected a path or URI"):
+    with pytest.raises(ValueError, match="model: function cannot be sent to workers; expected a path or URI"):
         worker.resolve(lambda images: images)
 
 

@@ -75,7 +75,7 @@ def test_a_copy_that_was_damaged_otherwise_is_made_anew_where_it_cannot_be_loade
 def test_a_model_that_is_damaged_in_its_store_is_told(remote):
     graph = storage.join(remote, "saved_model.pb")
     storage.write_bytes(graph, storage.read_bytes(graph)[:100])
-    with pytest.raises(UnreadableError, match=r"can't load it.*copy '.*' \(delete it.*just been made anew"):
+    with pytest.raises(UnreadableError, match=r"cannot load it.*copy '.*' \(delete it.*just been made anew"):
         load(remote)
 
 
@@ -92,7 +92,7 @@ def test_a_local_model_is_never_replaced(tmp_path):
     path = Path(smooth(tmp_path / "net", size=8))
     cut(path / "saved_model.pb")
     size = (path / "saved_model.pb").stat().st_size
-    with pytest.raises(UnreadableError, match=r"can't load it") as raised:
+    with pytest.raises(UnreadableError, match=r"cannot load it") as raised:
         load(str(path))
     assert "copy" not in str(raised.value)
     assert (path / "saved_model.pb").stat().st_size == size

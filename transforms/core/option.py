@@ -76,7 +76,7 @@ class Options:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        """Raises UsageError if an option can't be used."""
+        """Raises UsageError if an option cannot be used."""
         if found := self.problems():
             raise UsageError("\n".join(found))
 

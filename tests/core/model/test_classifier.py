@@ -214,9 +214,9 @@ class TestFiles:
         for name, reason in {
             "missing": "not an https:// TF-Hub handle, a SavedModel folder or a .keras file",
             "model.h5": "not an https:// TF-Hub handle, a SavedModel folder or a .keras file",
-            "model.keras": "Keras can't load it in safe mode",
+            "model.keras": "Keras cannot load it in safe mode",
             "": "the folder holds no saved_model.pb",
-            "broken": "TensorFlow can't load it",
+            "broken": "TensorFlow cannot load it",
         }.items():
             with pytest.raises(ValueError, match=reason):
                 load(str(tmp_path / name))
@@ -227,7 +227,7 @@ class TestFiles:
         images = keras.Input((4, 4, 3))
         path = str(tmp_path / "lambda.keras")
         keras.Model(images, keras.layers.Lambda(lambda x: x[:, 0, 0, :])(images)).save(path)
-        with pytest.raises(ValueError, match=r"Keras can't load it in safe mode"):
+        with pytest.raises(ValueError, match=r"Keras cannot load it in safe mode"):
             load(path)
 
     def test_the_digest_is_of_the_files_alone(self, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ class TestInput:
     def test_a_size_that_the_layers_refuse_is_named(self, tmp_path: Path) -> None:
         path = any_size(tmp_path, lambda images: tf.reshape(images, [-1, 48]) @ tf.ones([48, 2]) + images[0, 3, 3, 0])
         assert load(path, input_size="4x4").classes == 2
-        with pytest.raises(ValueError, match=r"(?s)input_size: the model can't be called with images of 5x5: .*75"):
+        with pytest.raises(ValueError, match=r"(?s)input_size: the model cannot be called with images of 5x5: .*75"):
             load(path, input_size="5x5")
 
     def test_a_size_that_a_keras_model_refuses_is_named(self, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ class TestInput:
         images = keras.Input((None, None, 3))
         keras.Model(images, keras.layers.Dense(2)(keras.layers.Reshape((48,))(images))).save(tmp_path / "any.keras")
         assert load(str(tmp_path / "any.keras"), input_size="4x4").classes == 2
-        with pytest.raises(ValueError, match=r"(?s)input_size: the model can't be called with images of 5x5: .*48"):
+        with pytest.raises(ValueError, match=r"(?s)input_size: the model cannot be called with images of 5x5: .*48"):
             load(str(tmp_path / "any.keras"), input_size="5x5")
 
     def test_what_fails_for_another_reason_is_not_laid_on_the_size(self, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class TestHub:
     @pytest.mark.parametrize("damage", ["flipped", "cut graph", "cut weights", "no graph", "no weights"])
     def test_a_damaged_copy_is_downloaded_again(self, hub, damage):
         self.publish(DAMAGES[damage])
-        with pytest.raises(UnreadableError, match=r"can't load it|holds no saved_model.pb") as raised:
+        with pytest.raises(UnreadableError, match=r"cannot load it|holds no saved_model.pb") as raised:
             classifier.load(hub)
         (copy,) = self.copies()
         assert "input_size" not in str(raised.value)
@@ -172,7 +172,7 @@ class TestHub:
         whole = self.archive.read_bytes()
         for size in (0, len(whole) // 3, len(whole) // 2):
             self.archive.write_bytes(whole[:size])
-            with pytest.raises(ValueError, match=r"could not resolve it|TensorFlow can't load it|no saved_model.pb"):
+            with pytest.raises(ValueError, match=r"could not resolve it|TensorFlow cannot load it|no saved_model.pb"):
                 classifier.load(hub)
         self.archive.write_bytes(whole)
         assert classifier.load(hub).classes == 2

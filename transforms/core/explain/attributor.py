@@ -88,8 +88,8 @@ class Attributor:
 
         Raises:
             ValueError: the model has no such target; there are not as many pictures as `image:` baselines, or one
-                doesn't fit the model.
-            MemoryError: a batch of one doesn't fit into the device's memory.
+                does not fit the model.
+            MemoryError: a batch of one does not fit into the device's memory.
         """
         self.classifier = classifier
         self.settings = settings
@@ -126,7 +126,7 @@ class Attributor:
 
         Raises:
             UsageError: an option does not fit the model, or is for stored runs alone.
-            MemoryError: a batch of one doesn't fit into the device's memory.
+            MemoryError: a batch of one does not fit into the device's memory.
         """
         settings.check_nothing_stored()
         check_batch_size(batch_size)
@@ -147,7 +147,7 @@ class Attributor:
         """Yields an explanation or a failure for each of `images`, in their order.
 
         Holds a few batches of images at once, however many there are. A failure that comes in goes
-        out; an image that can't be decoded, labelled or attributed becomes one.
+        out; an image that cannot be decoded, labelled or attributed becomes one.
 
         Args:
             images: as read from a shard.
@@ -198,7 +198,7 @@ class Attributor:
             targets: class indices `[n]` or one-hot rows `[n, classes]`; None follows the settings.
 
         Raises:
-            ValueError: shapes, values or targets don't fit the model; or an image has no finite attribution.
+            ValueError: shapes, values or targets do not fit the model; or an image has no finite attribution.
         """
         jobs = (self._job_of(i, array, target) for i, (array, target) in enumerate(_pairs(images, targets)))
         explained = []

@@ -31,7 +31,7 @@ MOST_ALIKE = 0.5
 
 
 def check_randomization(attributor: Attributor, images: np.ndarray, targets: Sequence[int]) -> Randomization:
-    """Returns whether maps change with the model's last layer, or why that can't be said.
+    """Returns whether maps change with the model's last layer, or why that cannot be said.
 
     Args:
         attributor: its model, compiled step and first baseline are used.
@@ -42,8 +42,8 @@ def check_randomization(attributor: Attributor, images: np.ndarray, targets: Seq
     if classifier.frozen is None:
         return Randomization(reason=classifier.frozen_reason)
     try:
-        randomised = randomize_last_layer(classifier.frozen)
-        other = dataclasses.replace(classifier, outputs=randomised, frozen=randomised)
+        randomized = randomize_last_layer(classifier.frozen)
+        other = dataclasses.replace(classifier, outputs=randomized, frozen=randomized)
         baselines = [attributor.baselines[0].make(image, str(index))[0] for index, image in enumerate(images)]
         maps = _maps(attributor.step, images, baselines, targets)
         others = _maps(compile_step(other, attributor.step.batch), images, baselines, targets)

@@ -147,7 +147,7 @@ class Settings(Options):
         """Returns the rule that decides where each path is sampled.
 
         Raises:
-            ValueError: the rule doesn't allow that number of steps.
+            ValueError: the rule does not allow that number of steps.
         """
         if self.rule == "adaptive":
             return adaptive_rule(tolerance=self.tolerance, max_steps=self.max_steps or 512)

@@ -43,7 +43,7 @@ class Targets:
 
     @property
     def needs_label(self) -> bool:
-        """Whether an image without a label can't be attributed."""
+        """Whether an image without a label cannot be attributed."""
         return not self.top and self.index is None
 
     def check(self, classes: int) -> None:

@@ -31,7 +31,7 @@ def accelerate(step: CompiledStep, names: Sequence[str], in_flight: int = 1) -> 
         in_flight: how many batches run at once.
 
     Raises:
-        MemoryError: the step doesn't fit into the device's memory, even with a batch of one; where a smaller one than
+        MemoryError: the step does not fit into the device's memory, even with a batch of one; where a smaller one than
             its own fits, that is returned.
     """
     if not names:

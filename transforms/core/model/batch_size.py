@@ -2,12 +2,12 @@
 
 `compile_calibrated`: too small a batch leaves a device idle between calls, too large a one falls out of its caches or
 its memory. Sizes are tried upwards, each with as many batches in flight as the job will have, until one is slower
-than the one before or doesn't fit; if the smallest doesn't fit, half of it, and so on. The choice is kept in a file, so
-that every run of the same model on the same machine packs alike, and its rows come out the same to the bit.
+than the one before or does not fit; if the smallest does not fit, half of it, and so on. The choice is kept in a file,
+so that every run of the same model on the same machine packs alike, and its rows come out the same to the bit.
 
-`StepLadder`: each call that runs out of memory halves the batch. This is for good: what didn't fit once may not fit
+`StepLadder`: each call that runs out of memory halves the batch. This is for good: what did not fit once may not fit
 again, and every try costs time. Nothing is lost: calls of any size are cut into pieces that fit, and a batch of steps
-that didn't fit is left to the caller, who cuts it anew. Simultaneous calls share the memory, so that one that fails
+that did not fit is left to the caller, who cuts it anew. Simultaneous calls share the memory, so that one that fails
 says nothing of its own size alone: the batch is halved once the calls beside it have ended, and a batch of one is
 refused only after it failed with no other.
 """
@@ -59,7 +59,7 @@ def compile_calibrated(classifier: Classifier, in_flight: int) -> CompiledStep:
     try:
         rate = ladder.call(lambda step: steps_a_second(step, in_flight))
     except MemoryError:
-        return ladder.step  # one step for each thread doesn't fit; whether one alone does, the first call will show
+        return ladder.step  # one step for each thread does not fit; whether one alone does, the first call will show
     best = ladder.step
     for size in larger if best.batch == smallest else ():
         try:
@@ -94,7 +94,7 @@ class StepLadder:
             call: uses `step`, and no ladder; its result is not None.
 
         Raises:
-            MemoryError: a batch of one doesn't fit.
+            MemoryError: a batch of one does not fit.
         """
         with contextlib.suppress(MemoryError), self._gate.beside():
             return call() if step is self._step else None
@@ -106,7 +106,7 @@ class StepLadder:
                     return call()
                 except MemoryError as error:
                     raise MemoryError(
-                        f"the model doesn't fit into the device's memory with a batch of one: {error}"
+                        f"the model does not fit into the device's memory with a batch of one: {error}"
                     ) from error
         return None
 
@@ -114,7 +114,7 @@ class StepLadder:
         """Returns what `function` makes with the step in use; calls it again with a smaller one when memory runs out.
 
         Raises:
-            MemoryError: a batch of one doesn't fit.
+            MemoryError: a batch of one does not fit.
         """
         while True:
             step = self._step
@@ -194,7 +194,7 @@ def _remembered(path: Path) -> int:
 def _remember(path: Path, choice: dict[str, object]) -> int:
     """Keeps a choice and returns the size that stands: the first that can be used of workers that measured at once.
 
-    Returns 0 where the cache can't be written; the next start measures again.
+    Returns 0 where the cache cannot be written; the next start measures again.
     """
     temporary = path.with_suffix(f".{uuid.uuid4().hex}")
     with contextlib.suppress(OSError):

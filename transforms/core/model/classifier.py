@@ -54,8 +54,8 @@ class Classifier:
         outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable. Arrays
             become tensors first.
         score: `(float32 outputs [batch, classes], int32 targets [batch])` → float32 `[batch]`; likewise.
-        frozen: `outputs` as a frozen graph, or None where the model can't be frozen.
-        frozen_reason: why the model can't be frozen; empty when it is.
+        frozen: `outputs` as a frozen graph, or None where the model cannot be frozen.
+        frozen_reason: why the model cannot be frozen; empty when it is.
     """
 
     input_shape: tuple[int, int, int]
@@ -94,7 +94,7 @@ def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
             the classes.
 
     Raises:
-        UnreadableError: the files can't be loaded or called; a damaged copy of a handle has been downloaded again.
+        UnreadableError: the files cannot be loaded or called; a damaged copy of a handle has been downloaded again.
         UsageError: an option does not fit the model; the text names the option, its value and what is allowed.
         MemoryError: not even one image fits into the device's memory.
     """
@@ -185,7 +185,7 @@ def _refusal(model: OpenedModel, images: tf.Tensor, error: Exception) -> ValueEr
     _, height, width, _ = images.shape
     open_size = None in model.spec.shape[1:3].as_list()
     if open_size and isinstance(error, _SHAPE_ERRORS) and _SHAPE_WORDS.search(str(error)):
-        return ValueError(f"input_size: the model can't be called with images of {height}x{width}: {error}")
+        return ValueError(f"input_size: the model cannot be called with images of {height}x{width}: {error}")
     return UnreadableError(
         f"model={model.name!r}: it can be loaded, but not called with images of {height}x{width}, "
         f"{'a size that it leaves open' if open_size else 'its own size'}: {error}"

@@ -53,8 +53,8 @@ def open_model(model: object, signature: str = "") -> OpenedModel:
             that accepts images.
 
     Raises:
-        UnreadableError: the files can't be loaded.
-        ValueError: the model can't be found or called with one batch of images.
+        UnreadableError: the files cannot be loaded.
+        ValueError: the model cannot be found or called with one batch of images.
     """
     _set_up_gpus()
     if not isinstance(model, str | os.PathLike):
@@ -68,11 +68,11 @@ def open_model(model: object, signature: str = "") -> OpenedModel:
 
 
 def load_resolved(load: Callable[[str], T], uri: str) -> T:
-    """Returns what `load` makes of the local path of a model; a handle's copy that can't be read is downloaded again.
+    """Returns what `load` makes of the local path of a model; a handle's copy that cannot be read is downloaded again.
 
     Raises:
-        UnreadableError: the files can't be read; of a handle, those of a fresh download neither.
-        ValueError: TensorFlow Hub can't resolve the handle, or `load` refuses the model.
+        UnreadableError: the files cannot be read; of a handle, those of a fresh download neither.
+        ValueError: TensorFlow Hub cannot resolve the handle, or `load` refuses the model.
     """
     if not _is_handle(uri):
         return load(uri)
@@ -85,7 +85,7 @@ def resolve(uri: str) -> str:
     """Returns the local path of a model: `uri` itself, or where TensorFlow Hub keeps its copy of a handle.
 
     Raises:
-        ValueError: TensorFlow Hub can't resolve the handle.
+        ValueError: TensorFlow Hub cannot resolve the handle.
     """
     if not _is_handle(uri):
         return uri
@@ -114,13 +114,13 @@ def _open_saved_model(path: Path, signature: str) -> OpenedModel:
         raise UnreadableError(f"model={str(path)!r}: the folder holds no saved_model.pb")
     if (path / "tfhub_module.pb").is_file():
         raise UsageError(
-            f"model={str(path)!r}: a TF1 hub module (it holds tfhub_module.pb), which TensorFlow 2 can't "
+            f"model={str(path)!r}: a TF1 hub module (it holds tfhub_module.pb), which TensorFlow 2 cannot "
             "differentiate; take the module's TF2 version, often the same handle with a higher version number"
         )
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises anything from OpError to KeyError on a bad folder
-        raise UnreadableError(f"model={str(path)!r}: TensorFlow can't load it: {error}") from error
+        raise UnreadableError(f"model={str(path)!r}: TensorFlow cannot load it: {error}") from error
     entries = dict(_entries(loaded))
     if not entries and not signature:
         raise UsageError(
@@ -200,7 +200,7 @@ def _open_keras(path: Path, signature: str) -> OpenedModel:
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises anything from TypeError to zipfile's errors on a bad file
-        raise UnreadableError(f"model={str(path)!r}: Keras can't load it in safe mode: {error}") from error
+        raise UnreadableError(f"model={str(path)!r}: Keras cannot load it in safe mode: {error}") from error
     return _of_keras(model, str(path), path, signature)
 
 

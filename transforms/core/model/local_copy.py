@@ -1,7 +1,7 @@
-"""A local copy of a model that is kept elsewhere: made anew, once, if it can't be read.
+"""A local copy of a model that is kept elsewhere: made anew, once, if it cannot be read.
 
 Downloads are cut short, disks fill up, and what cleans temporary folders takes single files; nobody checks a copy
-afterwards. So one that can't be loaded is moved aside and fetched again. It comes back if there is no other to be had:
+afterwards. So one that cannot be loaded is moved aside and fetched again. It comes back if there is no other to be had:
 it may be whole, and what fails something else.
 """
 
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class UnreadableError(UsageError):
-    """A model's files can't be loaded, or can't be called at the size that they name themselves: are they damaged?"""
+    """A model's files cannot be loaded, or cannot be called at the size that they name themselves: are they damaged?"""
 
 
 def load_copy(load: Callable[[str], T], fetch: Callable[[], str], cache: Path) -> T:
-    """Returns what `load` makes of a model's local copy; of a fresh one, if that can't be read.
+    """Returns what `load` makes of a model's local copy; of a fresh one, if that cannot be read.
 
     Args:
         load: reads the file or folder at a path.
@@ -34,7 +34,7 @@ def load_copy(load: Callable[[str], T], fetch: Callable[[], str], cache: Path) -
 
     Raises:
         UnreadableError: neither can be read, or no fresh one can be made; the text names the copy.
-        ValueError: the model can't be fetched or used.
+        ValueError: the model cannot be fetched or used.
     """
     path = fetch()
     copy = _copy_below(cache, path)
@@ -76,7 +76,7 @@ def _identity(copy: Path) -> tuple[int, int] | None:
 
 
 def _renew(copy: Path, before: tuple[int, int] | None, fetch: Callable[[], str]) -> Exception | None:
-    """Replaces a copy, unless another process has done so since; returns why that can't be done, where it can't."""
+    """Replaces a copy, unless another process has done so since; returns why that cannot be done, where it cannot."""
     if _identity(copy) not in (before, None):
         return None
     aside = copy.with_name(f"{copy.name}.{uuid.uuid4().hex}.damaged")

@@ -46,7 +46,7 @@ class ModelOptions(Options):
     )
 
     def __post_init__(self) -> None:
-        """Makes a tuple of class names in any sequence, and raises UsageError if an option can't be used."""
+        """Makes a tuple of class names in any sequence, and raises UsageError if an option cannot be used."""
         names = self.class_names
         if isinstance(names, os.PathLike):
             object.__setattr__(self, "class_names", os.fspath(names))

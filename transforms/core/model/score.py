@@ -55,7 +55,7 @@ def _score(score: str, activation: str) -> Score:
         return {"": _log_odds_of_logits, "softmax": _log_odds_of_softmax, "sigmoid": _log_odds_of_sigmoid}[activation]
     if score == "logit" and activation:
         raise UsageError(
-            f"score='logit': the model ends in {activation}, its logits can't be reached; allowed are probability, "
+            f"score='logit': the model ends in {activation}, its logits cannot be reached; allowed are probability, "
             "log_odds, module:function, or another output of the model by its name"
         )
     return _pick if score == "logit" else _operator(score)

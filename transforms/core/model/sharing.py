@@ -1,7 +1,7 @@
 """Call options: how TensorFlow may rewrite a function that is called here for the first time.
 
 Its memory optimizer lets a sum of three or more tensors that come late accumulate in a variable, which all calls of a
-function share: of two threads in one function, one then fails with `AlreadyExistsError`. Sums in pairs don't help, as
+function share: of two threads in one function, one then fails with `AlreadyExistsError`. Sums in pairs do not help, as
 another optimizer joins them first. So the memory optimizer is left out, for our calls alone: a process has one setting
 for all of its functions, and it is not ours.
 """

@@ -135,7 +135,7 @@ class CompiledStep:
         """Returns the same step with one of the accelerations that `accelerate` tries.
 
         Raises:
-            NotApplicableError: this step can't have it.
+            NotApplicableError: this step cannot have it.
             ValueError: there is no such acceleration.
         """
         if name == "xla":
@@ -153,7 +153,7 @@ class CompiledStep:
             images: float32 `[n, height, width, 3]` in [0, 1], n at most `batch`.
 
         Raises:
-            MemoryError: a batch doesn't fit into the device's memory.
+            MemoryError: a batch does not fit into the device's memory.
         """
         count = len(images)
         padding = [(0, self.batch - count), (0, 0), (0, 0), (0, 0)]
@@ -168,7 +168,7 @@ class CompiledStep:
         """Returns where images `[n, height, width, 3]` lie in path space, `[n, ...path space]`.
 
         Raises:
-            MemoryError: they don't fit into the device's memory.
+            MemoryError: they do not fit into the device's memory.
         """
         return _apply(self._enter, images)
 
@@ -176,7 +176,7 @@ class CompiledStep:
         """Returns gradients in path space `[n, ...path space]` as gradients of raw pixels.
 
         Raises:
-            MemoryError: they don't fit into the device's memory.
+            MemoryError: they do not fit into the device's memory.
         """
         return _apply(self._leave, gradients)
 
@@ -202,10 +202,10 @@ class CompiledStep:
             segments: int32 `[batch]`: the sum that each gradient goes to.
 
         Raises:
-            MemoryError: a batch doesn't fit into the device's memory.
+            MemoryError: a batch does not fit into the device's memory.
         """
         segment_count = int(segments.max()) + 1
-        if self._xla:  # shapes can't depend on values
+        if self._xla:  # shapes cannot depend on values
             padding = [(0, self.batch - len(starts))] + [(0, 0)] * len(self.path_shape)
             starts, ends = np.pad(starts, padding), np.pad(ends, padding)
         with _calls():
@@ -224,7 +224,7 @@ class CompiledStep:
 def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL) -> CompiledStep:
     """Compiles the gradient step of a classifier.
 
-    A pass that can't do its work is left out, with its reason in the step's report.
+    A pass that cannot do its work is left out, with its reason in the step's report.
 
     Args:
         classifier: the loaded model.
@@ -232,7 +232,7 @@ def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL
         passes: names out of `ALL`; what is left out is not tried. All others need `freeze`.
 
     Raises:
-        ValueError: `passes` names an unknown pass, or the score can't be differentiated.
+        ValueError: `passes` names an unknown pass, or the score cannot be differentiated.
     """
     if unknown := sorted(set(passes) - set(ALL)):
         raise ValueError(f"passes={','.join(unknown)}: allowed are {', '.join(ALL)}")

@@ -44,7 +44,7 @@ _KEPT_GRADIENTS = 33
 """Nodes whose gradients are kept one by one; from there on a path keeps one array for each panel."""
 
 _CAUTION = 1.35
-"""Root mean squares add up the errors of panels as if all fell on the same pixels, which they don't quite: the
+"""Root mean squares add up the errors of panels as if all fell on the same pixels, which they do not quite: the
 factor turns their sum into a map's L1 error (1.13, measured on photographs) with a fifth to spare: images stop where
 their estimate is lucky."""
 

@@ -156,7 +156,7 @@ class _Batch(Generic[K]):
         """Returns what the compiled step makes of the batch, and the seconds it took; padding has weight 0.
 
         Raises:
-            MemoryError: the batch doesn't fit into the device's memory.
+            MemoryError: the batch does not fit into the device's memory.
         """
         begin = time.monotonic()
         slots = {resident: slot for slot, resident in enumerate(self.residents)}
