@@ -42,9 +42,11 @@ if [[ ${1:-} == test ]]; then
     exec "$venv/bin/python" -m pytest "${@:2}"
   fi
   # A process for each file, two at a time: TensorFlow never frees a function once traced, and one process for all
-  # ran out of memory. tests/external has environments of its own: .ci/external.
+  # ran out of memory. Those with slow tests come first, or one of them would end alone. tests/external has
+  # environments of its own: .ci/external.
   # shellcheck disable=SC2016
-  find tests -path tests/external -prune -o -name 'test_*.py' -print | sort | xargs -P 2 -n 1 bash -c \
+  { grep -rlE --include='test_*.py' --exclude-dir=external 'mark\.(slow|distributed)' tests | sort
+    find tests -path tests/external -prune -o -name 'test_*.py' -print | sort; } | awk '!seen[$0]++' | xargs -P 2 -n 1 bash -c \
     'output=$("$0" -m pytest --quiet "$1" 2>&1); status=$?; printf "%s\n" "$output"; exit "$status"' "$venv/bin/python" ||
     exit 1
   exit
