@@ -1,11 +1,11 @@
-"""What tests and benchmarks both need; nothing of it is installed.
+"""Modules that tests and benchmarks share; not installed.
 
 Imports `pipeline` and `transforms`, which never import it, and neither `tests` nor `benchmarks`. In reading order:
 
-Data without a model: `random_rows` (rows by column), `redraw` (runs drawn from the rows of another).
-Models: `networks` (those that the engine is measured on), `attributions` (of a compiled step alone).
-Faults: `stores` (object stores on loopback), `fault_job` and `fault_job_preload` (a job to be disturbed), `faults` and
-`flink_faults` (what disturbs it).
-Programs of others: `distributed` (engines that run the job), `environment` (virtual environments), `external` (tests
+Data without a model: `random_rows` (rows by column), `redraw` (runs sampled from the rows of another).
+Models: `networks` (for measurements of the engine), `attributions` (by a compiled step alone).
+Faults: `stores` (object stores on loopback), `fault_job` and `fault_job_preload` (the job that faults disturb),
+`faults` and `flink_faults` (the faults).
+External programs: `distributed` (engines that run the job), `environment` (virtual environments), `external` (tests
 that run in these).
 """

@@ -14,7 +14,7 @@ BATCH = 8
 
 
 def attributions(step: CompiledStep, images: np.ndarray) -> np.ndarray:
-    """Returns integrated gradients of class 7 by the midpoint rule from black, like `images`."""
+    """Returns integrated gradients of class 7 by the midpoint rule from black, in the shape of `images`."""
     starts, ends = step.enter(np.zeros_like(images)), step.enter(images)
     alphas = ((np.arange(STEPS) + 0.5) / STEPS).astype(np.float32)
     gradients = np.zeros_like(ends)

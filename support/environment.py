@@ -1,4 +1,4 @@
-"""Virtual environments for programs that do not share ours."""
+"""Virtual environments for programs that do not run in that of ig-audit."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CONSTRAINTS = ROOT / "constraints.txt"
 
 
 def make_environment(folder: Path, requirements: Iterable[str]) -> str:
-    """Returns the interpreter of an environment that has all of `requirements`; installs what is missing.
+    """Returns the interpreter of an environment that has all of `requirements`; installs missing ones.
 
-    TensorFlow and all that ig-audit also uses come in the versions of constraints.txt; if these change, all is
+    TensorFlow and all other dependencies of ig-audit have the versions of constraints.txt; if these change, all are
     installed again.
 
     Args:
-        folder: of the environment; made if it is missing or was left unfinished.
+        folder: of the environment; created if it is missing or incomplete.
         requirements: lines of a requirements file; paths are relative to the root of the repository.
 
     Raises:
@@ -59,5 +59,5 @@ def _canonical(name: str) -> str:
 
 
 def _digest() -> str:
-    """Returns what changes if other versions are to be installed."""
+    """Returns a digest that changes if other versions are to be installed."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in (CONSTRAINTS, ROOT / "setup.py"))).hexdigest()

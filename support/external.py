@@ -1,8 +1,8 @@
-"""Tests against programs of others, each in an environment of its own: `.ci/external [NAME…]`.
+"""Tests against external programs, each in an environment of its own: `.ci/external [NAME…]`.
 
 A folder `tests/external/NAME` holds `requirements.txt`, from which pip makes the environment `.venv-external/NAME`, and
-`test_*.py`, which pytest runs there from the root of the repository, so that the working tree can be imported. Their
-warnings are theirs, and no errors. The table is the one of docs/external.md.
+`test_*.py`, which pytest runs there from the root of the repository, so that the working tree can be imported. There,
+warnings are not errors. The table is the one of docs/external.md.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ENVIRONMENTS = ROOT / ".venv-external"
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a folder's tests.
+    """The result of a folder's tests.
 
     Attributes:
-        passed: whether there are tests that passed, and none that did not.
+        passed: whether there are tests that passed, and none that failed.
         outcome: pytest's counts, such as `2 passed`, or why there are none.
-        output: of pytest or pip, all of it.
-        seconds: that the tests took, without the installation.
+        output: the complete output of pytest or pip.
+        seconds: duration of the tests, without the installation.
     """
 
     passed: bool
@@ -44,12 +44,12 @@ class Result:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints a table in Markdown, and the output of what did not pass; returns 1 if anything did not."""
+    """Prints a table in Markdown, and the output of failed tests; returns 1 if any failed."""
     there = sorted(path.parent.name for path in FOLDER.glob("*/requirements.txt"))
     parser = argparse.ArgumentParser(".ci/external", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(there)}; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(there)} (default: all)")
     parser.add_argument(
-        "--limit", type=float, default=600, metavar="SECONDS", help="for the tests of one (default 600)"
+        "--limit", type=float, default=600, metavar="SECONDS", help="time limit for the tests of each (default 600)"
     )
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(there)):
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(folder: Path, limit: float) -> tuple[Result, dict[str, str]]:
-    """Returns what came of the tests in a folder, and the versions of what its requirements name."""
+    """Returns the result of the tests in a folder, and the versions of the packages in its requirements."""
     requirements = read_requirements(folder / "requirements.txt")
     try:
         python = make_environment(ENVIRONMENTS / folder.name, ["pytest", *requirements])
@@ -82,7 +82,7 @@ def read_requirements(path: Path) -> list[str]:
 
 
 def run_tests(folder: Path, python: str, limit: float) -> Result:
-    """Runs the tests of a folder with an interpreter that has pytest; ends them all after `limit` seconds."""
+    """Returns the result of a folder's tests, run by a Python that has pytest; kills them after `limit` seconds."""
     options = ["--quiet", "--confcutdir", str(folder), "-W", "default", "-p", "no:cacheprovider", "-rs"]
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:

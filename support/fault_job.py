@@ -1,4 +1,4 @@
-"""A small job to be disturbed: processes that run it, the files it leaves, and those of an undisturbed run.
+"""A small job for faults to disturb: the processes that run it, its files, and those of an undisturbed run.
 
 Processes are forked from one that has imported everything, so that a run takes two seconds.
 """
@@ -44,7 +44,7 @@ class Bucket:
     """A folder with the methods of `support.stores.S3`."""
 
     def __init__(self, folder: Path) -> None:
-        """Takes a folder for the bucket."""
+        """Takes the folder of the bucket."""
         self.uri, self.environment = str(folder), dict[str, str]()
         self.requests: list[Any] = []
         self._folder = folder
@@ -71,19 +71,19 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code, or less than 0 where a signal killed it, and what it wrote to stderr."""
+    """How a process ended: its exit code, negative if a signal killed it, and its stderr."""
 
     code: int
     errors: str
 
     @property
     def complete(self) -> bool:
-        """Whether it ran to its end; with 4, many images are error rows."""
+        """Whether it ran to its end; with 4, many images are recorded as errors."""
         return self.code in (0, 4)
 
     @property
     def clear(self) -> bool:
-        """Whether it ran to its end, or failed with few words and no trace; Beam's own lines do not count."""
+        """Whether it ran to its end, or failed with few lines and no traceback; Beam's own lines do not count."""
         lines = [line for line in self.errors.splitlines() if line.startswith("ig-audit: ")]
         return self.complete or (self.code in (1, 2) and 0 < len(lines) <= 4 and "Traceback" not in self.errors)
 
@@ -92,32 +92,32 @@ class Running:
     """A process that runs the job."""
 
     def __init__(self, process: BaseProcess, log: Path) -> None:
-        """Takes a process that was started, and the file that its stderr goes to."""
+        """Takes a started process, and the file of its stderr."""
         self._process, self._log = process, log
         self.pid = process.pid or 0
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether it is still running."""
         with _POLLING:
             return self._process.is_alive()
 
     def wait(self, seconds: float = LIMIT_SECONDS) -> Ended:
-        """Returns how it ends.
+        """Returns how it ended, after waiting for that.
 
         Raises:
-            TimeoutError: it does not, and was killed.
+            TimeoutError: it did not end, and was killed.
         """
         end = time.monotonic() + seconds
         while self.alive and time.monotonic() < end:
             time.sleep(0.02)
         if self.alive:
             self.kill()
-            raise TimeoutError(f"the job hung for {seconds:g} s; it said:\n{self._log.read_text()[-2000:]}")
+            raise TimeoutError(f"the job hung for {seconds:g} s; its stderr:\n{self._log.read_text()[-2000:]}")
         return Ended(self._process.exitcode or 0, self._log.read_text(errors="replace"))
 
     def kill(self) -> None:
-        """Kills it with signal 9, and waits for its workers, which notice."""
+        """Kills it with signal 9, and waits until its workers have ended too."""
         workers = descendants(self.pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
@@ -126,7 +126,7 @@ class Running:
             time.sleep(0.05)
 
     def at(self, seconds: float) -> bool:
-        """Waits until the process has worked for `seconds` of a core's time; returns whether it still runs then."""
+        """Waits until the process has used `seconds` of CPU time; returns whether it is still running then."""
         while self.alive and cpu_seconds(self.pid) < seconds:
             time.sleep(0.01)
         return self.alive
@@ -136,10 +136,10 @@ class Job:
     """The job on a bucket that holds its input.
 
     Attributes:
-        bucket: where input and output lie.
-        requests: how many an undisturbed run makes of a store.
-        files: what an undisturbed run leaves below its output, less its report.
-        seconds: of a core's time that this takes: what a busy machine takes longer for is the same moment.
+        bucket: contains input and output.
+        requests: number of requests of an undisturbed run to a store.
+        files: the files of an undisturbed run below its output, without its report.
+        seconds: CPU time of an undisturbed run, so that a moment of the job is the same on a busy machine.
     """
 
     requests: int
@@ -181,9 +181,9 @@ class Job:
 
         Args:
             output: the folder.
-            flags: more of them.
-            uri: of the output, where it is not in the bucket.
-            environment: more variables.
+            flags: additional flags.
+            uri: of the output, if it is not in the bucket.
+            environment: additional variables.
             prepare: called in the process before the job.
         """
         base = self.bucket.uri
@@ -203,23 +203,23 @@ class Job:
         return Running(process, log)
 
     def stored(self, output: str) -> dict[str, bytes]:
-        """Returns the files of a run that must be the same whatever disturbed it."""
+        """Returns the files of a run that must be the same after any disturbance."""
         return read_run(self.bucket, output)
 
     def half_visible(self, files: Mapping[str, bytes]) -> list[str]:
-        """Returns what a reader of an unfinished run could take for whole though it is not."""
+        """Returns the names of incomplete files of a run that a reader could take for complete."""
         bad = [name for name, content in files.items() if name.endswith(".parquet") and content != self.files.get(name)]
         if "manifest.json" in files and set(self.files) - set(files):
             bad.append("manifest.json")
         return bad
 
     def lost_and_doubled(self, files: Mapping[str, bytes]) -> tuple[int, int]:
-        """Returns how many rows a run lacks, and how many it has more than once."""
+        """Returns the numbers of missing and of duplicate rows of a run."""
         wanted, found = keys(self.files), keys(files)
         return (wanted - found).total(), (found - wanted).total()
 
     def same(self, files: Mapping[str, bytes]) -> bool:
-        """Returns whether rows, errors and statistics are those of an undisturbed run, to the bit, and nothing else."""
+        """Returns whether rows, errors and statistics, and no others, are those of an undisturbed run, bit for bit."""
         return {**files, "manifest.json": b""} == {**self.files, "manifest.json": b""} and "manifest.json" in files
 
 
@@ -229,13 +229,13 @@ def shard_name(number: int) -> str:
 
 
 def read_run(bucket: Any, output: str) -> dict[str, bytes]:
-    """Returns the files of a run by name, hidden ones too, less report and lock."""
+    """Returns the files of a run by name, with hidden ones, without report and lock."""
     names = [name for name in bucket.names(output + "/") if not name.endswith(("/report.html", "/.lock"))]
     return {name.removeprefix(output + "/"): bucket.get(name) for name in names}
 
 
 def keys(files: Mapping[str, bytes]) -> collections.Counter[tuple[Any, ...]]:
-    """Returns how often each row of attributions and errors is there."""
+    """Returns the number of copies of each row of attributions and errors."""
     found: collections.Counter[tuple[Any, ...]] = collections.Counter()
     for name, content in files.items():
         if name.startswith(("attributions/part-", "errors/part-")):
@@ -255,7 +255,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns how long a process has worked; 0 where it is gone."""
+    """Returns the CPU time of a process; 0 if it no longer exists."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
@@ -264,7 +264,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def workers(running: Running) -> list[int]:
-    """Returns Beam's worker processes of a job that has some; their own children, which decode, are none."""
+    """Returns Beam's worker processes of a job, without their own children, which decode."""
     return [pid for pid in descendants(running.pid) if _is_worker(pid)]
 
 
@@ -314,7 +314,7 @@ def _context() -> Any:
 def _run(
     arguments: Sequence[str], log: str, environment: Mapping[str, str], prepare: Callable[[], None] | None
 ) -> None:
-    """Runs in the new process."""
+    """Runs the job in the new process."""
     stream = os.open(log, os.O_WRONLY | os.O_CREAT, 0o644)
     os.dup2(stream, 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -326,7 +326,7 @@ def _run(
     try:
         code = main(arguments)
     finally:
-        atexit._run_exitfuncs()  # which multiprocessing leaves out; Beam stops a job server there
+        atexit._run_exitfuncs()  # which multiprocessing skips; Beam stops a job server there
     sys.exit(code)
 
 

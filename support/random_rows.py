@@ -12,7 +12,7 @@ from transforms.core.statistics.statistic import Columns
 
 
 def make_rows(count: int, seed: int = 0, classes: int = 5, grid: int = 4) -> Columns:
-    """Returns `count` rows, the same for the same arguments; about one in `classes` has no label."""
+    """Returns `count` rows, the same for the same arguments; about one in `classes + 1` has no label."""
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.ones(grid * grid) * 0.3, size=count).astype(np.float32)
     rows = {

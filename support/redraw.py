@@ -1,4 +1,4 @@
-"""Nights from stored rows: runs whose pictures are drawn from the rows of another, without a model."""
+"""Nights from stored rows: runs whose rows are sampled from those of another, without a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transforms.store.run import Run
 from transforms.store.schema import KEY, STATISTIC_COLUMNS, Provenance, statistic_columns, to_json
 
 COLUMNS = ("image_id", "index", *STATISTIC_COLUMNS)
-"""What a redrawn night holds: no maps and no pictures."""
+"""The columns of a redrawn night: no maps and no pictures."""
 
 
 def read_pool(run: Run) -> pa.Table:
@@ -29,10 +29,10 @@ def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: s
     """Writes `rows` as a finished run; returns it.
 
     Args:
-        run_uri: where to.
-        rows: with COLUMNS, an image id once.
-        provenance: what the run is to say that it was made by.
-        created: when, ISO 8601.
+        run_uri: URI of the new run.
+        rows: with COLUMNS; image ids are unique.
+        provenance: options, model and versions that the run records.
+        created: time of the run, ISO 8601.
     """
     chunk = Chunk("night", "/night", "night", "files", 0, len(rows))
     counts = {"images": len(rows), "rows": len(rows), "failures": 0}

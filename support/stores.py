@@ -1,4 +1,4 @@
-"""Object stores on loopback: moto's S3 server, which fails on demand, and fake-gcs-server; each a bucket of files."""
+"""Object stores on loopback: moto's S3 server, which fails on demand, and fake-gcs-server; each is one bucket."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class S3:
 
     Attributes:
         uri: of the bucket.
-        environment: how a process finds the server.
+        environment: variables by which a process finds the server.
         fault: called with (method, path) before each request; may sleep, or return a status to answer with instead.
-        requests: methods and paths, in the order in which they came.
+        requests: methods and paths, in order of arrival.
     """
 
     fault: Callable[[str, str], int | None] | None = None
@@ -105,7 +105,7 @@ class S3:
 
 
 class GoogleStorage:
-    """A bucket of a fake-gcs-server, a process; attributes as those of S3."""
+    """A bucket of a fake-gcs-server, a separate process; attributes as those of S3."""
 
     def __init__(self, program: str) -> None:
         """Starts `program` and makes the bucket."""
@@ -174,7 +174,7 @@ def google_storage_program() -> str:
     """Returns the path of fake-gcs-server: that on PATH, or one that Go builds once, into `~/.cache/ig-audit/engines`.
 
     Raises:
-        FileNotFoundError: it is not there, and Go cannot build it here.
+        FileNotFoundError: it is not installed, and Go cannot build it here.
     """
     if found := shutil.which(_GOOGLE):
         return found

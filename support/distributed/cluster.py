@@ -1,4 +1,4 @@
-"""A real Flink cluster on loopback: one JobManager, TaskManagers, each with a pool of Beam's workers; no Docker.
+"""A real Flink cluster on loopback: one JobManager, TaskManagers, each with a pool of Beam's workers; without Docker.
 
 `python -m support.distributed.cluster start` prints the flags that run a job on it, `stop` ends it.
 """
@@ -29,8 +29,8 @@ _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
 _POOL = "pool-of-this-machine"
 _POOL_SERVER = Path(__file__).with_name("pool.py")
 _FRUGAL = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-"""The cores are the workers': of two, three JVMs that wait would otherwise take a seventh."""
-_SECONDS = 180.0  # a few, on a machine that does nothing else
+"""Options that leave the cores to the workers: three idle JVMs would otherwise use a seventh of two cores."""
+_SECONDS = 180.0  # a few on an idle machine
 _LOG = """rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = console
 appender.console.name = console
@@ -42,12 +42,12 @@ appender.console.layout.pattern = %d{HH:mm:ss,SSS} %-5p %c{1} %m%n
 
 @dataclass
 class Services:
-    """Processes that belong together: each leads a group of its own, which ends as a whole.
+    """Processes that belong together: each leads a process group, which ends as a whole.
 
     Attributes:
-        folder: where each writes its log.
-        tied: end with this process, even if it is killed.
-        groups: of those that run, by name.
+        folder: the folder of their logs.
+        tied: whether they end with this process, even if it is killed.
+        groups: process groups of the running ones, by name.
     """
 
     folder: Path
@@ -72,14 +72,14 @@ class Services:
         self.groups[name] = self._processes[name].pid
 
     def restart(self, name: str) -> None:
-        """Starts one that was killed as it was started before."""
+        """Starts a killed process again, with the same command."""
         self.start(name, *self._commands[name])
 
     def wait_for(self, what: str, ready: Any, seconds: float = _SECONDS) -> None:
-        """Waits until `ready()` is true; an OSError is a no.
+        """Waits until `ready()` is true; an OSError counts as false.
 
         Raises:
-            RuntimeError: it did not come true in time, or a process ended; tells the ends of the logs.
+            RuntimeError: it was not true in time, or a process ended; the text contains the ends of the logs.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end and all(process.poll() is None for process in self._processes.values()):
@@ -91,11 +91,11 @@ class Services:
         raise RuntimeError("\n".join([f"no {what}", *logs]))
 
     def log(self, name: str) -> str:
-        """Returns what a process has written so far."""
+        """Returns the output of a process so far."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def kill(self, name: str) -> None:
-        """Kills a process and its children at once, as a crash would."""
+        """Kills a process and its children simultaneously, as a crash would."""
         self._signal(name, signal.SIGKILL)
         self._processes.pop(name).wait()
         del self.groups[name]
@@ -113,12 +113,12 @@ class Services:
             process.wait()
 
     def _tie(self) -> list[str]:
-        """Returns what lets a command end with this process; not a `preexec_fn`, which gRPC's hooks on fork upset."""
+        """Returns the prefix of a command that ends with this process; gRPC's fork hooks rule out a `preexec_fn`."""
         return ["setpriv", "--pdeathsig", "KILL"] if self.tied and shutil.which("setpriv") else []
 
     def _lives(self, name: str) -> bool:
         if name in self._processes:
-            self._processes[name].poll()  # or it would stay as a zombie, and its group with it
+            self._processes[name].poll()  # otherwise it would remain as a zombie, and its group with it
         return self._signal(name, 0)
 
     def _signal(self, name: str, number: int) -> bool:
@@ -134,11 +134,11 @@ class Cluster:
     """A running cluster.
 
     Attributes:
-        services: its processes: `jobmanager`, `taskmanager-1` …, and beside each of these its pool, `workers-1` ….
+        services: its processes: `jobmanager`, `taskmanager-1` …, and for each of the latter a pool, `workers-1` ….
         rest: address of the JobManager's REST interface.
-        workers: address of the worker pool, of which each TaskManager has its own.
-        task_managers: how many.
-        slots: of all TaskManagers.
+        workers: address of the worker pool; each TaskManager has its own.
+        task_managers: number of TaskManagers.
+        slots: number of slots of all TaskManagers.
     """
 
     services: Services
@@ -151,18 +151,18 @@ class Cluster:
         """Waits until every TaskManager has registered with the JobManager.
 
         Raises:
-            RuntimeError: they do not.
+            RuntimeError: they did not register in time.
         """
         wanted = {"taskmanagers": self.task_managers, "slots-total": self.slots}
         self.services.wait_for("cluster", lambda: wanted.items() <= self.get("/overview").items())
 
     def get(self, path: str) -> Any:
-        """Returns what the JobManager answers, as it is after JSON."""
+        """Returns the JobManager's answer, decoded from JSON."""
         with urllib.request.urlopen(f"http://{self.rest}{path}", timeout=10) as answer:
             return json.load(answer)
 
     def flags(self) -> list[str]:
-        """Returns what makes `ig-audit run` use this cluster, but for the job server's jar."""
+        """Returns the flags with which `ig-audit run` uses this cluster, except those of the job server's jar."""
         return [
             "--runner=FlinkRunner",
             f"--flink_version={engines.FLINK_LINE}",
@@ -174,7 +174,7 @@ class Cluster:
         ]
 
     def records(self) -> dict[str, dict[str, int]]:
-        """Returns the records that each TaskManager has read, by name of the vertex, of all jobs."""
+        """Returns the number of records that each TaskManager has read in all jobs, by name of the vertex."""
         found: dict[str, dict[str, int]] = {}
         for job in self.get("/jobs")["jobs"]:
             for vertex in self.get(f"/jobs/{job['id']}")["vertices"]:
@@ -189,17 +189,17 @@ class Cluster:
 def running(
     task_managers: int = 2, slots: int = 1, variables: Mapping[str, str] | None = None, tied: bool = True
 ) -> Iterator[Cluster]:
-    """Yields a cluster whose TaskManagers have registered, and ends it whatever happens.
+    """Yields a cluster whose TaskManagers have registered, and always ends it.
 
     Args:
-        task_managers: how many.
-        slots: of each.
-        variables: set for Beam's workers, such as how many threads TensorFlow may use.
-        tied: end it even if this process is killed.
+        task_managers: number of TaskManagers.
+        slots: number of slots of each.
+        variables: environment of Beam's workers, such as the number of threads of TensorFlow.
+        tied: whether it ends even if this process is killed.
 
     Raises:
-        UnavailableError: Flink cannot be had here.
-        RuntimeError: the cluster did not come up.
+        UnavailableError: Flink is not available here.
+        RuntimeError: the cluster did not start.
     """
     engines.flink()
     folder = Path(tempfile.mkdtemp(prefix="ig-audit-flink-"))
@@ -212,14 +212,14 @@ def running(
 
 
 def free_port() -> int:
-    """Returns a port of loopback that nothing uses."""
+    """Returns a free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def start_workers(services: Services, variables: Mapping[str, str] | None = None) -> str:
-    """Starts Beam's worker pool, which starts a process for each worker that a runner asks for; returns its address."""
+    """Starts Beam's worker pool, which starts a process for each worker that a runner requests; returns its address."""
     port = free_port()
     module = "apache_beam.runners.worker.worker_pool_main"
     services.start("workers", [sys.executable, "-m", module, f"--service_port={port}"], variables)
@@ -228,7 +228,7 @@ def start_workers(services: Services, variables: Mapping[str, str] | None = None
 
 
 def wait_for_port(services: Services, name: str, port: int, host: str = "localhost") -> None:
-    """Waits until a service listens."""
+    """Waits until a service accepts connections."""
 
     def listens() -> bool:
         with socket.create_connection((host, port), timeout=1):
@@ -258,7 +258,7 @@ def _start(services: Services, task_managers: int, slots: int, variables: Mappin
 
 
 def _beam() -> list[Path]:
-    """Returns where Beam's own jars are: in the cluster's class path they let a worker outlive a stage."""
+    """Returns the folders of Beam's own jars: in the cluster's class path they let a worker outlive a stage."""
     with contextlib.suppress(engines.UnavailableError):
         return [engines.job_server().parent]
     return []
@@ -272,7 +272,7 @@ def _start_pool(services: Services, number: int, port: int, variables: Mapping[s
 
 
 def _hosts(folder: Path, number: int) -> Path:
-    """Returns a file that makes one name mean another pool to each TaskManager: a job has one name for all."""
+    """Returns a file that resolves one name to a different pool for each TaskManager: a job has one name for all."""
     path = folder / f"hosts-{number}"
     path.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{_address(number)} {_POOL}\n")
     return path
@@ -283,12 +283,12 @@ def _address(number: int) -> str:
 
 
 def _configure(folder: Path, rest: int, slots: int) -> None:
-    """Writes what JobManager and TaskManagers read."""
+    """Writes the configuration of JobManager and TaskManagers."""
     values: dict[str, object] = {
         "blob.server.port": 0,
         "classloader.resolve-order": "parent-first",
         "heartbeat.interval": 4000,
-        "heartbeat.timeout": 20000,  # milliseconds, less than half of what is usual: tests wait for what was killed
+        "heartbeat.timeout": 20000,  # milliseconds, less than half the default: tests wait until a loss is detected
         "io.tmp.dirs": folder / "tmp",
         "jobmanager.bind-host": "localhost",
         "jobmanager.rpc.address": "localhost",
@@ -299,7 +299,7 @@ def _configure(folder: Path, rest: int, slots: int) -> None:
         "taskmanager.bind-host": "localhost",
         "taskmanager.host": "localhost",
         "taskmanager.memory.network.max": "192m",
-        "taskmanager.memory.network.min": "192m",  # a shuffle asks for 512 buffers of 32 KiB at once
+        "taskmanager.memory.network.min": "192m",  # a shuffle requests 512 buffers of 32 KiB simultaneously
         "taskmanager.memory.process.size": "1280m",
         "taskmanager.numberOfTaskSlots": slots,
     }
@@ -309,7 +309,7 @@ def _configure(folder: Path, rest: int, slots: int) -> None:
 
 
 def _task_manager_figures(home: Path, folder: Path) -> tuple[list[str], list[str]]:
-    """Returns the options of a TaskManager's JVM and its own, which Flink's scripts would compute so too."""
+    """Returns the options of a TaskManager's JVM and its own options, as Flink's scripts would compute them."""
     classes = f"{home}/bin/bash-java-utils.jar:{home}/lib/*"
     utility = ["org.apache.flink.runtime.util.bash.BashJavaUtils", "GET_TM_RESOURCE_PARAMS"]
     places = ["--configDir", str(folder), "--bin", f"{home}/bin", "--lib", f"{home}/lib"]
@@ -324,7 +324,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m support.distributed.cluster", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["start", "stop"])
     parser.add_argument("--task_managers", type=int, default=2)
-    parser.add_argument("--slots", type=int, default=1, help="of each TaskManager")
+    parser.add_argument("--slots", type=int, default=1, help="number of slots of each TaskManager")
     options = parser.parse_args()
     state = Path(tempfile.gettempdir(), f"ig-audit-cluster-{os.getuid()}")
     if options.command == "stop":
@@ -335,7 +335,7 @@ def main() -> None:
     try:
         state.mkdir()
     except FileExistsError:
-        sys.exit(f"{state} is there: a cluster runs already, or `stop` was not called")
+        sys.exit(f"{state} exists: a cluster is running, or `stop` was not called")
     services = Services(state, tied=False)
     try:
         cluster = _start(services, options.task_managers, options.slots, {})

@@ -1,4 +1,4 @@
-"""What the engines are made of, fetched once, by the ordinary clients, into a folder outside the repository.
+"""The programs of the engines, fetched once, by ordinary package clients, into a folder outside the repository.
 
 `IG_AUDIT_ENGINES` names that folder; by default it is `~/.cache/ig-audit/engines` (0.7 GB).
 """
@@ -27,10 +27,15 @@ AIRFLOW = "3.3.2"
 FLINK = "1.19.3"
 FLINK_LINE = FLINK.rpartition(".")[0]
 JOB_SERVER = f"org.apache.beam:beam-runners-flink-{FLINK_LINE}-job-server:{BEAM}"
-RUNNER = f"org.apache.beam:beam-runners-flink-{FLINK_LINE}:2.62.0"  # the last that the mirrors we saw hold whole
+RUNNER = f"org.apache.beam:beam-runners-flink-{FLINK_LINE}:2.62.0"  # the last that the mirrors we tried hold whole
 
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
-_MAVEN = ["mvn", "--batch-mode", "--quiet", "--update-snapshots"]  # or it would remember for a day what was missing
+_MAVEN = [
+    "mvn",
+    "--batch-mode",
+    "--quiet",
+    "--update-snapshots",
+]  # else it caches for a day what was missing
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion><groupId>local</groupId><artifactId>job-server</artifactId><version>1</version>
   <dependencies><dependency>
@@ -43,14 +48,14 @@ _SECONDS = 900
 
 
 class UnavailableError(Exception):
-    """An engine cannot be had here; says which client said what."""
+    """An engine is not available here; the text contains the error of its package client."""
 
 
 def flink() -> Path:
     """Returns the folder of Flink's published distribution, with `bin` and `lib`.
 
     Raises:
-        UnavailableError: there is no Java, or the distribution cannot be had.
+        UnavailableError: there is no Java, or the distribution is not available.
     """
     java()
 
@@ -63,10 +68,10 @@ def flink() -> Path:
 
 
 def job_server() -> Path:
-    """Returns Beam's job server for Flink, a jar: the published one, or one put together where that is not in reach.
+    """Returns Beam's job server for Flink, a jar: the published one, or one assembled if that is not available.
 
     Raises:
-        UnavailableError: there is no Java or Maven, or neither is in reach.
+        UnavailableError: there is no Java or Maven, or neither jar is available.
     """
     java()
     try:
@@ -88,7 +93,7 @@ def _published_job_server() -> Path:
 
 
 def _assembled_job_server() -> Path:
-    """Returns a jar that starts the runner's own server out of the jars beside it: the runner and what it needs."""
+    """Returns a jar that starts the runner's server from the jars beside it: the runner and its dependencies."""
 
     def assemble(folder: Path) -> None:
         folder.mkdir()
@@ -108,7 +113,7 @@ def prism() -> Path:
     """Returns Beam's Prism, built from the Go module of this Beam's version.
 
     Raises:
-        UnavailableError: there is no Go, or the module cannot be had.
+        UnavailableError: there is no Go, or the module is not available.
     """
     module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM}"
 
@@ -121,10 +126,10 @@ def prism() -> Path:
 
 
 def airflow() -> Path:
-    """Returns the Python of an environment with Airflow, whose dependencies do not agree with ours.
+    """Returns the Python of an environment with Airflow, whose dependencies conflict with those of ig-audit.
 
     Raises:
-        UnavailableError: it cannot be had.
+        UnavailableError: Airflow is not available.
     """
     package = f"apache-airflow=={AIRFLOW}"
 
@@ -147,7 +152,7 @@ def java() -> str:
 
 
 def _once(name: str, make: Callable[[Path], None]) -> Path:
-    """Returns the folder `name` of the cache; `make` fills it where it is missing, in one process at a time."""
+    """Returns the folder `name` of the cache; `make` fills it if it is missing, in one process at a time."""
     cache = Path(os.environ.get("IG_AUDIT_ENGINES") or cache_folder("engines"))
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / f"{name}.lock", "w") as lock:
@@ -163,7 +168,7 @@ def _fetch(what: str, command: Sequence[str], variables: dict[str, str] | None =
     """Runs a package client.
 
     Raises:
-        UnavailableError: it is not there, or it failed.
+        UnavailableError: the client is not installed, or it failed.
     """
     if shutil.which(command[0]) is None:
         raise UnavailableError(f"no {command[0]} on PATH to fetch {what}")

@@ -1,8 +1,8 @@
 """Beam's worker pool at one address: `python pool.py ADDRESS:PORT`.
 
-A pool knows its workers by the names that a TaskManager gives them, and two TaskManagers give the same: each must have
-a pool of its own, as it has on machines apart. Beam's own command listens at every address of a machine, so that only
-one can have a port.
+A pool identifies its workers by the names that a TaskManager gives them, and two TaskManagers give the same names: each
+needs its own pool, as it has on separate machines. Beam's own command listens on every address of a machine, so that
+only one can use a port.
 """
 
 from __future__ import annotations

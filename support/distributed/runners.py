@@ -1,4 +1,4 @@
-"""Ways to run the job, each as the flags that `ig-audit run` needs and what must be up meanwhile."""
+"""Ways to run the job: each yields flags for `ig-audit run`, and keeps the services running that these need."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prism(variables: Mapping[str, str]) -> Iterator[list[str]]:
     """Yields the flags for Prism, whose workers are threads of the launching process.
 
     Raises:
-        UnavailableError: Prism cannot be had here.
+        UnavailableError: Prism is not available here.
     """
     yield ["--runner=PrismRunner", f"--prism_location={engines.prism()}", "--prism_log_level=warn"]
 
@@ -48,7 +48,7 @@ def flink(variables: Mapping[str, str], task_managers: int = 2) -> Iterator[list
     """Yields the flags for a Flink cluster with TaskManagers of one slot.
 
     Raises:
-        UnavailableError: Flink, or Beam's job server for it, cannot be had here.
+        UnavailableError: Flink, or Beam's job server for it, is not available here.
     """
     jar = engines.job_server()
     with cluster.running(task_managers, variables=variables) as up:
@@ -66,7 +66,7 @@ RUNNERS: dict[str, Runner] = {
 
 
 def job_server_flags(jar: Path) -> list[str]:
-    """Returns the flags that make FlinkRunner start `jar`, with the packages open that Flink looks into."""
+    """Returns the flags that make FlinkRunner start `jar`, with the packages opened that Flink accesses."""
     return [f"--flink_job_server_jar={jar}", *(f"--job_server_jvm_properties={opened}" for opened in cluster.OPENS)]
 
 

@@ -1,4 +1,4 @@
-"""What the Flex Template launcher starts: submits the run and does not wait for it."""
+"""The entry point of the Flex Template: submits the run and does not wait for it."""
 
 import sys
 

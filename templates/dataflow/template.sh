@@ -15,7 +15,7 @@ build() {
     --image "$image" --sdk-language PYTHON --metadata-file templates/dataflow/metadata.json
 }
 
-run() { # one TensorFlow process, and one chunk at a time, to a device; ^~^ lets values hold commas
+run() { # one TensorFlow process, and one chunk at a time, per device; with ^~^ values may contain commas
   local parameters="sdk_container_image=$image~number_of_worker_harness_threads=1" parameter
   for parameter in "$@"; do
     parameters+="~$parameter"

@@ -1,6 +1,6 @@
-"""Nightly audit: the run, an alert on drift or failure, and nights older than 90 days forgotten.
+"""Nightly audit: the run, an alert on drift or failure, and the deletion of nights older than 90 days.
 
-Runs where Airflow's worker has ig-audit; to run it in a container instead, give `command` to a KubernetesPodOperator.
+Airflow's worker must have ig-audit; to run it in a container instead, give `command` to a KubernetesPodOperator.
 """
 
 import os
@@ -12,11 +12,11 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 ROOT = os.environ.get("IG_AUDIT_ROOT", "/var/lib/ig-audit")
-FINAL = {2: "unusable options or input", 3: "drift", 4: "too many failing images"}  # the same at every try
+FINAL = {2: "unusable options or input", 3: "drift", 4: "too many failing images"}  # the same at every attempt
 
 
 def alert(context):
-    """Posts what happened to IG_AUDIT_ALERT_URL."""
+    """Posts the reason of the failure to IG_AUDIT_ALERT_URL."""
     text = f"ig-audit, {context['ds']}: {context['exception']}"
     with urllib.request.urlopen(os.environ["IG_AUDIT_ALERT_URL"], text.encode(), timeout=60):
         pass
@@ -29,7 +29,7 @@ def alert(context):
     max_active_runs=1,
 )
 def ig_audit():
-    """Audits the data of the day; a retry goes on in the directory of the same day."""
+    """Audits the data of the day; a retry resumes in the directory of the same day."""
 
     @task(retries=3, retry_delay=timedelta(minutes=5), on_failure_callback=alert)
     def run(ds=None):
@@ -40,11 +40,11 @@ def ig_audit():
         if code in FINAL:
             raise AirflowFailException(FINAL[code])
         if code:
-            raise AirflowException(f"the job failed with exit code {code}; the next try goes on")
+            raise AirflowException(f"the job failed with exit code {code}; the next attempt resumes it")
 
     @task.bash(trigger_rule="all_done")
     def forget():
-        """Deletes old nights; approved runs lie elsewhere."""
+        """Deletes old nights; approved runs are kept elsewhere."""
         return f"find {ROOT}/nights -mindepth 1 -maxdepth 1 -type d -mtime +90 -exec rm -r {{}} +"
 
     run() >> forget()

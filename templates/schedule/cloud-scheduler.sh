@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Nights on Dataflow: Cloud Scheduler launches the Flex Template at two, and at six a Cloud Run job that compares and
-# reports, because nobody waits for a Dataflow job. That job fails with exit code 3 on drift, which an alert on failed
-# executions tells. Needs gcloud, and in the environment PROJECT, REGION, REPOSITORY, BUCKET, TAG and ACCOUNT (a service
-# account that may launch both).
+# reports, because nothing waits for a Dataflow job. The Cloud Run job fails with exit code 3 on drift, which an alert
+# on failed executions reports. Needs gcloud, and in the environment PROJECT, REGION, REPOSITORY, BUCKET, TAG and
+# ACCOUNT (a service account that may launch both).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 image=$REGION-docker.pkg.dev/$PROJECT/$REPOSITORY/ig-audit:$TAG

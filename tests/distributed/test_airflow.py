@@ -75,7 +75,7 @@ def test_a_run_is_tried_again_only_where_that_may_help(python, tmp_path):
     program.chmod(0o755)
     assert ask(python, CALL, tmp_path) == [
         "None",
-        "AirflowException: the job failed with exit code 1; the next try goes on",
+        "AirflowException: the job failed with exit code 1; the next attempt resumes it",
         "AirflowFailException: unusable options or input",
         "AirflowFailException: drift",
         "AirflowFailException: too many failing images",

@@ -64,7 +64,7 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
     except ShardError as error:
         damage = error
     except (FileNotFoundError, storage.RefusedError) as error:
-        what = f"this row stands for {end - index} images, starting at {index}"
+        what = f"this row stands for {end - index} images, starting at index {index}"
         damage = storage.RefusedError(f"{error}; {what}; --resume retries them")
     if damage is not None:
         yield failure(chunk, index, index, damage)
