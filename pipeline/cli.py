@@ -210,7 +210,7 @@ def _add_samples(samples: CommandParser) -> None:
 
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--thresholds", type=text, metavar="URI", help="YAML file of thresholds of a change")
+    parser.add_argument("--thresholds", type=text, metavar="URI", help="YAML file of drift thresholds")
     parser.add_argument(
         "--nights",
         type=whole(0),

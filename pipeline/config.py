@@ -68,7 +68,7 @@ class AuditConfig(ModelOptions, Settings, ReadOptions, SliceOptions):
         (), "finished runs, or folders of runs, to compare this run with", group="comparison", metavar="RUN"
     )
     nights: int = option(0, "use only the latest N reference runs; 0 uses all", low=0, group="comparison", metavar="N")
-    thresholds: str = option("", "YAML file of thresholds of a change", group="comparison", metavar="URI")
+    thresholds: str = option("", "YAML file of drift thresholds", group="comparison", metavar="URI")
     max_error_rate: float = option(
         MAX_ERROR_RATE, "share of failing images above which the exit code is 4", low=0, high=1, group="running"
     )

@@ -30,12 +30,7 @@ JOB_SERVER = f"org.apache.beam:beam-runners-flink-{FLINK_LINE}-job-server:{BEAM}
 RUNNER = f"org.apache.beam:beam-runners-flink-{FLINK_LINE}:2.62.0"  # the last that the mirrors we tried hold whole
 
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
-_MAVEN = [
-    "mvn",
-    "--batch-mode",
-    "--quiet",
-    "--update-snapshots",
-]  # else it caches for a day what was missing
+_MAVEN = ["mvn", "--batch-mode", "--quiet", "--update-snapshots"]  # else it caches for a day what was missing
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion><groupId>local</groupId><artifactId>job-server</artifactId><version>1</version>
   <dependencies><dependency>
