@@ -83,7 +83,7 @@ def _first(text: str, columns: int) -> str:
 
 
 def _last(text: str, columns: int) -> str:
-    """Returns the end of `text` that fits into `columns`, without marks of a letter that doesn't."""
+    """Returns the end of `text` that fits into `columns`, without marks of a letter that does not."""
     count = sum(end <= columns for end in itertools.accumulate(map(_columns, reversed(text))))
     tail = text[len(text) - count :]
     return tail[next((i for i, letter in enumerate(tail) if _columns(letter)), len(tail)) :]

@@ -10,7 +10,7 @@ from transforms.store import Provenance
 from transforms.store.run import Run
 
 INCOMPARABLE = ("grid", "targets", "score", "baseline", "resize", "input_size")
-"""Options that decide what a number means: runs that differ in one can't be compared."""
+"""Options that decide what a number means: runs that differ in one cannot be compared."""
 
 
 def find_references(uris: Sequence[str], most: int = 0, exclude: str = "") -> list[Run]:
@@ -23,7 +23,7 @@ def find_references(uris: Sequence[str], most: int = 0, exclude: str = "") -> li
 
     Raises:
         FileNotFoundError: a directory holds no finished run.
-        ValueError: a manifest can't be read.
+        ValueError: a manifest cannot be read.
     """
     found = {run.uri: run for uri in uris for run in _references(uri, exclude)}
     if not found:
@@ -61,8 +61,8 @@ def check_comparable(candidate: Provenance, references: Iterable[Run]) -> None:
         for name in INCOMPARABLE:
             here, there = candidate.config.get(name), provenance.config.get(name)
             if here != there:
-                found.append(f"{name}: {there!r} in {run.uri}, {here!r} in the candidate; these can't be compared")
+                found.append(f"{name}: {there!r} in {run.uri}, {here!r} in the candidate; these cannot be compared")
         if candidate.baseline_images != provenance.baseline_images:
-            found.append(f"baseline: other pictures in {run.uri} than in the candidate; these can't be compared")
+            found.append(f"baseline: other pictures in {run.uri} than in the candidate; these cannot be compared")
     if found:
         raise UsageError("\n".join(found))

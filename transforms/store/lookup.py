@@ -22,7 +22,7 @@ _COMPARED = 20_000
 
 
 def find_rows(parts: ds.Dataset, image_id: str, columns: Sequence[str]) -> list[Row]:
-    """Returns the rows of an image, the highest ranked target first; none if it isn't there.
+    """Returns the rows of an image, the highest ranked target first; none if it is not there.
 
     Args:
         parts: the attributions of a run.
@@ -82,7 +82,7 @@ def restored_maps(table: pa.Table, column: str) -> np.ndarray:
 
 
 def why_failed(image_id: str, errors: ds.Dataset) -> str:
-    """Returns why an image could not be attributed, as the errors of its run say; nothing if they don't."""
+    """Returns why an image could not be attributed, as the errors of its run say; nothing if they do not."""
     if errors.files:
         for failure in errors.to_table(filter=ds.field("image_id") == image_id).to_pylist():
             return f"stage {failure['stage']}, {failure['error']}: {failure['message']}"

@@ -62,7 +62,7 @@ class Run:
 
         Raises:
             FileNotFoundError: there is none: the run is unfinished, or this is no run directory.
-            ValueError: it isn't a manifest of this version.
+            ValueError: it is not a manifest of this version.
         """
         uri = self.uri_of(MANIFEST)
         try:
@@ -131,7 +131,7 @@ class Run:
         """Whether there is a manifest, so that the run is complete.
 
         Raises:
-            ValueError: it isn't a manifest of this version.
+            ValueError: it is not a manifest of this version.
         """
         try:
             return bool(self.manifest)
@@ -154,11 +154,11 @@ class Run:
 
     @contextlib.contextmanager
     def parquet(self, name: str, columns: Collection[str] = ()) -> Iterator[pq.ParquetFile]:
-        """Opens a Parquet file of the run, for what the other methods don't read.
+        """Opens a Parquet file of the run, for what the other methods do not read.
 
         Raises:
             OSError: it is missing or damaged.
-            ValueError: it isn't such a file, or lacks one of `columns`.
+            ValueError: it is not such a file, or lacks one of `columns`.
         """
         with open_parquet(self.uri_of(name), columns) as parquet:
             yield parquet

@@ -17,7 +17,7 @@ DAYS = ("18", "19", "20", "21")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder of finished runs, whose names don't follow their days, and of an unfinished one."""
+    """A folder of finished runs, whose names do not follow their days, and of an unfinished one."""
     folder = tmp_path_factory.mktemp("references")
     for name, day in zip("badc", DAYS, strict=True):
         manifest = write_run(str(folder / name))
