@@ -75,3 +75,8 @@ def test_a_forbidden_import_is_found(broken: str, module: str, forbidden: str) -
 def test_what_answers_fast_imports_neither_beam_nor_tensorflow(module: str) -> None:
     program = f"import sys, {module}; sys.exit(bool({{'apache_beam', 'tensorflow'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_run_is_opened_without_what_only_a_comparison_needs() -> None:
+    program = "import sys, transforms.store, pipeline.verify.check; sys.exit('scipy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

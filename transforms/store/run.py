@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,11 @@ from transforms.store import lookup
 from transforms.store.files import BATCH_ROWS, StoredFile, iter_tables, open_parquet, read_table
 from transforms.store.manifest import MANIFEST, Manifest
 from transforms.store.parts import ATTRIBUTIONS, DAMAGES, ERRORS, PartSummary, read_footer
-from transforms.store.sample import Sample, choose_rows
 from transforms.store.schema import Provenance
 from transforms.store.tables import STATISTICS
+
+if TYPE_CHECKING:
+    from transforms.store.sample import Sample
 
 AUDIT = "audit.json"
 
@@ -291,6 +293,8 @@ class Run:
             OSError: a part is missing or damaged.
             ValueError: a part lacks a column.
         """
+        from transforms.store.sample import choose_rows  # loads SciPy, which only a comparison needs
+
         slicer = Slicer(tuple(self.manifest.provenance.config.get("slice_by", ())))
         return choose_rows(self.rows, slicer, slices, most)
 
