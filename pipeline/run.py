@@ -76,7 +76,7 @@ def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> Run | None:
         submits = not local and options.view_as(StandardOptions).no_wait_until_finish
         if submits:
             held.submit()  # first: the job may end, and unlock, before this process continues
-        with worker_errors.told_plainly(local):
+        with worker_errors.plain_errors(local):
             result = pipeline.run()
             if submits:
                 return None

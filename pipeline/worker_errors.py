@@ -48,7 +48,7 @@ _WATCHERS = (
 
 
 @contextlib.contextmanager
-def told_plainly(local: bool) -> Iterator[None]:
+def plain_errors(local: bool) -> Iterator[None]:
     """Ends the block with a one-line error if a worker process failed or, in a `local` job, died.
 
     A death is reported after `PATIENCE_SECONDS` at the latest, but only the main thread can be interrupted. Before a

@@ -40,7 +40,7 @@ def test_a_wait_for_a_dead_worker_ends():
     start = time.monotonic()
     with (
         pytest.raises(RuntimeError, match="a worker process ended in the middle of its work"),
-        worker_errors.told_plainly(local=True),
+        worker_errors.plain_errors(local=True),
     ):
         die("run_worker")
         wait()
@@ -48,12 +48,12 @@ def test_a_wait_for_a_dead_worker_ends():
 
 
 def test_what_beam_notices_is_told_alike():
-    with pytest.raises(RuntimeError, match="a worker process ended"), worker_errors.told_plainly(local=True):
+    with pytest.raises(RuntimeError, match="a worker process ended"), worker_errors.plain_errors(local=True):
         raise RuntimeError("Channel closed prematurely.")
 
 
 def test_a_job_that_ends_in_time_is_let_be():
-    with worker_errors.told_plainly(local=True):
+    with worker_errors.plain_errors(local=True):
         thread = die("run_worker")
     thread.join()
     wait(0.5)
@@ -69,7 +69,7 @@ def reported(impatient):
 
 
 def test_of_other_threads_beams_are_kept_back_and_others_reported(reported):
-    with worker_errors.told_plainly(local=True):
+    with worker_errors.plain_errors(local=True):
         die("beam's").join()
         die("ours", "transforms.store.lock").join()
         die("yours", "apache_beam_like").join()
@@ -80,15 +80,15 @@ def test_of_other_threads_beams_are_kept_back_and_others_reported(reported):
 
 def test_with_debugging_all_threads_are_reported(reported, monkeypatch):
     monkeypatch.setenv("IG_AUDIT_DEBUG", "1")
-    with worker_errors.told_plainly(local=True):
+    with worker_errors.plain_errors(local=True):
         die("beam's").join()
     assert reported == ["beam's"]
 
 
 def test_other_errors_are_let_be():
-    with pytest.raises(JobError, match=r"^something else; "), worker_errors.told_plainly(local=True):
+    with pytest.raises(JobError, match=r"^something else; "), worker_errors.plain_errors(local=True):
         raise RuntimeError("something else")
-    with pytest.raises(TypeError, match=r"^a fault$"), worker_errors.told_plainly(local=True):
+    with pytest.raises(TypeError, match=r"^a fault$"), worker_errors.plain_errors(local=True):
         raise TypeError("a fault")
 
 
@@ -106,7 +106,7 @@ def test_other_errors_are_let_be():
     ],
 )
 def test_what_a_worker_in_this_process_raised_is_told_alike(error, told):
-    with pytest.raises(JobError) as caught, worker_errors.told_plainly(local=True):
+    with pytest.raises(JobError) as caught, worker_errors.plain_errors(local=True):
         raise error
     assert str(caught.value).startswith(told) and "--resume" in str(caught.value)
 
@@ -115,7 +115,7 @@ def test_in_another_thread_nothing_is_woken():
     errors = []
 
     def block() -> None:
-        with worker_errors.told_plainly(local=True):
+        with worker_errors.plain_errors(local=True):
             die("run_worker").join()
             wait(0.5)
         errors.append(None)
@@ -150,7 +150,7 @@ RuntimeError: OSError: [Errno 28] No space left on device: 'part'{step}
     ],
 )
 def test_what_a_worker_raised_is_told_without_its_trace(local, step, before, after):
-    with pytest.raises(RuntimeError) as caught, worker_errors.told_plainly(local):
+    with pytest.raises(RuntimeError) as caught, worker_errors.plain_errors(local):
         raise RuntimeError(TRACE.format(before=before, step=step, after=after))
     told = "a worker failed: OSError: [Errno 28] No space left on device: 'part'; IG_AUDIT_DEBUG=1 shows where, "
     assert str(caught.value) == told + "the same command with --resume continues"
@@ -159,6 +159,6 @@ def test_what_a_worker_raised_is_told_without_its_trace(local, step, before, aft
 def test_no_memory_for_a_thread_is_told_as_such():
     with (
         pytest.raises(RuntimeError, match="thread: out of memory, or of pro"),
-        worker_errors.told_plainly(True),
+        worker_errors.plain_errors(True),
     ):
         raise RuntimeError("Traceback (most recent call last):\n  File x\nRuntimeError: can't start new thread\n")

@@ -147,7 +147,7 @@ def test_as_a_job_runs_it_a_lost_lock_ends_the_wait_for_the_runner(folder, wrapp
         pytest.raises(JobError, match="another run has taken over"),
         pytest.MonkeyPatch.context() as patch,
         hold(folder, QUICK),
-        worker_errors.told_plainly(local=True),
+        worker_errors.plain_errors(local=True),
     ):
         patch.setattr(process, "end_processes", killed.append)
         leave(folder)
@@ -169,7 +169,7 @@ def test_a_dead_worker_is_told_while_the_lock_is_held_and_releases_it(folder, mo
     with (
         pytest.raises(JobError, match="a worker process ended in the middle"),
         hold(folder, QUICK),
-        worker_errors.told_plainly(local=True),
+        worker_errors.plain_errors(local=True),
     ):
         threading.Thread(target=names["run"], name="run_worker").start()
         time.sleep(20)

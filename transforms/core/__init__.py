@@ -1,4 +1,4 @@
-"""The numerics: seven packages over a ground floor; each file is one idea.
+"""The numerics: seven packages over a few shared modules; each file is one idea.
 
     explain                               images → explanations
     path      drift                       which gradients, and their sum · two sets of rows → a judgement
