@@ -18,6 +18,7 @@ from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.model.passes.pointwise import mark_pointwise
 from transforms.core.model.passes.simplify import simplify
 from transforms.core.model.passes.stem import Stem, cut_stem
+from transforms.core.model.passes.sums import keep_sums_apart
 
 SHAPE = (8, 8, 3)
 
@@ -366,3 +367,24 @@ class TestFreeze:
         else:
             with pytest.raises(NotApplicableError, match="calls functions that cannot be inlined"):
                 flatten(frozen(function))
+
+
+def test_sums_behind_convolutions_are_kept_apart_and_no_others() -> None:
+    def block(x: Any) -> Any:
+        y = tf.nn.bias_add(tf.nn.conv2d(x, tensor(1, 1, 3, 3), 1, "SAME"), tensor(3)) + x
+        features = tf.reduce_mean(y, [1, 2])
+        return features + tf.sin(features)
+
+    graph = keep_sums_apart(simplified(block))
+    assert ops(graph)["EnsureShape"] == 2
+    assert_equal(graph, block)
+
+
+def test_sums_of_unknown_shape_are_refused() -> None:
+    def resized(x: Any) -> Any:
+        size = tf.cast(tf.reduce_max(x), tf.int32)[None] + [4, 4]
+        y = tf.image.resize(x, size)
+        return tf.reduce_mean(y + tf.sin(y), [1, 2])
+
+    with pytest.raises(NotApplicableError, match=r"the shape of .* is not known"):
+        keep_sums_apart(frozen(resized))

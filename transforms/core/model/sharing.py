@@ -4,6 +4,9 @@ Its memory optimizer lets a sum of three or more tensors that come late accumula
 function share: of two threads in one function, one then fails with `AlreadyExistsError`. Sums in pairs do not help, as
 another optimizer joins them first. So the memory optimizer is left out, for our calls alone: a process has one setting
 for all of its functions, and it is not ours.
+
+Its remapper fuses convolutions with the sums behind them into kernels that threads can't share (`passes.sums`); where
+nothing else keeps them apart it is left out too, which costs about a sixth of the speed.
 """
 
 from __future__ import annotations
@@ -18,11 +21,15 @@ from tensorflow.python.eager import context
 
 
 @contextlib.contextmanager
-def without_shared_sums() -> Iterator[None]:
-    """Lets threads share the functions that are called inside; holds for the calling thread."""
+def without_shared_sums(fuse: bool = True) -> Iterator[None]:
+    """Lets threads share the functions that are called inside; holds for the calling thread.
+
+    Args:
+        fuse: whether TensorFlow may fuse layers: only if no sum stands right behind a convolution.
+    """
     eager = context.context()
     before = eager.function_call_options
-    eager.function_call_options = _without_memory_optimizer(before.executor_type, before.config_proto_serialized)
+    eager.function_call_options = _shareable(before.executor_type, before.config_proto_serialized, fuse)
     try:
         yield
     finally:
@@ -30,7 +37,9 @@ def without_shared_sums() -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=16)
-def _without_memory_optimizer(executor: str | None, serialized: bytes) -> context.FunctionCallOptions:
+def _shareable(executor: str | None, serialized: bytes, fuse: bool) -> context.FunctionCallOptions:
     config = ConfigProto.FromString(serialized)
     config.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
+    if not fuse:
+        config.graph_options.rewrite_options.remapping = RewriterConfig.OFF
     return context.FunctionCallOptions(executor, config)

@@ -31,6 +31,7 @@ from transforms.core.model.passes.half import halve
 from transforms.core.model.passes.pointwise import mark_pointwise
 from transforms.core.model.passes.simplify import simplify
 from transforms.core.model.passes.stem import Stem, cut_stem
+from transforms.core.model.passes.sums import keep_sums_apart
 from transforms.core.model.sharing import without_shared_sums
 
 _REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
@@ -79,6 +80,7 @@ class Route:
         enter: images `[n, height, width, 3]` → points; None where path space is that of images.
         leave: gradients at points → gradients of raw pixels; None likewise.
         halved: makes the same way in half precision; None where there is no graph to do it on.
+        fuse: whether TensorFlow may fuse its layers when threads share it.
         loss_scale: factor on the score while it is differentiated, so that float16 holds small gradients.
     """
 
@@ -87,6 +89,7 @@ class Route:
     enter: Callable[[tf.Tensor], tf.Tensor] | None = None
     leave: Callable[[tf.Tensor], tf.Tensor] | None = None
     halved: Callable[[], Route] | None = None
+    fuse: bool = True
     loss_scale: float = 1.0
 
 
@@ -157,7 +160,7 @@ class CompiledStep:
         """
         count = len(images)
         padding = [(0, self.batch - count), (0, 0), (0, 0), (0, 0)]
-        with _calls():
+        with _calls(self._route.fuse):
             return self._outputs(tf.constant(np.pad(images, padding), tf.float32)).numpy()[:count]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -208,7 +211,7 @@ class CompiledStep:
         if self._xla:  # shapes cannot depend on values
             padding = [(0, self.batch - len(starts))] + [(0, 0)] * len(self.path_shape)
             starts, ends = np.pad(starts, padding), np.pad(ends, padding)
-        with _calls():
+        with _calls(self._route.fuse):
             sums, scores, slopes = self._step(
                 tf.constant(starts, tf.float32),
                 tf.constant(ends, tf.float32),
@@ -249,10 +252,10 @@ def device_name() -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _calls() -> Iterator[None]:
+def _calls(fuse: bool = True) -> Iterator[None]:
     """Lets threads share functions, and turns TensorFlow's out-of-memory error into Python's."""
     try:
-        with without_shared_sums():
+        with without_shared_sums(fuse):
             yield
     except tf.errors.ResourceExhaustedError as error:
         raise MemoryError(str(error)) from error
@@ -271,7 +274,7 @@ def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict
     reasons = {name: "not asked for" for name in ALL if name not in passes}
     if classifier.frozen is None or "freeze" in reasons:
         reason = classifier.frozen_reason or reasons["freeze"]
-        return Route(classifier.input_shape, classifier.outputs), dict.fromkeys(ALL, reason)
+        return Route(classifier.input_shape, classifier.outputs, fuse=False), dict.fromkeys(ALL, reason)
     graph = classifier.frozen
     for name, rewrite in _REWRITES.items():
         if name not in reasons:
@@ -279,27 +282,31 @@ def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict
                 graph = rewrite(graph)
             except NotApplicableError as refusal:
                 reasons[name] = str(refusal)
+    try:
+        graph, fuse = keep_sums_apart(graph), True
+    except NotApplicableError:
+        fuse = False
     if "cut_stem" not in reasons:
         try:
-            return _route_of_stem(cut_stem(graph, classifier.input_shape)), reasons
+            return _route_of_stem(cut_stem(graph, classifier.input_shape), fuse), reasons
         except NotApplicableError as refusal:
             reasons["cut_stem"] = str(refusal)
-    return _route_of_graph(graph, classifier.input_shape), reasons
+    return _route_of_graph(graph, classifier.input_shape, fuse), reasons
 
 
-def _route_of_stem(stem: Stem) -> Route:
+def _route_of_stem(stem: Stem, fuse: bool) -> Route:
     def halved() -> Route:
-        route = _route_of_stem(dataclasses.replace(stem, tail=halve(stem.tail)))
+        route = _route_of_stem(dataclasses.replace(stem, tail=halve(stem.tail)), fuse)
         return dataclasses.replace(route, loss_scale=_LOSS_SCALE)
 
-    return Route(stem.point_shape, stem.outputs, stem.enter, stem.leave, halved)
+    return Route(stem.point_shape, stem.outputs, stem.enter, stem.leave, halved, fuse)
 
 
-def _route_of_graph(graph: FrozenGraph, shape: tuple[int, ...]) -> Route:
+def _route_of_graph(graph: FrozenGraph, shape: tuple[int, ...], fuse: bool) -> Route:
     def halved() -> Route:
-        return dataclasses.replace(_route_of_graph(halve(graph), shape), loss_scale=_LOSS_SCALE)
+        return dataclasses.replace(_route_of_graph(halve(graph), shape, fuse), loss_scale=_LOSS_SCALE)
 
-    return Route(shape, graph, halved=halved)
+    return Route(shape, graph, halved=halved, fuse=fuse)
 
 
 def _traced(function: Callable[[tf.Tensor], tf.Tensor] | None, shape: tuple[int, ...]) -> Callable[..., Any] | None:
