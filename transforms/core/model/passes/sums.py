@@ -1,8 +1,8 @@
 """Keep sums apart from convolutions: threads may then share the function.
 
 With oneDNN, TensorFlow fuses a convolution, its bias and the sum that reads them, as in a residual block. If the other
-summand is read elsewhere too, its fused kernel copies that first, by way of two members that all calls share and no lock
-guards: of two threads in one function, one then copies into the other's result, or frees what the other has freed.
+summand is read elsewhere too, its fused kernel copies that first, by way of two members that all calls share and no
+lock guards: of two threads in one function, one then copies into the other's result, or frees what the other has freed.
 A node that checks a shape stands in the way; it costs nothing, as it hands its input on.
 """
 
