@@ -20,7 +20,9 @@ APPLICATIONS = {
 NAMES = ("lite0", "inception_v1", *APPLICATIONS, "vit")
 
 
-def save_network(name: str, folder: str, size: int | None = None, smooth: bool = False) -> str:
+def save_network(
+    name: str, folder: str, size: int | None = None, smooth: bool = False, blocks: int | None = None
+) -> str:
     """Saves a network as a SavedModel, unless it exists already, and returns its path.
 
     Args:
@@ -29,17 +31,21 @@ def save_network(name: str, folder: str, size: int | None = None, smooth: bool =
         size: height and width of the input; None for the network's own. Lite0 has one size.
         smooth: whether to replace ReLU with softplus and maximum pools with mean pools, so that rounding
             changes gradients by no more than rounding. Not for Lite0.
+        blocks: keep the layers up to this addition or concatenation, and classify what it gives; None keeps all.
+            Not for Lite0.
     """
     if name == "lite0":
         from pipeline.samples.cache import build_model
 
         return build_model(folder)
-    path = Path(folder) / f"{name}-{size or 'full'}{'-smooth' * smooth}"
+    path = Path(folder) / f"{name}-{size or 'full'}{'-smooth' * smooth}{f'-{blocks}' if blocks else ''}"
     if not path.exists():
         import keras
 
         keras.utils.set_random_seed(0)
         model = _build(name, size)
+        if blocks:
+            model = _first(model, blocks)
         if smooth:
             model = keras.models.clone_model(model, clone_function=_smooth)
         _settle(model)
@@ -73,6 +79,16 @@ def _build(name: str, size: int | None) -> Any:
         return vit(size or 224)
     build = getattr(keras.applications, APPLICATIONS[name])
     return build(weights=None, input_shape=size and (size, size, 3), classes=1000, classifier_activation=None)
+
+
+def _first(model: Any, blocks: int) -> Any:
+    """Returns the layers up to the addition or concatenation of this number, and a classifier of their mean."""
+    import keras
+    from keras import layers
+
+    joints = [layer for layer in model.operations if type(layer).__name__ in ("Add", "Concatenate")]
+    mean = layers.GlobalAveragePooling2D()(joints[blocks - 1].output)
+    return keras.Model(model.input, layers.Dense(1000)(mean))
 
 
 def _smooth(layer: Any) -> Any:
