@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.common import in_turns, rate, table, write_json
 from support.networks import NAMES, save_network
 from transforms.core.cpus import usable_cpus
+from transforms.core.model.step_batch import StepBatch, midpoints
 
 if TYPE_CHECKING:
     from transforms.core.model.classifier import Classifier
@@ -139,10 +140,9 @@ def _plain(model: Classifier, batch: int) -> Callable[[], Any]:
 def _stepped(step: CompiledStep) -> Callable[[], Any]:
     """Returns a call of the compiled step on the path of one image."""
     generator = np.random.default_rng(0)
-    ends = generator.random((1, *step.path_shape), np.float32)
-    alphas = np.linspace(0, 1, step.batch, dtype=np.float32)
-    weights, zeros = np.ones(step.batch, np.float32), np.zeros(step.batch, np.int32)
-    return lambda: step.run(np.zeros_like(ends), ends, zeros, alphas, weights, zeros, zeros)
+    end = generator.random(step.path_shape, np.float32)
+    batch = StepBatch.of_path(np.zeros_like(end), end, midpoints(step.batch), weight=1.0, target=0)
+    return lambda: step.run(batch)
 
 
 def _gflop(model: Classifier) -> float:

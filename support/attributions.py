@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from transforms.core.model.step_batch import StepBatch, midpoints
+
 if TYPE_CHECKING:
     from transforms.core.model.step import CompiledStep
 
@@ -16,12 +18,11 @@ BATCH = 8
 def attributions(step: CompiledStep, images: np.ndarray) -> np.ndarray:
     """Returns integrated gradients of class 7 by the midpoint rule from black, in the shape of `images`."""
     starts, ends = step.enter(np.zeros_like(images)), step.enter(images)
-    alphas = ((np.arange(STEPS) + 0.5) / STEPS).astype(np.float32)
     gradients = np.zeros_like(ends)
     for index in range(len(images)):
-        for part in np.split(alphas, STEPS // step.batch):
-            ones, zeros = np.ones(step.batch, np.int32), np.zeros(step.batch, np.int32)
-            gradients[index] += step.run(starts, ends, index * ones, part, ones / STEPS, 7 * ones, zeros).sums[0]
+        for part in np.split(midpoints(STEPS), STEPS // step.batch):
+            batch = StepBatch.of_path(starts[index], ends[index], part, weight=1 / STEPS, target=7)
+            gradients[index] += step.run(batch).sums[0]
     return step.leave(gradients) * images
 
 

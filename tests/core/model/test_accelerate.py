@@ -13,6 +13,7 @@ from transforms.core.model import classifier
 from transforms.core.model.accelerate import accelerate
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import ALL, CompiledStep, compile_step
+from transforms.core.model.step_batch import StepBatch
 
 BOTH = ("half_precision", "xla")
 
@@ -41,7 +42,7 @@ def maps(step: CompiledStep) -> np.ndarray:
     slots = np.array([0, 1, 2, 2], np.int32)
     alphas, weights = np.array([0.5, 0.5, 0.2, 0.7], np.float32), np.array([1, 1, 0.5, 0.5], np.float32)
     points = step.enter(images)
-    return step.leave(step.run(points * 0, points, slots, alphas, weights, slots, slots).sums) * images
+    return step.leave(step.run(StepBatch(points * 0, points, slots, alphas, weights, slots, slots)).sums) * images
 
 
 def difference(found: np.ndarray, wanted: np.ndarray) -> float:

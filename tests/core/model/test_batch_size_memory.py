@@ -23,6 +23,7 @@ from transforms.core.record import Explanation
 CALLS = ("outputs", "enter", "leave", "run")
 EVERYTHING = {"targets": "top2", "baseline": "black blur:3 uniform:5", "gradient": True, "faithfulness": 0.5}
 FIXED = {"rule": "midpoint", "steps": 5}
+ADAPTIVE = {"rule": "adaptive", "steps": None, "max_steps": 40}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def assert_alike(found: list[Explanation], wanted: list[Explanation]) -> None:
                 assert getattr(here.faithfulness, name) == pytest.approx(there_too, abs=1e-6), name
 
 
-@pytest.mark.parametrize("rule", [FIXED, {"rule": "adaptive", "max_steps": 40}], ids=["fixed", "adaptive"])
+@pytest.mark.parametrize("rule", [FIXED, ADAPTIVE], ids=["fixed", "adaptive"])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_that_never_fits_at_a_size_is_made_at_the_next(model, device, name, rule):
     wanted = make(model, 4, **rule).explain(images())

@@ -18,6 +18,7 @@ from tests.saved_models import save
 from transforms.core.model import classifier
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import ALL, CompiledStep, compile_step
+from transforms.core.model.step_batch import StepBatch
 
 BATCH = 6
 STEPS = {
@@ -50,7 +51,7 @@ def taped(
 
 
 def stepped(step: CompiledStep, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, ...]:
-    result = step.run(step.enter(starts), step.enter(ends), **STEPS)
+    result = step.run(StepBatch(step.enter(starts), step.enter(ends), **STEPS))
     return step.leave(result.sums), result.scores, result.slopes
 
 
@@ -143,7 +144,7 @@ def test_another_batch_size_gives_the_same_steps(step: CompiledStep) -> None:
     assert (wider.batch, wider.report) == (BATCH + 2, step.report)
     starts, ends = step.enter(pictures(3, 1)), step.enter(pictures(3, 2))
     padded = {name: np.concatenate([values, np.zeros(2, values.dtype)]) for name, values in STEPS.items()}
-    found, wanted = wider.run(starts, ends, **padded), step.run(starts, ends, **STEPS)
+    found, wanted = wider.run(StepBatch(starts, ends, **padded)), step.run(StepBatch(starts, ends, **STEPS))
     assert difference(found.sums, wanted.sums) < 1e-5  # rounding: kernels split work by the batch
     assert found.scores[:BATCH] == pytest.approx(wanted.scores, abs=1e-6)
 
@@ -152,7 +153,7 @@ def test_threads_share_a_step_and_get_the_same_bits(step: CompiledStep) -> None:
     starts, ends = step.enter(pictures(3, 1)), step.enter(pictures(3, 2))
 
     def run(_: int) -> Any:
-        return step.run(starts, ends, **STEPS)
+        return step.run(StepBatch(starts, ends, **STEPS))
 
     alone = run(0)
     with ThreadPoolExecutor(4) as threads:
@@ -172,16 +173,16 @@ def test_calls_leave_the_memory_optimizer_out_and_the_thread_as_it_was(
     seen = []
     monkeypatch.setattr(step, "_step", lambda *_: seen.append(optimizer()) or 3 * (tf.zeros([3]),))
     before = optimizer()
-    step.run(step.enter(pictures(3, 1)), step.enter(pictures(3, 2)), **STEPS)
+    step.run(StepBatch(step.enter(pictures(3, 1)), step.enter(pictures(3, 2)), **STEPS))
     assert seen == [RewriterConfig.NO_MEM_OPT]
     assert optimizer() == before != RewriterConfig.NO_MEM_OPT
 
 
 def test_a_path_that_is_not_finite_spoils_no_other_sum(step: CompiledStep) -> None:
     starts, ends = step.enter(pictures(3, 1)), step.enter(pictures(3, 2))
-    clean = step.run(starts, ends, **STEPS).sums
+    clean = step.run(StepBatch(starts, ends, **STEPS)).sums
     ends[1] = np.nan
-    spoilt = step.run(starts, ends, **STEPS).sums
+    spoilt = step.run(StepBatch(starts, ends, **STEPS)).sums
     assert np.isnan(spoilt[2]).all()
     assert (spoilt[:2] == clean[:2]).all()
 
@@ -220,5 +221,5 @@ def test_a_model_with_a_loop_is_stepped_as_it_is(tmp_path: Path) -> None:
     assert {entry.reason for entry in step.report} == {"the model has control flow: StatelessWhile"}
     starts, ends = pictures(3, 1), pictures(3, 2)
     targets = STEPS["targets"] % 3
-    result = step.run(starts, ends, **{**STEPS, "targets": targets})
+    result = step.run(StepBatch(starts, ends, **{**STEPS, "targets": targets}))
     assert difference(result.sums, taped(model, starts, ends, targets)[0]) < 1e-5  # rounding

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.core.model.batch_size import StepLadder
-from transforms.core.model.step import StepResult
+from transforms.core.model.step_batch import StepBatch, StepResult
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integrator, Path
@@ -43,7 +43,9 @@ class QuadraticStep:
     def leave(self, gradients: np.ndarray) -> np.ndarray:
         return gradients
 
-    def run(self, starts, ends, slots, alphas, weights, targets, segments) -> StepResult:
+    def run(self, batch: StepBatch) -> StepResult:
+        starts, ends, slots, alphas = batch.starts, batch.ends, batch.slots, batch.alphas
+        weights, targets, segments = batch.weights, batch.targets, batch.segments
         assert len(slots) == len(alphas) == len(weights) == len(targets) == len(segments) == self.batch
         if self.batch > self.fits:
             raise MemoryError("OOM when allocating tensor")

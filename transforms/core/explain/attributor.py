@@ -13,13 +13,13 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from transforms.core.cpus import usable_cpus
 from transforms.core.explain.faithfulness import is_chosen, measure
+from transforms.core.explain.job import Decoded, Pending, Predicted, failure
 from transforms.core.explain.settings import Settings, check_batch_size
 from transforms.core.explain.target import LabelError, Targets, ranked, resolve_label
 from transforms.core.image.baseline import Baseline, parse_baselines, with_images
@@ -33,7 +33,6 @@ from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.path.integrate import Integral, Integrator, OnBatch, Path
 from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
-from transforms.core.vocabulary import Stage
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -45,25 +44,6 @@ TOP_PREDICTIONS = 5
 
 _MOST_IN_FLIGHT = 4
 """More batches at once cost memory; beyond a few, TensorFlow's own threads keep the cores busy."""
-
-
-@dataclass
-class _Job:
-    """An image on its way: what is known of it, and which of its paths are still out."""
-
-    image: Image
-    pixels: Pixels | None = None
-    label: int | None = None
-    targets: tuple[int, ...] = ()
-    failure: Failure | None = None
-    outputs: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    baseline_outputs: list[np.ndarray] = field(default_factory=list)
-    integrals: dict[int, list[Integral[Any]]] = field(default_factory=dict)
-    left: int = 0
-
-    def fail(self, stage: Stage, error: Exception) -> None:
-        image = self.image
-        self.failure = Failure(image.id, image.shard, image.index, stage, type(error).__name__, str(error))
 
 
 class Attributor:
@@ -97,6 +77,7 @@ class Attributor:
         self.targets.check(classifier.classes)
         pictures = [self._picture(each, f"baseline image {index}") for index, each in enumerate(baseline_images)]
         self.baselines = with_images(parse_baselines(settings.baseline), pictures)
+        self._baseline_count = sum(baseline.count for baseline in self.baselines)
         self._threads = min(usable_cpus(), _MOST_IN_FLIGHT)
         self._guards = Guards(self._threads, settings.max_pixels)
         step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
@@ -153,34 +134,30 @@ class Attributor:
             images: as read from a shard.
             on_batch: told of each batch of steps in the caller's thread: its size and seconds.
         """
-
-        def prepare(image: Image | Failure) -> _Job:
-            if isinstance(image, Failure):
-                return _Job(Image(image.image_id, image.shard, image.index, b""), failure=image)
-            job = _Job(image)
-            try:
-                job.pixels = self._decode(image)
-            except DecodeError as error:
-                job.fail("decode", error)
-                return job
-            try:
-                job.label = resolve_label(image.label, self.classifier.names)
-            except LabelError as error:
-                if self.targets.needs_label:
-                    job.fail("label", error)
-            return job
-
         with ThreadPoolExecutor(self._threads, "decode") as threads:
-            yield from self._explain(_ahead(threads, prepare, images, 2 * self.step.batch), on_batch)
+            yield from self._explain(_ahead(threads, self._decode, images, 2 * self.step.batch), on_batch)
 
     def _picture(self, picture: np.ndarray | bytes, name: str) -> np.ndarray:
         """Returns the picture of a baseline, float32 `[height, width, 3]` in [0, 1]."""
         shape, settings = self.classifier.input_shape, self.settings
         if isinstance(picture, bytes):
             return decode(picture, shape[:2], settings.resize, settings.max_pixels).array
-        return _pixels(np.asarray(picture), shape, name)
+        return _values(np.asarray(picture), shape, name)
 
-    def _decode(self, image: Image) -> Pixels:
+    def _decode(self, image: Image | Failure) -> Decoded | Failure:
+        """Returns an image as the model sees it, with its label."""
+        if isinstance(image, Failure):
+            return image
+        try:
+            pixels = self._pixels(image)
+        except DecodeError as error:
+            return failure(image, "decode", error)
+        try:
+            return Decoded(image, pixels, resolve_label(image.label, self.classifier.names))
+        except LabelError as error:
+            return failure(image, "label", error) if self.targets.needs_label else Decoded(image, pixels)
+
+    def _pixels(self, image: Image) -> Pixels:
         """Returns an image as the model sees it, with its mask where there is one."""
         resize, size = self.settings.resize, (self.classifier.input_shape[0], self.classifier.input_shape[1])
         pixels = self._guards.decode(image.data, size, resize)
@@ -200,119 +177,113 @@ class Attributor:
         Raises:
             ValueError: shapes, values or targets do not fit the model; or an image has no finite attribution.
         """
-        jobs = (self._job_of(i, array, target) for i, (array, target) in enumerate(_pairs(images, targets)))
+        decoded = (self._decoded(i, array, target) for i, (array, target) in enumerate(_pairs(images, targets)))
         explained = []
-        for result in self._explain(jobs):
+        for result in self._explain(decoded):
             if isinstance(result, Failure):
                 raise ValueError(f"image {result.image_id}: {result.message}")
             explained.append(result)
         return explained
 
-    def _job_of(self, index: int, array: np.ndarray, target: Any) -> _Job:
-        values = _pixels(array, tuple(self.classifier.input_shape), f"image {index}")
-        job = _Job(Image(str(index), "", index, b""), Pixels(values, *array.shape[:2]))
-        if target is not None:
-            target = np.asarray(target)
-            job.targets = (int(np.argmax(target) if target.ndim else target),)
-            if not 0 <= job.targets[0] < self.classifier.classes or (
-                target.ndim and len(target) != self.classifier.classes
-            ):
-                raise ValueError(f"target {target} of image {index}: the model has {self.classifier.classes} classes")
-        return job
+    def _decoded(self, index: int, array: np.ndarray, target: Any) -> Decoded:
+        """Returns an array as a decoded image."""
+        values = _values(array, self.classifier.input_shape, f"image {index}")
+        image, pixels = Image(str(index), "", index, b""), Pixels(values, *array.shape[:2])
+        if target is None:
+            return Decoded(image, pixels)
+        target, classes = np.asarray(target), self.classifier.classes
+        chosen = int(np.argmax(target) if target.ndim else target)
+        if not 0 <= chosen < classes or (target.ndim and len(target) != classes):
+            raise ValueError(f"target {target} of image {index}: the model has {classes} classes")
+        return Decoded(image, pixels, targets=(chosen,))
 
     def _explain(
-        self, jobs: Iterable[_Job], on_batch: OnBatch = lambda steps, seconds: None
+        self, images: Iterable[Decoded | Failure], on_batch: OnBatch = lambda steps, seconds: None
     ) -> Iterator[Explanation | Failure]:
-        """Yields the outcome of each job, in order, while later ones are already integrated."""
-        order: collections.deque[_Job] = collections.deque()
+        """Yields the outcome of each image, in order, while later ones are already integrated."""
+        order: collections.deque[Pending | Failure] = collections.deque()
 
         def paths() -> Iterator[Path[Any]]:
-            source = iter(jobs)
+            source = iter(images)
             while window := list(itertools.islice(source, self.step.batch)):
-                order.extend(window)
-                self._predict([job for job in window if job.failure is None])
-                for job in window:
-                    if job.failure is None:
-                        yield from self._paths(job)
+                begun = list(self._begin(window))
+                order.extend(begun)
+                for each in begun:
+                    if isinstance(each, Pending):
+                        yield from self._paths(each)
 
         for integral in self._integrator.integrate(paths(), on_batch):
-            job, target = integral.key
-            job.integrals[target].append(integral)
-            job.left -= 1
-            while order and not order[0].left:
+            pending, target = integral.key
+            pending.absorb(target, integral)
+            while order and (isinstance(order[0], Failure) or order[0].done):
                 yield self._outcome(order.popleft())
         while order:
             yield self._outcome(order.popleft())
 
-    def _predict(self, jobs: list[_Job]) -> None:
-        """Sets outputs and targets of up to a batch of jobs, and how many paths each has."""
-        if not jobs:
-            return
-        outputs = self._ladder.outputs(np.stack([job.pixels.array for job in jobs if job.pixels]))
-        for job, output in zip(jobs, outputs, strict=True):
-            job.outputs = output
-            try:
-                job.targets = job.targets or self.targets.choose(output, job.label)
-            except LabelError as error:
-                job.fail("label", error)
-                continue
-            if not np.isfinite(output).all():
-                job.fail("attribute", FloatingPointError("the model's outputs are not finite"))
-                continue
-            job.integrals = {target: [] for target in job.targets}
-            job.left = len(job.targets) * sum(baseline.count for baseline in self.baselines)
+    def _begin(self, window: Sequence[Decoded | Failure]) -> Iterator[Pending | Failure]:
+        """Yields up to a batch of images with the model's outputs and their targets, in order."""
+        arrays = [each.pixels.array for each in window if isinstance(each, Decoded)]
+        outputs = iter(self._ladder.outputs(np.stack(arrays)) if arrays else ())
+        for each in window:
+            found = self._predicted(each, next(outputs)) if isinstance(each, Decoded) else each
+            yield Pending(found, self._baseline_count) if isinstance(found, Predicted) else found
 
-    def _paths(self, job: _Job) -> Iterator[Path[Any]]:
-        """Yields the paths of a job: from each baseline to the image, for each target."""
-        if job.pixels is None:
-            return
-        image = job.pixels.array
+    def _predicted(self, decoded: Decoded, outputs: np.ndarray) -> Predicted | Failure:
+        try:
+            targets = decoded.targets or self.targets.choose(outputs, decoded.label)
+        except LabelError as error:
+            return failure(decoded.image, "label", error)
+        if not np.isfinite(outputs).all():
+            return failure(decoded.image, "attribute", FloatingPointError("the model's outputs are not finite"))
+        return Predicted(decoded, outputs, targets)
+
+    def _paths(self, pending: Pending) -> Iterator[Path[Any]]:
+        """Yields the paths of an image: to it from each baseline, for each target."""
+        decoded, targets = pending.predicted.decoded, pending.predicted.targets
+        image = decoded.pixels.array
         end = self._ladder.enter(image[None])[0]
         end_gradient = self.settings.gradient
         for baseline in self.baselines:
-            for start_image, start, outputs in zip(*self._start(baseline, job), strict=True):
-                job.baseline_outputs.append(outputs)
-                for target in job.targets:
-                    yield Path((job, target), start, end, image - start_image, target, end_gradient)
+            for start_image, start, outputs in zip(*self._start(baseline, decoded), strict=True):
+                pending.baseline_outputs.append(outputs)
+                for target in targets:
+                    yield Path((pending, target), start, end, image - start_image, target, end_gradient)
                 end_gradient = False  # it is the same whatever the baseline
 
-    def _start(self, baseline: Baseline, job: _Job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _start(self, baseline: Baseline, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns a baseline's images, these in path space, and the model's outputs for them, `[count, …]` each."""
-        if job.pixels is None:
-            raise ValueError("a baseline needs the image's pixels")
         if baseline in self._constant:
             return self._constant[baseline]
-        images = baseline.make(job.pixels.array, job.image.id)
+        images = baseline.make(decoded.pixels.array, decoded.image.id)
         made = images, self._ladder.enter(images), self._ladder.outputs(images)
         if baseline.constant:
             self._constant[baseline] = made
         return made
 
-    def _outcome(self, job: _Job) -> Explanation | Failure:
-        """Returns what became of a finished job."""
-        if job.failure is None and job.pixels is not None:
-            attributions = tuple(self._attribution(job, target) for target in job.targets)
-            if all(np.isfinite(attribution.values).all() for attribution in attributions):
-                predictions = self._predictions(job.outputs)
-                return Explanation(job.image, job.pixels, job.label, predictions, attributions)
-            job.fail("attribute", FloatingPointError("the attribution is not finite"))
-        if job.failure is None:
-            raise ValueError(f"image {job.image.id} has neither pixels nor a failure")
-        return job.failure
+    def _outcome(self, ended: Pending | Failure) -> Explanation | Failure:
+        """Returns what became of an image whose paths are integrated, or that has failed."""
+        if isinstance(ended, Failure):
+            return ended
+        decoded = ended.predicted.decoded
+        attributions = tuple(self._attribution(ended, target) for target in ended.predicted.targets)
+        if not all(np.isfinite(attribution.values).all() for attribution in attributions):
+            return failure(decoded.image, "attribute", FloatingPointError("the attribution is not finite"))
+        predictions = self._predictions(ended.predicted.outputs)
+        return Explanation(decoded.image, decoded.pixels, decoded.label, predictions, attributions)
 
-    def _attribution(self, job: _Job, target: int) -> Attribution:
+    def _attribution(self, pending: Pending, target: int) -> Attribution:
         """Returns the mean over the baselines of a target's integrals, with the errors' bound."""
-        integrals = job.integrals.pop(target)  # whose keys hold the job: such a ring would wait for the collector
+        integrals, predicted = pending.take(target), pending.predicted
         values = np.asarray(np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64))
         norm = np.abs(values).sum()
         error = np.mean([_error(integral) for integral in integrals])
-        outputs = np.stack([job.outputs, *job.baseline_outputs])
+        outputs = np.stack([predicted.outputs, *pending.baseline_outputs])
         scores = np.asarray(self.classifier.score(outputs, np.full(len(outputs), target, np.int32)))
         score, baseline_score = float(scores[0]), float(np.mean(scores[1:], dtype=np.float64))
         estimate = float(error / norm) if norm else 0.0
         return Attribution(
             target=target,
-            rank=int(np.flatnonzero(ranked(job.outputs) == target)[0]),
+            rank=int(np.flatnonzero(ranked(predicted.outputs) == target)[0]),
             values=values.astype(np.float32),
             score=score,
             baseline_score=baseline_score,
@@ -322,19 +293,19 @@ class Attributor:
             steps=sum(integral.steps for integral in integrals),
             path=_mean_path([integral.nodes for integral in integrals]),
             gradient=next((found for integral in integrals if (found := integral.end_gradient) is not None), None),
-            faithfulness=self._faithfulness(job, target, values.astype(np.float32)),
+            faithfulness=self._faithfulness(predicted.decoded, target, values.astype(np.float32)),
         )
 
-    def _faithfulness(self, job: _Job, target: int, values: np.ndarray) -> Faithfulness:
+    def _faithfulness(self, decoded: Decoded, target: int, values: np.ndarray) -> Faithfulness:
         """Returns how far the probability of a target follows its map, from the first baseline, for chosen images."""
-        if job.pixels is None or not is_chosen(job.image.id, self.settings.faithfulness):
+        if not is_chosen(decoded.image.id, self.settings.faithfulness):
             return Faithfulness()
 
         def probability(pictures: np.ndarray) -> np.ndarray:
             return np.asarray(self.classifier.to_probabilities(self._ladder.outputs(pictures)))[:, target]
 
-        baseline = self.baselines[0].make(job.pixels.array, job.image.id)[0]
-        return measure(values, job.pixels.array, baseline, probability, self.step.batch)
+        baseline = self.baselines[0].make(decoded.pixels.array, decoded.image.id)[0]
+        return measure(values, decoded.pixels.array, baseline, probability, self.step.batch)
 
     def _predictions(self, outputs: np.ndarray) -> tuple[Prediction, ...]:
         probabilities = np.asarray(self.classifier.to_probabilities(outputs[None]))[0]
@@ -353,7 +324,7 @@ def _ahead(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Itera
         yield futures.popleft().result()
 
 
-def _pixels(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+def _values(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     """Returns an array of bytes, or of floats in [0, 1], as float32 in [0, 1]; refuses others by their `name`."""
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; the model takes {shape}")

@@ -14,6 +14,7 @@ import tensorflow as tf
 from transforms.core.model.batch_size import StepLadder, steps_a_second
 from transforms.core.model.passes.frozen import NotApplicableError
 from transforms.core.model.step import CompiledStep, PassReport
+from transforms.core.model.step_batch import StepBatch, midpoints
 
 MOST_DIFFERENT = 0.005
 """L1 distance of two maps over the L1 norm of one: a tenth of the default tolerance."""
@@ -63,12 +64,10 @@ def _maps(step: CompiledStep) -> np.ndarray:
     """Returns maps of the pictures' highest classes, `[pictures, height, width, 3]`, by as many midpoints as fit."""
     pictures = _pictures(step.image_shape)
     ends, starts = step.enter(pictures), step.enter(np.zeros_like(pictures))
-    alphas = ((np.arange(step.batch) + 0.5) / step.batch).astype(np.float32)
-    weights, zeros = np.full(step.batch, 1 / step.batch, np.float32), np.zeros(step.batch, np.int32)
     maps = []
     for start, end, picture in zip(starts, ends, pictures, strict=True):
-        target = np.full(step.batch, np.argmax(step.outputs(picture[None])[0]), np.int32)
-        sums = step.run(start[None], end[None], zeros, alphas, weights, target, zeros).sums
+        target = int(np.argmax(step.outputs(picture[None])[0]))
+        sums = step.run(StepBatch.of_path(start, end, midpoints(step.batch), 1 / step.batch, target)).sums
         maps.append(step.leave(sums)[0] * picture)
     return np.stack(maps)
 

@@ -31,6 +31,7 @@ import numpy as np
 from transforms.core.cache_folder import cache_folder
 from transforms.core.model.classifier import Classifier
 from transforms.core.model.step import CompiledStep, compile_step, device_name
+from transforms.core.model.step_batch import StepBatch, midpoints
 from transforms.core.stable_hash import cache_key
 
 T = TypeVar("T")
@@ -165,12 +166,11 @@ class StepLadder:
 def steps_a_second(step: CompiledStep, in_flight: int, calls: int = _CALLS) -> float:
     """Returns the best rate of full batches of `step`, `in_flight` of them at once: other work can only slow it."""
     generator = np.random.default_rng(0)
-    ends = generator.random((1, *step.path_shape), np.float32)
-    alphas = ((np.arange(step.batch) + 0.5) / step.batch).astype(np.float32)
-    weights, zeros = np.ones(step.batch, np.float32), np.zeros(step.batch, np.int32)
+    end = generator.random(step.path_shape, np.float32)
+    batch = StepBatch.of_path(np.zeros_like(end), end, midpoints(step.batch), weight=1.0, target=0)
 
     def call(_: int) -> None:
-        step.run(np.zeros_like(ends), ends, zeros, alphas, weights, zeros, zeros)
+        step.run(batch)
 
     with ThreadPoolExecutor(in_flight) as threads:
         list(threads.map(call, range(in_flight)))

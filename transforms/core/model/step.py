@@ -33,6 +33,7 @@ from transforms.core.model.passes.simplify import simplify
 from transforms.core.model.passes.stem import Stem, cut_stem
 from transforms.core.model.passes.sums import keep_sums_apart
 from transforms.core.model.sharing import without_shared_sums
+from transforms.core.model.step_batch import StepBatch, StepResult
 
 _REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
     "simplify": simplify,
@@ -53,21 +54,6 @@ class PassReport:
     name: str
     applied: bool
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What one batch of steps gives.
-
-    Attributes:
-        sums: float32 `[max(segments) + 1, ...path space]`: weighted sums of dF/dz per segment.
-        scores: float32 `[batch]`: F at each step.
-        slopes: float32 `[batch]`: dF/dalpha at each step.
-    """
-
-    sums: np.ndarray
-    scores: np.ndarray
-    slopes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -183,31 +169,13 @@ class CompiledStep:
         """
         return _apply(self._leave, gradients)
 
-    def run(
-        self,
-        starts: Any,
-        ends: Any,
-        slots: np.ndarray,
-        alphas: np.ndarray,
-        weights: np.ndarray,
-        targets: np.ndarray,
-        segments: np.ndarray,
-    ) -> StepResult:
-        """Evaluates the gradient at `z_j = start + alpha_j · (end − start)` for every step j of a batch.
-
-        Args:
-            starts: float32 `[paths, ...path space]`: where each path begins (its baseline).
-            ends: float32 `[paths, ...path space]`: where each path ends (its image).
-            slots: int32 `[batch]`: the path of each step.
-            alphas: float32 `[batch]` in [0, 1].
-            weights: float32 `[batch]`: each gradient's weight in its sum; 0 for padding.
-            targets: int32 `[batch]`: the class whose score is differentiated.
-            segments: int32 `[batch]`: the sum that each gradient goes to.
+    def run(self, batch: StepBatch) -> StepResult:
+        """Evaluates the gradients of `batch`, as many as `self.batch`.
 
         Raises:
             MemoryError: a batch does not fit into the device's memory.
         """
-        segment_count = int(segments.max()) + 1
+        starts, ends = batch.starts, batch.ends
         if self._xla:  # shapes cannot depend on values
             padding = [(0, self.batch - len(starts))] + [(0, 0)] * len(self.path_shape)
             starts, ends = np.pad(starts, padding), np.pad(ends, padding)
@@ -215,13 +183,13 @@ class CompiledStep:
             sums, scores, slopes = self._step(
                 tf.constant(starts, tf.float32),
                 tf.constant(ends, tf.float32),
-                tf.constant(slots, tf.int32),
-                tf.constant(alphas, tf.float32),
-                tf.constant(weights, tf.float32),
-                tf.constant(targets, tf.int32),
-                tf.constant(segments, tf.int32),
+                tf.constant(batch.slots, tf.int32),
+                tf.constant(batch.alphas, tf.float32),
+                tf.constant(batch.weights, tf.float32),
+                tf.constant(batch.targets, tf.int32),
+                tf.constant(batch.segments, tf.int32),
             )
-            return StepResult(sums.numpy()[:segment_count], scores.numpy(), slopes.numpy())
+            return StepResult(sums.numpy()[: batch.sums], scores.numpy(), slopes.numpy())
 
 
 def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL) -> CompiledStep:

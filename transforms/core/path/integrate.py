@@ -23,7 +23,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from transforms.core.model.batch_size import StepLadder
-from transforms.core.model.step import CompiledStep, StepResult
+from transforms.core.model.step import CompiledStep
+from transforms.core.model.step_batch import StepBatch, StepResult
 from transforms.core.path.rule import Block, PathRule, PathState
 
 K = TypeVar("K")
@@ -159,21 +160,24 @@ class _Batch(Generic[K]):
             MemoryError: the batch does not fit into the device's memory.
         """
         begin = time.monotonic()
+        return self.compiled.run(self._packed()), time.monotonic() - begin
+
+    def _packed(self) -> StepBatch:
+        """Returns the steps as the compiled step takes them; padding repeats the first with weight 0."""
         slots = {resident: slot for slot, resident in enumerate(self.residents)}
         segments = {pending: segment for segment, pending in enumerate(self.blocks)}
         picks = self.steps + self.steps[:1] * (self.compiled.batch - len(self.steps))
         weights = np.array([pick.pending.block.weights[pick.node] for pick in picks], np.float32)
         weights[len(self.steps) :] = 0.0
-        result = self.compiled.run(
-            np.stack([resident.path.start for resident in self.residents]),
-            np.stack([resident.path.end for resident in self.residents]),
-            np.array([slots[pick.pending.resident] for pick in picks], np.int32),
-            np.array([pick.pending.block.alphas[pick.node] for pick in picks], np.float32),
-            weights,
-            np.array([pick.pending.resident.path.target for pick in picks], np.int32),
-            np.array([segments[pick.pending] for pick in picks], np.int32),
+        return StepBatch(
+            starts=np.stack([resident.path.start for resident in self.residents]),
+            ends=np.stack([resident.path.end for resident in self.residents]),
+            slots=np.array([slots[pick.pending.resident] for pick in picks], np.int32),
+            alphas=np.array([pick.pending.block.alphas[pick.node] for pick in picks], np.float32),
+            weights=weights,
+            targets=np.array([pick.pending.resident.path.target for pick in picks], np.int32),
+            segments=np.array([segments[pick.pending] for pick in picks], np.int32),
         )
-        return result, time.monotonic() - begin
 
     def absorb(self, result: StepResult, ladder: StepLadder) -> list[_Resident[K]]:
         """Adds the results to the blocks; returns the residents that had a block finished."""

@@ -1,0 +1,80 @@
+"""An image on its way to its explanation, phase by phase; each holds the one before, and nothing that is not known yet.
+
+    Image ─→ Decoded ─→ Predicted ─→ Pending, until all of its paths are integrated ─→ Explanation
+
+In each phase, an image may become a `Failure` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from transforms.core.path.integrate import Integral
+from transforms.core.record import Failure, Image, Pixels
+from transforms.core.vocabulary import Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """An image as the model sees it.
+
+    Attributes:
+        image: as read.
+        pixels: decoded, at the model's input size.
+        label: class index of its label; None if it has none.
+        targets: classes to explain; empty if the settings choose them.
+    """
+
+    image: Image
+    pixels: Pixels
+    label: int | None = None
+    targets: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """A decoded image with what the model says of it.
+
+    Attributes:
+        decoded: the image.
+        outputs: float32 `[classes]`, all finite.
+        targets: classes to explain, one at least.
+    """
+
+    decoded: Decoded
+    outputs: np.ndarray
+    targets: tuple[int, ...]
+
+
+class Pending:
+    """A predicted image whose paths are being integrated."""
+
+    def __init__(self, predicted: Predicted, baselines: int) -> None:
+        """Takes the image and its number of baselines, each of which makes a path for each target."""
+        self.predicted = predicted
+        self.baseline_outputs: list[np.ndarray] = []
+        self._integrals: dict[int, list[Integral[Any]]] = {target: [] for target in predicted.targets}
+        self._left = baselines * len(predicted.targets)
+
+    @property
+    def done(self) -> bool:
+        """Whether all of its paths are integrated."""
+        return not self._left
+
+    def absorb(self, target: int, integral: Integral[Any]) -> None:
+        """Adds the integral of one of a target's paths."""
+        self._integrals[target].append(integral)
+        self._left -= 1
+
+    def take(self, target: int) -> Sequence[Integral[Any]]:
+        """Returns a target's integrals, once: their keys hold this, and such a ring would wait for the collector."""
+        return self._integrals.pop(target)
+
+
+def failure(image: Image, stage: Stage, error: Exception) -> Failure:
+    """Returns the failure of an image."""
+    return Failure(image.id, image.shard, image.index, stage, type(error).__name__, str(error))
