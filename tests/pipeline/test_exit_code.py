@@ -185,7 +185,7 @@ def test_a_run_whose_lock_is_lost_writes_no_audit_and_no_report(finished, monkey
 
 def test_a_job_that_ends_without_a_manifest_has_failed(finished, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "define_pipeline", lambda *_: None)
-    assert run_job(tmp_path / "run", input=finished.input, model=finished.model, **FAST) == 1
+    assert run_job(tmp_path / "run", input=finished.input[0], model=finished.model, **FAST) == 1
     assert "the job has ended, but wrote no manifest" in capsys.readouterr().err
 
 
