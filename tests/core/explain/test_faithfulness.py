@@ -124,8 +124,8 @@ def test_images_that_are_not_chosen_have_none_and_steps_count_gradients_alone(mo
     for share in (0, 1):
         attributor = Attributor(model, Settings(faithfulness=share, **FIXED), 8)
         found = attributor.explain(images)
-        jobs = (attributor._job_of(index, image, None) for index, image in enumerate(images))
+        decoded = (attributor._decoded(index, image, None) for index, image in enumerate(images))
         told[share] = []
-        list(attributor._explain(jobs, lambda steps, seconds, share=share: told[share].append(steps)))
+        list(attributor._explain(decoded, lambda steps, seconds, share=share: told[share].append(steps)))
         assert [one.attributions[0].faithfulness.insertion_auc is not None for one in found] == [share == 1] * 3
     assert sum(told[0]) == sum(told[1]) == 3 * FIXED["steps"]
