@@ -266,7 +266,11 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
 
 def _numbers(values: list[Any], kind: pa.DataType) -> pa.Array:
     found = np.array([np.nan if value is None else value for value in values], np.float64)
-    return pa.array(_without_minus_zero(found.astype(kind.to_pandas_dtype())), kind, from_pandas=True)
+    return pa.array(_without_minus_zero(found.astype(_dtype(kind))), kind, from_pandas=True)
+
+
+def _dtype(kind: pa.DataType) -> np.dtype:
+    return np.asarray(pa.array([], kind).to_numpy(zero_copy_only=False)).dtype  # Arrow's own answer needs pandas
 
 
 def _without_minus_zero(values: np.ndarray) -> np.ndarray:
@@ -282,7 +286,7 @@ def _arrays(name: str, element: pa.DataType, shape: tuple[int, ...]) -> pa.Field
 
 
 def _lists(values: list[Any], field: pa.Field, shape: tuple[int, ...]) -> pa.Array:
-    dtype = field.type.value_type.to_pandas_dtype()
+    dtype = _dtype(field.type.value_type)
     known = np.array([value is not None for value in values], bool)
     found = [np.asarray(value, dtype) for value in values if value is not None]
     for array in found:
