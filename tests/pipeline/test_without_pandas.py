@@ -9,7 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
-sys.modules["pandas"] = None  # importing it raises ModuleNotFoundError
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'")
+sys.meta_path.insert(0, Missing())
 from pipeline.report import write_report
 from pipeline.verify.check import verify
 from tests.stored_run import write_run
