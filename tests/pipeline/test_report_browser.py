@@ -120,7 +120,7 @@ def test_it_sorts(page):
 
 def test_it_searches(page):
     assert len(shown_lines(page)) == 25
-    page.get_by_label("Search slices").fill("LABELLED moped")
+    page.get_by_label("Search slices").fill("LABELED moped")
     assert shown_lines(page) == ["Labeled moped"]
     page.get_by_label("Search slices").fill("nothing like it")
     assert shown_lines(page) == []
