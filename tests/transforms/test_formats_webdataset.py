@@ -148,7 +148,7 @@ def test_samples_that_cannot_be_read_are_failures(path):
     assert isinstance(items[-1], Image)
     reasons = [
         *("a sample without", "a sample without", "not JSON", "not a JSON object"),
-        *("no label", "not JSON", "more than the 1048576", "no label"),
+        *("is not a label", "not JSON", "more than the 1048576", "is not a label"),
     ]
     for item, why in zip(items[:-1], reasons, strict=True):
         assert why in item.message and item.stage == "read"
