@@ -17,6 +17,7 @@ from support.networks import NAMES, photographs, save_network
 from transforms.core.model import classifier
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import compile_step
+from transforms.core.model.step_batch import StepBatch
 
 BLOCKS = dict.fromkeys(NAMES, 4) | {"densenet121": 7, "vit": None}
 """Of each network, so that a block follows a stride; the vision transformer is small as it is."""
@@ -40,12 +41,9 @@ def test_threads_share_a_step_whose_gradients_have_long_sums(tmp_path: Path) -> 
     """At this size TensorFlow's memory optimizer would let the threads' sums collide (see `call_options`)."""
     batch = 16
     step = compile_step(classifier.load(save_network("inception_v1", str(tmp_path))), batch)
-    ends, alphas = step.enter(photographs(224)[:1]), np.linspace(0, 1, batch, dtype=np.float32)
-    zeros = np.zeros(batch, np.int32)
+    end = step.enter(photographs(224)[:1])[0]
+    path = StepBatch.of_path(0 * end, end, np.linspace(0, 1, batch, dtype=np.float32), weight=1, target=0)
     with ThreadPoolExecutor(4) as threads:
-        runs = [
-            threads.submit(step.run, 0 * ends, ends, zeros, alphas, np.ones(batch, np.float32), zeros, zeros)
-            for _ in range(8)
-        ]
+        runs = [threads.submit(step.run, path) for _ in range(8)]
     first, *rest = [run.result() for run in runs]
     assert all((one.sums == first.sums).all() for one in rest)
