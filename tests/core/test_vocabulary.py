@@ -19,7 +19,7 @@ from transforms.core.explain.settings import Settings
 from transforms.core.explain.target import Targets
 from transforms.core.image import baseline, resize
 from transforms.core.maps import quantize
-from transforms.core.model import classifier
+from transforms.core.model import input
 from transforms.core.path import quadrature
 from transforms.core.statistics.importance import summarize_rows
 
@@ -38,7 +38,7 @@ LISTS = {
         (formats._MODULES, vocabulary.INPUT_FORMATS),
         (shards._WRITERS, vocabulary.INPUT_FORMATS),
         (resize._FITS, vocabulary.RESIZES),
-        (classifier._SCALINGS, vocabulary.PIXELS),
+        (input.SCALINGS, vocabulary.PIXELS),
         (quadrature._RULES, vocabulary.FIXED_RULES),
         (quantize._REDUCERS, vocabulary.CHANNELS),
         (quantize._FORMS, vocabulary.DTYPES),

@@ -23,6 +23,13 @@ STAGES: tuple[Stage, ...] = typing.get_args(Stage)
 RESIZES = ("pad", "crop", "stretch")
 PIXELS = ("unit", "signed", "byte", "imagenet", "caffe")
 TARGETS = ("top1", "topK", "label", "class:N")
+OUTPUTS = ("auto", "logits", "softmax", "sigmoid", "values")
+"""What the numbers are that a model puts out; `values` are those of a regression."""
+
+TASKS = ("classes", "binary", "labels", "values", "dense")
+"""What a model decides: one of several classes, one of two from one output, any number of labels, a number for each
+output, or something of another shape, of which a function makes a score."""
+
 SCORES = ("probability", "logit", "log_odds")
 BASELINES = ("black", "white", "gray", "mean", "color:R,G,B", "blur:SIGMA", "uniform:K", "gaussian:K", "image:URI")
 FIXED_RULES = ("midpoint", "trapezoid", "left", "right", "simpson", "gauss_legendre")

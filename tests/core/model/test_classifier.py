@@ -70,7 +70,7 @@ def test_pixels_are_scaled_inside(pixels: str, fed: list[float], tmp_path: Path)
 class TestScore:
     def test_of_logits(self, tmp_path: Path) -> None:
         path = save(tmp_path, lambda images: images[:, 0, 0, :] + 0.0, 1, 1)
-        assert not load(path).probabilities
+        assert load(path).kind == "logits"
         assert score(load(path), LOGITS) == pytest.approx(softmax(LOGITS)[[0, 1], TARGETS], rel=1e-6)
         assert score(load(path, score="logit"), LOGITS) == pytest.approx(LOGITS[[0, 1], TARGETS], rel=1e-6)
         assert score(load(path, score="log_odds"), LOGITS) == pytest.approx(log_odds(LOGITS, TARGETS), rel=1e-5)
@@ -79,7 +79,7 @@ class TestScore:
     def test_of_probabilities(self, tmp_path: Path) -> None:
         for index, last in enumerate((tf.nn.softmax, lambda z: tf.squeeze(tf.nn.softmax(z[:, None]), 1))):
             model = ends_in(tmp_path / str(index), last, score="log_odds")
-            assert model.probabilities
+            assert model.kind == "softmax"
             assert score(model, softmax(LOGITS)) == pytest.approx(log_odds(LOGITS, TARGETS), rel=1e-5)
             assert model.to_probabilities(LOGITS).numpy().tolist() == np.float32(LOGITS).tolist()
         assert score(ends_in(tmp_path / "p", tf.nn.softmax), LOGITS) == pytest.approx(LOGITS[[0, 1], TARGETS], rel=1e-6)
@@ -141,7 +141,7 @@ class TestFiles:
     def test_every_kind_is_loaded(self, builder: str, tmp_path: Path) -> None:
         model = load(BUILDERS[builder](tmp_path / "net", "relu"))
         assert (model.input_shape, model.classes) == ((SIZE, SIZE, 3), CLASSES)
-        assert model.probabilities == (builder == "fused_module")
+        assert (model.kind != "logits") == (builder == "fused_module")
         assert model.outputs(tf.zeros([2, SIZE, SIZE, 3])).shape == (2, CLASSES)
         assert model.frozen is not None
 
@@ -252,7 +252,7 @@ class TestMemory:
         images = np.random.default_rng(1).random((2, SIZE, SIZE, 3), np.float32)
         file, model = load(path, pixels="signed"), load(loaded, pixels="signed")
         np.testing.assert_array_equal(file.outputs(images), model.outputs(images))
-        assert (file.activation, file.names) == (model.activation, model.names)
+        assert (file.kind, file.names) == (model.kind, model.names)
         assert model.frozen is not None
         assert model.size_bytes > 100
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from transforms.core.errors import UsageError
 from transforms.core.option import Options, option, problems_of
-from transforms.core.vocabulary import MAX_INPUT_SIDE, PIXELS, SCORES
+from transforms.core.vocabulary import MAX_INPUT_SIDE, OUTPUTS, PIXELS, SCORES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,12 @@ class ModelOptions(Options):
         "", "signature of the SavedModel to call (default: the model itself, else serving_default)", group="model"
     )
     output_name: str = option("", "name of the model's output to explain, if it has several", group="model")
+    outputs: str = option(
+        "auto",
+        "what the model puts out: logits, probabilities by softmax or by sigmoid, or the values of a regression",
+        OUTPUTS,
+        group="model",
+    )
     score: str = option(
         "probability",
         f"what is attributed: {', '.join(SCORES)}, or a function of yours as module:function",

@@ -21,22 +21,22 @@ Score = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 _TINY = 1e-37
 
 
-def score_function(score: str, activation: str) -> Score:
+def score_function(score: str, kind: str) -> Score:
     """Returns the function of a score, which takes arrays too.
 
     Args:
         score: `probability`, `logit`, `log_odds`, or `module:function` naming an operator of tensors.
-        activation: what the model ends in: `softmax`, `sigmoid` or empty.
+        kind: what the outputs are: `logits`, `softmax`, `sigmoid` or `values`.
 
     Raises:
         UsageError: the model has no such score, or there is no such function.
     """
-    return on_tensors(_score(score, activation), tf.float32, tf.int32)
+    return on_tensors(_score(score, kind), tf.float32, tf.int32)
 
 
-def to_probabilities(outputs: tf.Tensor, activation: str) -> tf.Tensor:
-    """Returns `outputs` `[batch, classes]`, tensor or array, of a model that ends in `activation` as probabilities."""
-    return _probabilities(tf.cast(outputs, tf.float32), activation)
+def to_probabilities(outputs: tf.Tensor, kind: str) -> tf.Tensor:
+    """Returns `outputs` `[batch, classes]` of this kind, tensor or array, as probabilities."""
+    return _probabilities(tf.cast(outputs, tf.float32), kind)
 
 
 def on_tensors(function: Callable[..., tf.Tensor], *dtypes: tf.DType) -> Callable[..., tf.Tensor]:
@@ -48,14 +48,14 @@ def on_tensors(function: Callable[..., tf.Tensor], *dtypes: tf.DType) -> Callabl
     return converted
 
 
-def _score(score: str, activation: str) -> Score:
+def _score(score: str, kind: str) -> Score:
     if score == "probability":
-        return lambda outputs, targets: _pick(_probabilities(outputs, activation), targets)
+        return lambda outputs, targets: _pick(_probabilities(outputs, kind), targets)
     if score == "log_odds":
-        return {"": _log_odds_of_logits, "softmax": _log_odds_of_softmax, "sigmoid": _log_odds_of_sigmoid}[activation]
-    if score == "logit" and activation:
+        return _LOG_ODDS[kind]
+    if score == "logit" and kind != "logits":
         raise UsageError(
-            f"score='logit': the model ends in {activation}, its logits cannot be reached; allowed are probability, "
+            f"score='logit': the model ends in {kind}, its logits cannot be reached; allowed are probability, "
             "log_odds, module:function, or another output of the model by its name"
         )
     return _pick if score == "logit" else _operator(score)
@@ -82,8 +82,8 @@ def _pick(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     return tf.gather(values, targets, axis=1, batch_dims=1)
 
 
-def _probabilities(outputs: tf.Tensor, activation: str) -> tf.Tensor:
-    if activation:
+def _probabilities(outputs: tf.Tensor, kind: str) -> tf.Tensor:
+    if kind != "logits":
         return outputs
     return tf.sigmoid(outputs) if outputs.shape[1] == 1 else tf.nn.softmax(outputs)
 
@@ -108,3 +108,6 @@ def _log_odds_of_softmax(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 def _log_odds_of_sigmoid(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     chosen = tf.clip_by_value(_pick(outputs, targets), _TINY, 1.0 - 2.0**-24)
     return tf.math.log(chosen) - tf.math.log1p(-chosen)
+
+
+_LOG_ODDS = {"logits": _log_odds_of_logits, "softmax": _log_odds_of_softmax, "sigmoid": _log_odds_of_sigmoid}
