@@ -380,11 +380,24 @@ def test_sums_behind_convolutions_are_kept_apart_and_no_others() -> None:
     assert_equal(graph, block)
 
 
+def test_sums_that_broadcast_are_kept_apart_by_the_ranks_of_their_summands() -> None:
+    def gated(x: Any) -> Any:
+        y = tf.nn.conv2d(x, tensor(1, 1, 3, 3), 1, "SAME")
+        halves = tf.split(y, [1, 2], axis=-1)
+        return tf.reduce_mean(y + tf.reduce_mean(y, [0, 1, 2]) + halves[1][..., :1], [1, 2]) + tf.reduce_mean(
+            halves[0] + halves[1], [1, 2]
+        ) @ tensor(2, 3)
+
+    graph = keep_sums_apart(simplified(gated))
+    assert ops(graph)["EnsureShape"] == 5  # of six summands, one is a vector
+    assert_equal(graph, gated)
+
+
 def test_sums_of_unknown_shape_are_refused() -> None:
     def resized(x: Any) -> Any:
         size = tf.cast(tf.reduce_max(x), tf.int32)[None] + [4, 4]
         y = tf.image.resize(x, size)
         return tf.reduce_mean(y + tf.sin(y), [1, 2])
 
-    with pytest.raises(NotApplicableError, match=r"the shape of .* is not known"):
+    with pytest.raises(NotApplicableError, match=r"the shape of .*, which .* adds, is not known"):
         keep_sums_apart(frozen(resized))

@@ -64,13 +64,14 @@ class FrozenGraph:
             return body, {node.name: tf.constant(tf.make_ndarray(node.attr["value"].tensor)) for node in weights}
 
     def shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of the nodes' first outputs for a batch of that size, if fully known."""
+        """Returns the known shapes of tensors for a batch of that size, by `node` or, of other outputs, `node:1`, …."""
         (placeholder,) = (node for node in self.graph.node if node.name == self.input)
         sizes = [batch, *(dim.size for dim in placeholder.attr["shape"].shape.dim[1:])]
         with tf.Graph().as_default() as graph:
             inputs = {f"{self.input}:0": tf.compat.v1.placeholder(tf.float32, sizes)}
             tf.graph_util.import_graph_def(self.graph, inputs, name="")
-            outputs = {op.name: op.outputs[0].shape for op in graph.get_operations() if op.outputs}
+            tensors = [tensor for op in graph.get_operations() for tensor in op.outputs]
+            outputs = {tensor.name.removesuffix(":0"): tensor.shape for tensor in tensors}
         known = {name: tuple(shape) for name, shape in outputs.items() if shape.is_fully_defined()}
         return {**known, self.input: tuple(sizes)}
 

@@ -22,17 +22,17 @@ def keep_sums_apart(frozen: FrozenGraph) -> FrozenGraph:
     """Returns the graph with no sum that TensorFlow could fuse with a convolution.
 
     Raises:
-        NotApplicableError: the rank of a sum is not known.
+        NotApplicableError: the rank of a summand is not known.
     """
     nodes = Nodes(frozen)
     shapes = frozen.shapes(batch=1)
     for node in nodes:
         if node.op not in _SUMS or any(nodes.constant(tensor) is not None for tensor in node.input):
             continue
-        if (shape := shapes.get(node.name)) is None:
-            raise NotApplicableError(f"the shape of {node.name} is not known")
-        if len(shape) >= _RANK_OF_CONVOLUTIONS:
-            for position in range(len(node.input)):
+        for position, tensor in enumerate(node.input):
+            if (shape := shapes.get(tensor.removesuffix(":0"))) is None:
+                raise NotApplicableError(f"the shape of {tensor}, which {node.name} adds, is not known")
+            if len(shape) >= _RANK_OF_CONVOLUTIONS:
                 nodes.set_input(node, position, _checked(nodes, node, position, len(shape)))
     return nodes.frozen()
 
