@@ -35,19 +35,28 @@ install() { # EXTRAS: skipped where the last installation of the same extras is 
   echo "$current" >"$stamp"
 }
 
+slow_tests() { # prints the files with slow tests
+  grep -rlE --include='test_*.py' --exclude-dir=external 'mark\.(slow|distributed)' tests | sort
+}
+
+other_tests() { # prints all other files, a dozenth of them in each line
+  find tests -path tests/external -prune -o -name 'test_*.py' -print | sort | grep -vxFf <(slow_tests) |
+    awk '{ batch[NR % 12] = batch[NR % 12] " " $0 } END { for (each in batch) print batch[each] }'
+}
+
 if [[ ${1:-} == test ]]; then
   install samples,dev
   cd "$root"
   if (($# > 1)); then
     exec "$venv/bin/python" -m pytest "${@:2}"
   fi
-  # A process for each file, two at a time: TensorFlow never frees a function once traced, and one process for all
-  # ran out of memory. Those with slow tests come first, or one of them would end alone. tests/external has
-  # environments of its own: .ci/external.
+  # A process for each file with slow tests, first, or one of them would end alone, then one for a dozenth of the others,
+  # as importing TensorFlow and Beam takes longer than most of them; two at a time. Not one for all: TensorFlow never
+  # frees a function once traced, and ran out of memory. tests/external has environments of its own: .ci/external.
   # shellcheck disable=SC2016
-  { grep -rlE --include='test_*.py' --exclude-dir=external 'mark\.(slow|distributed)' tests | sort
-    find tests -path tests/external -prune -o -name 'test_*.py' -print | sort; } | awk '!seen[$0]++' | xargs -P 2 -n 1 bash -c \
-    'output=$("$0" -m pytest --quiet "$1" 2>&1); status=$?; printf "%s\n" "$output"; exit "$status"' "$venv/bin/python" ||
+  { slow_tests && other_tests; } |
+    xargs -d '\n' -P 2 -n 1 bash -c \
+      'output=$("$0" -m pytest --quiet $1 2>&1); status=$?; printf "%s\n" "$output"; exit "$status"' "$venv/bin/python" ||
     exit 1
   exit
 fi

@@ -51,7 +51,7 @@ def test_classes_and_probabilities(tmp_path, options):
         assert row["predictions"][0]["probability"] == pytest.approx(row["score"], abs=1e-6)
 
 
-@pytest.mark.parametrize(("steps", "count"), [(50, 2), (240, 1)])
+@pytest.mark.parametrize(("steps", "count"), [(50, 1), (128, 1)])
 def test_the_tutorial_agrees(tmp_path, sample_model, steps, count):
     import tensorflow as tf
 
@@ -91,7 +91,7 @@ def test_the_tutorial_agrees_closely_where_nothing_can_flip(tmp_path):
 def test_adaptive_maps_are_as_close_to_the_truth_as_they_say(tmp_path, options):
     common = {**options, "input": options["input"][0], "dtype": "float32"}
     assert run(tmp_path / "coarse", **common, tolerance=0.1) == 0
-    assert run(tmp_path / "fine", **common, tolerance=0.02, max_steps=1024) == 0
+    assert run(tmp_path / "fine", **common, tolerance=0.04) == 0
     for coarse, fine in zip(rows_of(tmp_path / "coarse"), rows_of(tmp_path / "fine"), strict=True):
         assert coarse["converged"] and fine["converged"]
         assert coarse["steps"] < fine["steps"]
