@@ -19,6 +19,7 @@ from pipeline.config import AuditConfig, ConfigError, digest
 from transforms import __version__, formats, store, worker
 from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
+from transforms.core.model.facts import facts_of
 from transforms.formats import Shard
 from transforms.store.run import Run
 from transforms.worker import AttributorSpec
@@ -72,22 +73,45 @@ def prepare(config: AuditConfig) -> Job:
         model_digest = worker.model_digest_of(config.model)
     except OSError as error:
         raise ConfigError(f"model: {config.model}: {error}") from error
-    provenance = _provenance(config, spec, model_digest)
-    spec = dataclasses.replace(spec, model_digest=model_digest)
+    spec = _with_facts(config, dataclasses.replace(spec, model_digest=model_digest))
+    provenance = _provenance(config, spec)
     if config.reference:
         check_comparable(provenance, find_references(config.reference, config.nights, exclude=config.output))
         load_thresholds(config.thresholds)
     if not resumes(config, provenance):
-        model_digest = _check_model(spec)
-        if model_digest != spec.model_digest:  # a damaged local copy has been replaced
-            spec = dataclasses.replace(spec, model_digest=model_digest)
-            provenance = _provenance(config, spec, model_digest)
+        checked = _check_model(spec)
+        if checked != spec:  # a damaged local copy has been replaced
+            spec, provenance = checked, _provenance(config, checked)
     return Job(config, shards, spec, provenance, started.isoformat(timespec="seconds"))
 
 
-def _provenance(config: AuditConfig, spec: AttributorSpec, model_digest: str) -> store.Provenance:
-    """Returns the provenance of the run with a model of this digest."""
-    shaping, names, pictures = config.shaping(), spec.options.class_names, spec.baseline_images
+def _with_facts(config: AuditConfig, spec: AttributorSpec) -> AttributorSpec:
+    """Returns the spec with what is known of the model, which is loaded only if nobody has looked at it yet.
+
+    Raises:
+        ConfigError: the model cannot be read.
+        UsageError: it does not suit the options.
+    """
+    evidence = worker.known_evidence(spec)
+    if evidence is not None:
+        return dataclasses.replace(spec, evidence=evidence, facts=facts_of(evidence, spec.options))
+    return spec if _found_earlier(config, spec) else _check_model(spec)
+
+
+def _found_earlier(config: AuditConfig, spec: AttributorSpec) -> str:
+    """Returns what the interrupted run found that the model's outputs are; empty if there is none of this model."""
+    try:
+        earlier = Run.open(config.output).provenance if config.resume else None
+    except (OSError, ValueError):  # which `resumes` reports
+        return ""
+    return str(earlier.config.get("outputs", "")) if earlier and earlier.model_digest == spec.model_digest else ""
+
+
+def _provenance(config: AuditConfig, spec: AttributorSpec) -> store.Provenance:
+    """Returns the provenance of the run."""
+    outputs = spec.facts.outputs if spec.facts else _found_earlier(config, spec)
+    shaping = {**config.shaping(), "outputs": outputs}
+    model_digest, names, pictures = spec.model_digest, spec.options.class_names, spec.baseline_images
     hashes = [_sha256(data) for data in pictures]
     return store.Provenance(
         config=shaping,
@@ -134,17 +158,19 @@ def _differences(one: store.Provenance, other: store.Provenance) -> str:
     return ", ".join(names) or "class names, baseline image or version of ig-audit"
 
 
-def _check_model(spec: AttributorSpec) -> str:
+def _check_model(spec: AttributorSpec) -> AttributorSpec:
     """Loads the model in the launcher, so that a model that does not suit the options fails before the work.
 
-    Returns its digest, which differs from the earlier one if a damaged local copy was replaced.
+    Returns the spec with what was found; its digest is another one if a damaged local copy was replaced.
     """
     try:
         classifier = worker.classifier(spec)
         Targets.parse(spec.settings.targets).check(classifier.classes)
     except OSError as error:
         raise ConfigError(f"model: {spec.model}: {error}") from error
-    return classifier.digest
+    return dataclasses.replace(
+        spec, model_digest=classifier.digest, evidence=classifier.evidence, facts=classifier.facts
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -51,6 +51,8 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
         JobError: the job failed.
     """
     options = _beam_options(beam_arguments)
+    for line in job.spec.facts.lines() if job.spec.facts else ():
+        print(line, file=sys.stderr)
     with lock.hold(job.config.output) as held:
         resumes(job.config, job.provenance)  # another run may have finished here since this one was checked
         start = time.monotonic()

@@ -90,6 +90,7 @@ class FinishRun(beam.PTransform):
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         facts = {
             "output": output,
+            **({"model": self.spec.facts.to_json()} if self.spec.facts else {}),
             "started": self.started,
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),

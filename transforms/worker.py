@@ -26,7 +26,9 @@ from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings, check_batch_size
 from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import DecodeError, decode
-from transforms.core.model import digest
+from transforms.core.model import digest, evidence_cache
+from transforms.core.model.evidence import Evidence
+from transforms.core.model.facts import ModelFacts
 from transforms.core.model.local_copy import load_copy
 from transforms.core.model.options import ModelOptions
 from transforms.core.stable_hash import cache_key
@@ -52,6 +54,8 @@ class AttributorSpec:
         batch_size: steps in one model call; 0 lets the worker choose.
         baseline_images: encoded pictures of the `image:` baselines, in order.
         model_digest: what the model must be, sha256 hex; empty accepts any.
+        evidence: what the model's outputs showed at launch, by which workers decide too; None lets each look itself.
+        facts: what was found out about the model at launch, if anything.
     """
 
     model: str
@@ -60,6 +64,8 @@ class AttributorSpec:
     batch_size: int = 0
     baseline_images: tuple[bytes, ...] = ()
     model_digest: str = ""
+    evidence: Evidence | None = None
+    facts: ModelFacts | None = None
 
 
 def resolve(
@@ -108,6 +114,8 @@ def attributor(spec: AttributorSpec) -> Loaded:
 @functools.lru_cache(maxsize=1)
 def _make(spec: AttributorSpec) -> Loaded:
     start = time.monotonic()
+    if spec.evidence is not None:
+        evidence_cache.keep(spec.model_digest, spec.options, spec.evidence)
     classifier = _load(spec.model, spec.options)
     if spec.model_digest and classifier.digest != spec.model_digest:
         raise UsageError(
@@ -130,6 +138,11 @@ def classifier(spec: AttributorSpec) -> Classifier:
     """
     with _LOCK:
         return _load(spec.model, spec.options)
+
+
+def known_evidence(spec: AttributorSpec) -> Evidence | None:
+    """Returns what the model's outputs showed when this machine first saw the model; None if it has not."""
+    return evidence_cache.recall(spec.model_digest, spec.options)
 
 
 @functools.lru_cache(maxsize=1)

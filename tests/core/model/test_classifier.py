@@ -28,11 +28,11 @@ def load(model: Any, **options: Any) -> classifier.Classifier:
 
 def identity(folder: Path, **options: Any) -> Any:
     """Loads a model of one pixel whose outputs are what it is fed."""
-    return load(save(folder, lambda images: images[:, 0, 0, :] + 0.0, 1, 1), **options)
+    return load(save(folder, lambda images: images[:, 0, 0, :] + 0.0, 1, 1), **{"outputs": "logits", **options})
 
 
 def ends_in(folder: Path, last: Any, **options: Any) -> Any:
-    return load(save(folder, lambda images: last(images[:, 0, 0, :] * 1.0), 1, 1), **options)
+    return load(save(folder, lambda images: last(images[:, 0, 0, :] * 2.0 - 1.0), 1, 1), **options)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_pixels_are_scaled_inside(pixels: str, fed: list[float], tmp_path: Path)
 
 class TestScore:
     def test_of_logits(self, tmp_path: Path) -> None:
-        path = save(tmp_path, lambda images: images[:, 0, 0, :] + 0.0, 1, 1)
+        path = save(tmp_path, lambda images: images[:, 0, 0, :] * 2.0 - 1.0, 1, 1)
         assert load(path).kind == "logits"
         assert score(load(path), LOGITS) == pytest.approx(softmax(LOGITS)[[0, 1], TARGETS], rel=1e-6)
         assert score(load(path, score="logit"), LOGITS) == pytest.approx(LOGITS[[0, 1], TARGETS], rel=1e-6)
@@ -99,17 +99,6 @@ class TestScore:
             scores = model.score(last(logits), tf.constant(TARGETS))
         assert np.isfinite(scores).all()
         assert np.isfinite(tape.gradient(scores, logits)).all()
-
-    def test_of_a_single_output(self, tmp_path: Path) -> None:
-        path = save(tmp_path, lambda images: tf.reduce_sum(images, [1, 2, 3])[:, None], 1, 1)
-        outputs, targets = tf.constant([[2.0], [-1.0]]), tf.constant([0, 0])
-        assert load(path, score="log_odds").score(outputs, targets).numpy() == pytest.approx([2.0, -1.0])
-        assert load(path).score(outputs, targets).numpy() == pytest.approx(1 / (1 + np.exp([-2.0, 1.0])), rel=1e-6)
-
-    @pytest.mark.parametrize("last", [tf.nn.softmax, tf.sigmoid])
-    def test_refuses_the_logit_of_probabilities(self, last: Any, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"score='logit': the model ends in s.*allowed are probability, log_odds"):
-            ends_in(tmp_path, last, score="logit")
 
     def test_may_be_the_users_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "own_scores.py").write_text(
@@ -170,7 +159,8 @@ class TestFiles:
         for training in (True, False):
             net.__call__.get_concrete_function(tf.TensorSpec([None, 1, 1, 3]), training=training)
         tf.saved_model.save(net, str(tmp_path))
-        assert load(str(tmp_path)).outputs(tf.ones([1, 1, 1, 3])).numpy().tolist() == [[1.0, 1.0, 1.0]]
+        model = load(str(tmp_path), outputs="logits")
+        assert model.outputs(tf.ones([1, 1, 1, 3])).numpy().tolist() == [[1.0, 1.0, 1.0]]
 
     def test_one_signature_is_chosen_by_name(self, tmp_path: Path) -> None:
         path = signed(
@@ -182,14 +172,14 @@ class TestFiles:
 
     def test_one_output_is_chosen_by_name(self, tmp_path: Path) -> None:
         path = signed(tmp_path, both=lambda images: {"a": images[:, 0, 0, :], "b": images[:, 0, 0, :2]})
-        assert load(path, output_name="b").classes == 2
+        assert load(path, output_name="b", outputs="logits").classes == 2
         with pytest.raises(ValueError, match=r"output_name: the model has several, name one of a, b"):
             load(path)
         with pytest.raises(ValueError, match=r"output_name='c': the model has a, b"):
             load(path, output_name="c")
 
     def test_outputs_with_axes_of_one_are_classes(self, tmp_path: Path) -> None:
-        assert load(save(tmp_path / "a", lambda images: images[:, :1, :1, :], 4, 4)).classes == 3
+        assert load(save(tmp_path / "a", lambda images: images[:, :1, :1, :], 4, 4), outputs="logits").classes == 3
         with pytest.raises(ValueError, match=r"expected outputs \[batch, classes\], found \(None, 4, 4, 3\)"):
             load(save(tmp_path / "b", lambda images: images * 1.0, 4, 4))
 
@@ -260,7 +250,7 @@ class TestMemory:
         def reds(images: Any) -> Any:
             return tf.reduce_mean(images, [1, 2])
 
-        model = load(reds, input_size="4x6")
+        model = load(reds, input_size="4x6", outputs="logits")
         assert (model.input_shape, model.classes) == ((4, 6, 3), 3)
         with pytest.raises(ValueError, match=r"input_size: the model takes any size"):
             load(reds)
@@ -269,7 +259,7 @@ class TestMemory:
         class Net(tf.Module):
             @tf.function(input_signature=[tf.TensorSpec([None, 1, 2, 3], tf.float32)])
             def __call__(self, images: Any) -> Any:
-                return images[:, 0, 0, :] * 1.0
+                return images[:, 0, 0, :] * 2.0 - 1.0
 
         module = Net()
         assert load(module).input_shape == (1, 2, 3)
@@ -307,19 +297,19 @@ class TestMemory:
 class TestInput:
     def test_any_size_needs_one(self, tmp_path: Path) -> None:
         path = any_size(tmp_path)
-        assert load(path, input_size="8x8").input_shape == (8, 8, 3)
-        assert load(path, input_size="8x6").input_shape == (8, 6, 3)
+        assert load(path, input_size="8x8", outputs="logits").input_shape == (8, 8, 3)
+        assert load(path, input_size="8x6", outputs="logits").input_shape == (8, 6, 3)
         with pytest.raises(ValueError, match=r"input_size: the model takes any size \(\(None, None, None, 3\)\)"):
             load(path)
 
     def test_a_fixed_size_is_kept(self, tmp_path: Path) -> None:
         path = save(tmp_path, lambda images: images[:, 0, 0, :] * 1.0, 4, 6)
-        assert load(path, input_size="4x6").input_shape == (4, 6, 3)
+        assert load(path, input_size="4x6", outputs="logits").input_shape == (4, 6, 3)
         with pytest.raises(ValueError, match=r"input_size=8x8: the model takes 4x6 only"):
             load(path, input_size="8x8")
 
     def test_a_size_that_the_layers_refuse_is_named(self, tmp_path: Path) -> None:
-        path = any_size(tmp_path, lambda images: tf.reshape(images, [-1, 48]) @ tf.ones([48, 2]) + images[0, 3, 3, 0])
+        path = any_size(tmp_path, lambda images: tf.reshape(images, [-1, 48]) @ tf.ones([48, 2]) + images[:, 3, 3, :1])
         assert load(path, input_size="4x4").classes == 2
         with pytest.raises(ValueError, match=r"(?s)input_size: the model cannot be called with images of 5x5: .*75"):
             load(path, input_size="5x5")
@@ -358,7 +348,7 @@ class TestInput:
 
     @pytest.mark.parametrize("dtype", ["float16", "float64"])
     def test_other_floats_are_cast(self, dtype: str, tmp_path: Path) -> None:
-        model = load(typed(tmp_path, [None, 1, 1, 3], dtype))
+        model = load(typed(tmp_path, [None, 1, 1, 3], dtype), outputs="logits")
         assert model.outputs(tf.fill([1, 1, 1, 3], 0.5)).numpy().tolist() == [[0.5, 0.5, 0.5]]
 
     def test_integers_and_other_channels_are_refused(self, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tests.networks import channels, tensor
 from transforms.core.model.passes.batch_norm import fold_batch_norm
-from transforms.core.model.passes.final_activation import final_activation
 from transforms.core.model.passes.freeze import flatten, freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
+from transforms.core.model.passes.logits import ending
 from transforms.core.model.passes.pointwise import mark_pointwise
 from transforms.core.model.passes.simplify import simplify
 from transforms.core.model.passes.stem import Stem, cut_stem
@@ -315,11 +315,11 @@ class TestEnding:
             (lambda z: tf.exp(z) / tf.reduce_sum(tf.exp(z), 1, keepdims=True), "softmax"),
             (tf.identity, ""),
             (lambda z: tf.nn.softmax(z) * 2.0, ""),
-            (tf.nn.log_softmax, ""),
+            (tf.nn.log_softmax, "log_softmax"),
         ],
     )
     def test_is_found_behind_changes_of_shape_and_type(self, last: Function, name: str) -> None:
-        assert final_activation(frozen(lambda values: last(dense(values)))) == name
+        assert ending(frozen(lambda values: last(dense(values)))).kind == name
 
 
 class TestFreeze:

@@ -216,7 +216,7 @@ def test_a_model_with_a_loop_is_stepped_as_it_is(tmp_path: Path) -> None:
         start = tf.reduce_mean(images, [1, 2])
         return tf.while_loop(lambda i, _: i < 3, lambda i, x: (i + 1, tf.tanh(2.0 * x + start)), (0, start))[1]
 
-    model = classifier.load(save(tmp_path / "net", outputs, SIZE, SIZE), ModelOptions(score="logit"))
+    model = classifier.load(save(tmp_path / "net", outputs, SIZE, SIZE), ModelOptions(score="logit", outputs="logits"))
     step = compile_step(model, BATCH)
     assert {entry.reason for entry in step.report} == {"the model has control flow: StatelessWhile"}
     starts, ends = pictures(3, 1), pictures(3, 2)

@@ -83,6 +83,7 @@ class Attributor:
         step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
         self._ladder = StepLadder(accelerate(step, settings.accelerations, self._threads))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._checked = False
         self._integrator = Integrator(self._ladder, settings.path_rule(), in_flight=self._threads)
 
     @classmethod
@@ -221,21 +222,40 @@ class Attributor:
             yield self._outcome(order.popleft())
 
     def _begin(self, window: Sequence[Decoded | Failure]) -> Iterator[Pending | Failure]:
-        """Yields up to a batch of images with the model's outputs and their targets, in order."""
-        arrays = [each.pixels.array for each in window if isinstance(each, Decoded)]
-        outputs = iter(self._ladder.outputs(np.stack(arrays)) if arrays else ())
-        for each in window:
-            found = self._predicted(each, next(outputs)) if isinstance(each, Decoded) else each
-            yield Pending(found, self._baseline_count) if isinstance(found, Predicted) else found
+        """Yields up to a batch of images with the model's outputs and their targets, in order.
 
-    def _predicted(self, decoded: Decoded, outputs: np.ndarray) -> Predicted | Failure:
+        Raises:
+            UsageError: the outputs for the first images cannot be what they were found to be.
+        """
+        arrays = [each.pixels.array for each in window if isinstance(each, Decoded)]
+        explained, outputs = self._evaluate(np.stack(arrays)) if arrays else (np.zeros(0), np.zeros(0))
+        pairs = zip(outputs, explained, strict=True)
+        for each in window:
+            begun = self._predicted(each, *next(pairs)) if isinstance(each, Decoded) else each
+            yield Pending(begun, self._baseline_count) if isinstance(begun, Predicted) else begun
+
+    def _evaluate(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what the scores of images are made of, and the model's outputs, `[n, …]` each."""
+        explained = self._ladder.explained(images)
+        if self.classifier.explains_outputs:
+            outputs = explained
+        elif self.classifier.outputs_of:
+            outputs = np.asarray(self.classifier.outputs_of(explained))
+        else:
+            outputs = self._ladder.outputs(images)
+        if not self._checked:
+            self.classifier.check(outputs)
+            self._checked = True
+        return explained, outputs
+
+    def _predicted(self, decoded: Decoded, outputs: np.ndarray, explained: np.ndarray) -> Predicted | Failure:
         try:
             targets = decoded.targets or self.targets.choose(outputs, decoded.label)
         except LabelError as error:
             return failure(decoded.image, "label", error)
-        if not np.isfinite(outputs).all():
+        if not (np.isfinite(outputs).all() and np.isfinite(explained).all()):
             return failure(decoded.image, "attribute", FloatingPointError("the model's outputs are not finite"))
-        return Predicted(decoded, outputs, targets)
+        return Predicted(decoded, outputs, explained, targets)
 
     def _paths(self, pending: Pending) -> Iterator[Path[Any]]:
         """Yields the paths of an image: to it from each baseline, for each target."""
@@ -244,18 +264,18 @@ class Attributor:
         end = self._ladder.enter(image[None])[0]
         end_gradient = self.settings.gradient
         for baseline in self.baselines:
-            for start_image, start, outputs in zip(*self._start(baseline, decoded), strict=True):
-                pending.baseline_outputs.append(outputs)
+            for start_image, start, explained in zip(*self._start(baseline, decoded), strict=True):
+                pending.baseline_explained.append(explained)
                 for target in targets:
                     yield Path((pending, target), start, end, image - start_image, target, end_gradient)
                 end_gradient = False  # it is the same whatever the baseline
 
     def _start(self, baseline: Baseline, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns a baseline's images, these in path space, and the model's outputs for them, `[count, …]` each."""
+        """Returns a baseline's images, these in path space, and what their scores are made of, `[count, …]` each."""
         if baseline in self._constant:
             return self._constant[baseline]
         images = baseline.make(decoded.pixels.array, decoded.image.id)
-        made = images, self._ladder.enter(images), self._ladder.outputs(images)
+        made = images, self._ladder.enter(images), self._ladder.explained(images)
         if baseline.constant:
             self._constant[baseline] = made
         return made
@@ -277,8 +297,8 @@ class Attributor:
         values = np.asarray(np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64))
         norm = np.abs(values).sum()
         error = np.mean([_error(integral) for integral in integrals])
-        outputs = np.stack([predicted.outputs, *pending.baseline_outputs])
-        scores = np.asarray(self.classifier.score(outputs, np.full(len(outputs), target, np.int32)))
+        ends = np.stack([predicted.explained, *pending.baseline_explained])
+        scores = np.asarray(self.classifier.score(ends, np.full(len(ends), target, np.int32)))
         score, baseline_score = float(scores[0]), float(np.mean(scores[1:], dtype=np.float64))
         estimate = float(error / norm) if norm else 0.0
         return Attribution(

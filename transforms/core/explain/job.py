@@ -42,11 +42,13 @@ class Predicted:
     Attributes:
         decoded: the image.
         outputs: float32 `[classes]`, all finite.
+        explained: what the score is made of, float32 `[…]`.
         targets: classes to explain, one at least.
     """
 
     decoded: Decoded
     outputs: np.ndarray
+    explained: np.ndarray
     targets: tuple[int, ...]
 
 
@@ -56,7 +58,7 @@ class Pending:
     def __init__(self, predicted: Predicted, baselines: int) -> None:
         """Takes the image and its number of baselines, each of which makes a path for each target."""
         self.predicted = predicted
-        self.baseline_outputs: list[np.ndarray] = []
+        self.baseline_explained: list[np.ndarray] = []
         self._integrals: dict[int, list[Integral[Any]]] = {target: [] for target in predicted.targets}
         self._left = baselines * len(predicted.targets)
 

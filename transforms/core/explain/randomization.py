@@ -43,7 +43,7 @@ def check_randomization(attributor: Attributor, images: np.ndarray, targets: Seq
         return Randomization(reason=classifier.frozen_reason)
     try:
         randomized = randomize_last_layer(classifier.frozen)
-        other = dataclasses.replace(classifier, outputs=randomized, frozen=randomized)
+        other = dataclasses.replace(classifier, explained=randomized, frozen=randomized)
         baselines = [attributor.baselines[0].make(image, str(index))[0] for index, image in enumerate(images)]
         maps = _maps(attributor.step, images, baselines, targets)
         others = _maps(compile_step(other, attributor.step.batch), images, baselines, targets)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from transforms.core.model.batch_size import StepLadder, steps_a_second
 from transforms.core.model.passes.frozen import NotApplicableError
+from transforms.core.model.pictures import natural_pictures
 from transforms.core.model.step import CompiledStep, PassReport
 from transforms.core.model.step_batch import StepBatch, midpoints
 
@@ -20,7 +21,6 @@ MOST_DIFFERENT = 0.005
 """L1 distance of two maps over the L1 norm of one: a tenth of the default tolerance."""
 
 _PICTURES = 2
-_WAVES = 12
 
 
 def accelerate(step: CompiledStep, names: Sequence[str], in_flight: int = 1) -> CompiledStep:
@@ -62,7 +62,7 @@ def _slower(candidate: CompiledStep, step: CompiledStep, in_flight: int) -> str:
 
 def _maps(step: CompiledStep) -> np.ndarray:
     """Returns maps of the pictures' highest classes, `[pictures, height, width, 3]`, by as many midpoints as fit."""
-    pictures = _pictures(step.image_shape)
+    pictures = natural_pictures(step.image_shape, _PICTURES)
     ends, starts = step.enter(pictures), step.enter(np.zeros_like(pictures))
     maps = []
     for start, end, picture in zip(starts, ends, pictures, strict=True):
@@ -70,19 +70,6 @@ def _maps(step: CompiledStep) -> np.ndarray:
         sums = step.run(StepBatch.of_path(start, end, midpoints(step.batch), 1 / step.batch, target)).sums
         maps.append(step.leave(sums)[0] * picture)
     return np.stack(maps)
-
-
-def _pictures(shape: Sequence[int]) -> np.ndarray:
-    """Returns pictures in [0, 1] whose spectrum falls off as that of photographs does."""
-    rows, columns = np.mgrid[: shape[0], : shape[1]] / max(shape[:2])
-    generator = np.random.default_rng(0)
-    pictures = np.zeros((_PICTURES, *shape))
-    for wave in range(1, _WAVES + 1):
-        angle, phase = generator.uniform(0, 2 * np.pi, (2, _PICTURES, 1, 1, shape[2]))
-        along = np.cos(angle) * rows[..., None] + np.sin(angle) * columns[..., None]
-        pictures += np.sin(2 * np.pi * wave * along + phase) / wave
-    low, high = (bound(pictures, axis=(1, 2, 3), keepdims=True) for bound in (np.min, np.max))
-    return ((pictures - low) / (high - low)).astype(np.float32)
 
 
 def _difference(found: np.ndarray, wanted: np.ndarray) -> float:

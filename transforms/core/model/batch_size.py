@@ -131,6 +131,14 @@ class StepLadder:
         """
         return self._in_pieces(lambda step, piece: step.outputs(piece), images)
 
+    def explained(self, images: np.ndarray) -> np.ndarray:
+        """Returns what the score is made of, `[n, …]`, for any number of images `[n, height, width, 3]`.
+
+        Raises:
+            MemoryError: not even one image fits.
+        """
+        return self._in_pieces(lambda step, piece: step.explained(piece), images)
+
     def enter(self, images: np.ndarray) -> np.ndarray:
         """Returns where any number of images `[n, height, width, 3]` lie in path space, `[n, ...path space]`.
 

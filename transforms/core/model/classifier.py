@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from transforms.core.errors import UsageError
 from transforms.core.model import digest
+from transforms.core.model.evidence import Evidence, examine
+from transforms.core.model.evidence_cache import keep, recall
+from transforms.core.model.explained import Traced, choose_explained, flattened
+from transforms.core.model.facts import ModelFacts, facts_of
 from transforms.core.model.file import OpenedModel, load_resolved, open_model
 from transforms.core.model.input import SCALINGS, input_size
+from transforms.core.model.kind import check_agrees
 from transforms.core.model.options import ModelOptions
-from transforms.core.model.outputs import outputs_function
-from transforms.core.model.passes.final_activation import final_activation
-from transforms.core.model.passes.freeze import flatten, freeze
+from transforms.core.model.outputs import Packing, outputs_function
+from transforms.core.model.passes.freeze import freeze
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
-from transforms.core.model.score import Score, on_tensors, score_function, to_probabilities
-from transforms.core.model.task import task_of
+from transforms.core.model.passes.input_scale import input_scale
+from transforms.core.model.passes.logits import ending
+from transforms.core.model.score import Score, on_tensors, score_function, to_probabilities, two_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +41,17 @@ class Classifier:
         digest: sha256 of the model's files, or of the graph and weights of a model in memory.
         size_bytes: their size.
         kind: what the outputs are: `logits`, `softmax`, `sigmoid` or `values`.
+        task: what the model decides, one of `vocabulary.TASKS`.
         outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable. Arrays
-            become tensors first.
-        score: `(float32 outputs [batch, classes], int32 targets [batch])` → float32 `[batch]`; likewise.
-        frozen: `outputs` as a frozen graph, or None where the model cannot be frozen.
+            become tensors first. A single logit or sigmoid comes as two columns, those of both classes.
+        explained: the same to what the score is made of, float32 `[batch, …]`: `outputs` itself, the logits before
+            them, or a layer; traceable.
+        outputs_of: what `explained` gives → the outputs; None if only the model itself can compute them.
+        by_class: whether what is explained has one number for each class.
+        score: `(what explained gives, int32 targets [batch])` → float32 `[batch]`; likewise.
+        frozen: `explained` as a frozen graph, or None where the model cannot be frozen.
+        evidence: what the model's outputs for fixed pictures showed.
+        found: what follows from that; `facts` has the assumptions too.
         frozen_reason: why the model cannot be frozen; empty when it is.
         assumptions: what was found out or assumed about the model that its files do not say, one sentence each.
     """
@@ -45,16 +61,35 @@ class Classifier:
     digest: str
     size_bytes: int
     kind: str
+    task: str
     outputs: Callable[[tf.Tensor], tf.Tensor]
+    explained: Callable[[tf.Tensor], tf.Tensor]
+    outputs_of: Callable[[tf.Tensor], tf.Tensor] | None
+    by_class: bool
     score: Score
     frozen: FrozenGraph | None
+    evidence: Evidence
+    found: ModelFacts
     frozen_reason: str = ""
     assumptions: tuple[str, ...] = ()
 
     @property
-    def task(self) -> str:
-        """What the model decides, one of `vocabulary.TASKS`."""
-        return task_of(self.kind, self.classes)
+    def explains_outputs(self) -> bool:
+        """Whether what is explained is the outputs themselves."""
+        return self.outputs_of is tf.identity
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What was found out and assumed about the model."""
+        return dataclasses.replace(self.found, assumptions=(*self.found.assumptions, *self.assumptions))
+
+    def check(self, outputs: np.ndarray) -> None:
+        """Checks `outputs` of real images, float32 `[n, classes]`, against what they were found to be.
+
+        Raises:
+            UsageError: they cannot be that.
+        """
+        check_agrees(outputs, self.kind)
 
     @property
     def classes(self) -> int:
@@ -62,8 +97,8 @@ class Classifier:
         return len(self.names)
 
     def to_probabilities(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns `outputs`, float32 `[batch, classes]`, as probabilities; likewise."""
-        return to_probabilities(outputs, self.kind)
+        """Returns `outputs`, float32 `[batch, classes]`, as probabilities; `values` as they are. Likewise."""
+        return to_probabilities(outputs, self.kind, self.task)
 
 
 def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
@@ -93,24 +128,83 @@ def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
 def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
     """Returns the classifier of an opened model, which has been called with one image."""
     height, width = input_size(model.spec, options)
-    outputs = on_tensors(outputs_function(model, SCALINGS[options.pixels], options.output_name), tf.float32)
-    images = tf.TensorSpec([None, height, width, 3], tf.float32)
+    shape, operator = (height, width, 3), ":" in options.score
+    function = outputs_function(model, SCALINGS[options.pixels], options.output_name, any_shape=operator)
+    outputs = on_tensors(function, tf.float32)
+    images = tf.TensorSpec([None, *shape], tf.float32)
     concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
-    outputs(tf.zeros([1, height, width, 3]))  # tracing a SavedModel looks at no size inside
-    activation, frozen, reason = _freeze(concrete)
-    kind = (activation or "logits") if options.outputs == "auto" else options.outputs
-    identity, size = _identity(model, concrete, frozen)
+    outputs(tf.zeros([1, *shape]))  # tracing a SavedModel looks at no size inside
+    packing = Packing(concrete.structured_outputs) if isinstance(concrete.structured_outputs, dict) else None
+    if packing:
+        outputs = _then(outputs, packing.pack)
+        concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
+    whole, reason = _frozen(concrete)
+    identity, size = _identity(model, concrete, whole)
+    evidence = recall(identity, options) if model.path else None
+    if evidence is None:
+        evidence = _examine(concrete, shape, whole, dense=packing is not None or concrete.outputs[0].shape.rank != 2)
+        if model.path:
+            keep(identity, options, evidence)
+    facts = facts_of(evidence, options)
+    kind, task = facts.outputs, facts.task
+    if task == "binary":
+        outputs = _then(outputs, functools.partial(two_columns, kind=kind))
+    traced = Traced(model.owner, function, outputs, images, whole, reason, kind, task, evidence.count)
+    explained = choose_explained(traced, options)
     return Classifier(
-        input_shape=(height, width, 3),
-        names=_names(options, concrete.outputs[0].shape[1]),
+        input_shape=shape,
+        names=_names(options, evidence.count, task),
         digest=identity,
         size_bytes=size,
         kind=kind,
+        task=task,
         outputs=outputs,
-        score=score_function(options.score, kind),
-        frozen=frozen,
-        frozen_reason=reason,
+        explained=explained.function,
+        outputs_of=explained.outputs_of,
+        by_class=explained.by_class,
+        score=score_function(options.score, explained.kind, task, packing),
+        frozen=explained.frozen,
+        evidence=evidence,
+        found=facts,
+        frozen_reason=explained.frozen_reason,
     )
+
+
+def _examine(
+    concrete: tf.types.experimental.ConcreteFunction,
+    shape: tuple[int, ...],
+    whole: FrozenGraph | None,
+    dense: bool,
+) -> Evidence:
+    """Returns what a model's outputs for fixed pictures show.
+
+    Raises:
+        MemoryError: they do not fit into the device's memory.
+    """
+    flat = flattened(whole)[0] if whole else None
+    scale = input_scale(flat, shape) if flat else 0.0
+    activation = {"softmax": "softmax", "sigmoid": "sigmoid"}.get(ending(whole).kind, "") if whole else ""
+
+    def call(pictures: np.ndarray) -> np.ndarray:
+        try:
+            return concrete(tf.constant(pictures)).numpy()
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(str(error)) from error
+
+    return examine(call, shape, activation, dense, _tolerance(concrete.outputs[0]), scale)
+
+
+def _tolerance(outputs: tf.Tensor) -> float:
+    """Returns how far rounding moves a sum of probabilities of the type that the model puts out."""
+    operation = outputs.op
+    while operation.type in ("Identity", "Reshape"):
+        operation = operation.inputs[0].op
+    kind = operation.inputs[0].dtype if operation.type == "Cast" else outputs.dtype
+    return {tf.bfloat16: 2e-2, tf.float16: 2e-3}.get(kind, 1e-3)
+
+
+def _then(first: Callable[[tf.Tensor], tf.Tensor], second: Callable[[tf.Tensor], tf.Tensor]) -> Callable[..., Any]:
+    return lambda values: second(first(values))
 
 
 def _identity(
@@ -125,24 +219,24 @@ def _identity(
     return digest.of_parts(itertools.chain(parts, (variable.numpy().tobytes() for variable in variables)))
 
 
-def _freeze(concrete: tf.types.experimental.ConcreteFunction) -> tuple[str, FrozenGraph | None, str]:
-    """Returns what the model ends in, and its frozen graph or the reason why it has none."""
+def _frozen(concrete: tf.types.experimental.ConcreteFunction) -> tuple[FrozenGraph | None, str]:
+    """Returns a model's frozen graph, which need not be flat, or the reason why it has none."""
     try:
-        frozen = freeze(concrete)
+        return freeze(concrete), ""
     except NotApplicableError as refusal:
-        return "", None, str(refusal)
-    try:
-        return final_activation(frozen), flatten(frozen), ""
-    except NotApplicableError as refusal:
-        return final_activation(frozen), None, str(refusal)
+        return None, str(refusal)
 
 
-def _names(options: ModelOptions, classes: int) -> tuple[str, ...]:
+def _names(options: ModelOptions, count: int, task: str) -> tuple[str, ...]:
     names = tuple(options.class_names)
+    classes = 2 if task == "binary" else count
+    if task == "dense":
+        return ()
     if not names:
-        return tuple(f"class_{index}" for index in range(classes))
-    if len(names) == classes - 1:
+        return tuple(f"{'output' if task == 'values' else 'class'}_{index}" for index in range(classes))
+    if len(names) == classes - 1 and task in ("classes", "labels"):
         return "background", *names
     if len(names) != classes:
-        raise UsageError(f"class_names: {len(names)} class names for a model with {classes} outputs")
+        outputs = "one output, so two classes, 0 and 1" if task == "binary" else f"{count} outputs"
+        raise UsageError(f"class_names: {len(names)} class names for a model with {outputs}")
     return names

@@ -42,6 +42,13 @@ class ModelOptions(Options):
         OUTPUTS,
         group="model",
     )
+    layer: str = option(
+        "",
+        "layer or tensor that is explained in place of the output, by its name, or by its index for a Keras model; "
+        "predictions stay those of the output",
+        group="attribution",
+        metavar="NAME",
+    )
     score: str = option(
         "probability",
         f"what is attributed: {', '.join(SCORES)}, or a function of yours as module:function",

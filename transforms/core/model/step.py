@@ -62,7 +62,7 @@ class Route:
 
     Attributes:
         point_shape: shape of one point in path space.
-        outputs: points `[n, ...point_shape]` → float32 `[n, classes]`.
+        explained: points `[n, ...point_shape]` → what the score is made of, float32 `[n, …]`.
         enter: images `[n, height, width, 3]` → points; None where path space is that of images.
         leave: gradients at points → gradients of raw pixels; None likewise.
         halved: makes the same way in half precision; None where there is no graph to do it on.
@@ -71,7 +71,7 @@ class Route:
     """
 
     point_shape: tuple[int, ...]
-    outputs: Callable[[tf.Tensor], tf.Tensor]
+    explained: Callable[[tf.Tensor], tf.Tensor]
     enter: Callable[[tf.Tensor], tf.Tensor] | None = None
     leave: Callable[[tf.Tensor], tf.Tensor] | None = None
     halved: Callable[[], Route] | None = None
@@ -97,7 +97,8 @@ class CompiledStep:
         self._xla = xla
         self._enter = _traced(route.enter, classifier.input_shape)
         self._leave = _traced(route.leave, route.point_shape)
-        self._outputs = _trace_outputs(classifier, route, batch)
+        self._explained = _trace_explained(classifier, route, batch)
+        self._outputs = _trace_outputs(classifier, batch, self._explained)
         self._step = _trace_step(classifier, route, batch, xla)
 
     @property
@@ -144,10 +145,18 @@ class CompiledStep:
         Raises:
             MemoryError: a batch does not fit into the device's memory.
         """
-        count = len(images)
-        padding = [(0, self.batch - count), (0, 0), (0, 0), (0, 0)]
-        with _calls(self._route.fuse):
-            return self._outputs(tf.constant(np.pad(images, padding), tf.float32)).numpy()[:count]
+        return self._in_batch(self._outputs, images)
+
+    def explained(self, images: np.ndarray) -> np.ndarray:
+        """Returns what the score is made of, float32 `[n, …]`: the raw outputs, logits before them, or a layer.
+
+        Args:
+            images: float32 `[n, height, width, 3]` in [0, 1], n at most `batch`.
+
+        Raises:
+            MemoryError: a batch does not fit into the device's memory.
+        """
+        return self._in_batch(self._explained, images)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns probabilities, float32 `[n, classes]`, of at most `batch` images `[n, height, width, 3]`."""
@@ -190,6 +199,12 @@ class CompiledStep:
                 tf.constant(batch.segments, tf.int32),
             )
             return StepResult(sums.numpy()[: batch.sums], scores.numpy(), slopes.numpy())
+
+    def _in_batch(self, function: Callable[..., Any], images: np.ndarray) -> np.ndarray:
+        count = len(images)
+        padding = [(0, self.batch - count), (0, 0), (0, 0), (0, 0)]
+        with _calls(self._route.fuse):
+            return function(tf.constant(np.pad(images, padding), tf.float32)).numpy()[:count]
 
 
 def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL) -> CompiledStep:
@@ -242,7 +257,7 @@ def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict
     reasons = {name: "not asked for" for name in ALL if name not in passes}
     if classifier.frozen is None or "freeze" in reasons:
         reason = classifier.frozen_reason or reasons["freeze"]
-        return Route(classifier.input_shape, classifier.outputs, fuse=False), dict.fromkeys(ALL, reason)
+        return Route(classifier.input_shape, classifier.explained, fuse=False), dict.fromkeys(ALL, reason)
     graph = classifier.frozen
     for name, rewrite in _REWRITES.items():
         if name not in reasons:
@@ -284,9 +299,21 @@ def _traced(function: Callable[[tf.Tensor], tf.Tensor] | None, shape: tuple[int,
     return tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec([None, *shape], tf.float32))
 
 
-def _trace_outputs(classifier: Classifier, route: Route, batch: int) -> Callable[..., Any]:
+def _trace_explained(classifier: Classifier, route: Route, batch: int) -> Callable[..., Any]:
+    def explained(images: tf.Tensor) -> tf.Tensor:
+        return route.explained(route.enter(images) if route.enter else images)
+
+    images = tf.TensorSpec([batch, *classifier.input_shape], tf.float32)
+    return tf.function(explained, autograph=False).get_concrete_function(images)
+
+
+def _trace_outputs(classifier: Classifier, batch: int, explained: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the traced function from images to outputs, which is that of what is explained if they are the same."""
+    if classifier.explains_outputs:
+        return explained
+
     def outputs(images: tf.Tensor) -> tf.Tensor:
-        return route.outputs(route.enter(images) if route.enter else images)
+        return classifier.outputs_of(explained(images)) if classifier.outputs_of else classifier.outputs(images)
 
     images = tf.TensorSpec([batch, *classifier.input_shape], tf.float32)
     return tf.function(outputs, autograph=False).get_concrete_function(images)
@@ -304,7 +331,7 @@ def _trace_step(classifier: Classifier, route: Route, batch: int, xla: bool) -> 
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         start, direction = tf.gather(starts, slots), tf.gather(ends - starts, slots)
         points = start + _per_point(alphas, start) * direction
-        scores = classifier.score(route.outputs(points), targets)
+        scores = classifier.score(route.explained(points), targets)
         scaled = scores if route.loss_scale == 1 else scores * route.loss_scale
         (gradients,) = tf.gradients(scaled, points)
         gradients = gradients if route.loss_scale == 1 else gradients / route.loss_scale

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,6 +49,7 @@ class FrozenGraph:
         inputs = {f"{name}:0": value for name, value in given.items() if name in read}
         if self.output == f"{self.input}:0":
             return values
+        body = _with_own_functions(body) if body.library.function else body
         (output,) = tf.graph_util.import_graph_def(body, inputs, return_elements=[self.output], name="model")
         return output
 
@@ -59,7 +62,7 @@ class FrozenGraph:
         """
         weights = [node for node in self.graph.node if _is_weight(node)]
         rest = (node for node in self.graph.node if node.op != "Placeholder" and not _is_weight(node))
-        body = GraphDef(node=rest, versions=self.graph.versions)
+        body = GraphDef(node=rest, versions=self.graph.versions, library=self.graph.library)
         with tf.init_scope():
             return body, {node.name: tf.constant(tf.make_ndarray(node.attr["value"].tensor)) for node in weights}
 
@@ -74,6 +77,22 @@ class FrozenGraph:
             outputs = {tensor.name.removesuffix(":0"): tensor.shape for tensor in tensors}
         known = {name: tuple(shape) for name, shape in outputs.items() if shape.is_fully_defined()}
         return {**known, self.input: tuple(sizes)}
+
+
+def _with_own_functions(graph: GraphDef) -> GraphDef:
+    """Returns a graph whose functions have names that no other graph has: a gradient of a loop rewrites its body."""
+    suffix = f"_{uuid.uuid4().hex}"
+    copied = GraphDef()
+    copied.CopyFrom(graph)
+    names = {function.signature.name for function in copied.library.function}
+    for function in copied.library.function:
+        function.signature.name += suffix
+    for node in itertools.chain(copied.node, *(function.node_def for function in copied.library.function)):
+        for value in node.attr.values():
+            called_here = [value.func] if value.HasField("func") else list(value.list.func)
+            for called in called_here:
+                called.name += suffix if called.name in names else ""
+    return copied
 
 
 def _is_weight(node: NodeDef) -> bool:

@@ -45,7 +45,8 @@ _AFFINE_IN_FIRST = frozenset(
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 """Ops that depend only on the shape of their input."""
 
-_WEIGHTED = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
+WEIGHTED = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul"})
+"""Ops with weights."""
 
 _FLOPS_PER_SECOND = 40e9
 _BYTES_PER_SECOND = 16e9
@@ -95,7 +96,7 @@ def cut_stem(frozen: FrozenGraph, image_shape: tuple[int, ...]) -> Stem:
         NotApplicableError: the model does not begin with an affine layer, or steps after it cost more than it saves.
     """
     nodes = Nodes(frozen)
-    for node in reversed(_affine_chain(nodes)):
+    for node in reversed(affine_chain(nodes)):
         head = Nodes(FrozenGraph(frozen.graph, frozen.input, f"{node.name}:0")).frozen()
         shapes = _shapes(head)
         if shapes and not _pays(head, shapes, node.name, image_shape):
@@ -105,7 +106,7 @@ def cut_stem(frozen: FrozenGraph, image_shape: tuple[int, ...]) -> Stem:
     raise NotApplicableError("the model does not begin with an affine layer")
 
 
-def _affine_chain(nodes: Nodes) -> list[NodeDef]:
+def affine_chain(nodes: Nodes) -> list[NodeDef]:
     """Returns the nodes, from the input on, that are affine in it, each the only reader of the one before."""
     depending = _depending(nodes)
     chain: list[NodeDef] = []
@@ -152,7 +153,7 @@ def _pays(head: FrozenGraph, shapes: dict[str, tuple[int, ...]], output: str, im
     work = 0.0
     for node in nodes:
         shape = shapes.get(node.name, ())
-        weights = nodes.constant(node.input[1]) if node.op in _WEIGHTED else None
+        weights = nodes.constant(node.input[1]) if node.op in WEIGHTED else None
         if weights is not None:
             work += 2 * weights.size * math.prod(shape[:-1]) / _FLOPS_PER_SECOND
         elif node.op != "Const":
