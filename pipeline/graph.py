@@ -36,5 +36,15 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "
 
     # Statistics are exact in any order, so partial sums may be combined as they come. The model is checked
     # once, and the manifest is written last, by any worker: the launcher may have ended long before.
-    finish = FinishRun(config.output, job.provenance, job.started, config.max_slices, job.spec, hints, meter, holder)
+    finish = FinishRun(
+        config.output,
+        job.provenance,
+        job.started,
+        config.max_slices,
+        job.spec,
+        hints,
+        meter,
+        holder,
+        dict(job.passed_over),
+    )
     results | "FinishRun" >> finish

@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.audit.references import check_comparable, find_references
@@ -37,6 +38,7 @@ class Job:
         spec: what each worker loads.
         provenance: options, model and versions, as stored in every part and in the manifest.
         started: when this run was checked, ISO 8601 in UTC.
+        passed_over: how many files of the input's folders were not taken, by extension.
     """
 
     config: AuditConfig
@@ -44,6 +46,7 @@ class Job:
     spec: AttributorSpec
     provenance: store.Provenance
     started: str
+    passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def prepare(config: AuditConfig) -> Job:
@@ -57,7 +60,7 @@ def prepare(config: AuditConfig) -> Job:
     started = datetime.datetime.now(datetime.timezone.utc)
     config = config.dated(started.date())
     try:
-        shards = tuple(formats.expand(config.input, config.input_format))
+        discovery = formats.discover(config.input, config.input_format)
     except (UsageError, OSError) as error:
         raise ConfigError(f"input: {error}") from error
     try:
@@ -82,7 +85,8 @@ def prepare(config: AuditConfig) -> Job:
         checked = _check_model(spec)
         if checked != spec:  # a damaged local copy has been replaced
             spec, provenance = checked, _provenance(config, checked)
-    return Job(config, shards, spec, provenance, started.isoformat(timespec="seconds"))
+    began = started.isoformat(timespec="seconds")
+    return Job(config, discovery.shards, spec, provenance, began, discovery.passed_over)
 
 
 def _with_facts(config: AuditConfig, spec: AttributorSpec) -> AttributorSpec:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -53,6 +53,8 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
     options = _beam_options(beam_arguments)
     for line in job.spec.facts.lines() if job.spec.facts else ():
         print(line, file=sys.stderr)
+    if job.passed_over:
+        print(_passed_over(job.passed_over), file=sys.stderr)
     with lock.hold(job.config.output) as held:
         resumes(job.config, job.provenance)  # another run may have finished here since this one was checked
         start = time.monotonic()
@@ -196,6 +198,13 @@ def _show(meter: Meter, done: threading.Event) -> None:
                 print(f"{count} of {progress.planned} images, {rate:.2f}/s, {left:.0f} s left", file=sys.stderr)
             if last:
                 return
+
+
+def _passed_over(counts: Mapping[str, int]) -> str:
+    """Returns a line about the files that the input's folders hold beside images and shards, most of a kind first."""
+    kinds = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    files = "file" if sum(counts.values()) == 1 else "files"
+    return f"passed over {sum(counts.values())} {files}: {', '.join(f'{count} {kind}' for kind, count in kinds)}"
 
 
 def _table(finished: Run) -> str:

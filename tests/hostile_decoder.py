@@ -10,13 +10,13 @@ import sys
 import numpy as np
 
 from transforms.core.image import decode as real
-from transforms.core.image.decode import DecodeError
+from transforms.core.image.decode import DecodeError, Decoding
 from transforms.core.record import Pixels
 
 __all__ = ["DecodeError", "decode", "decode_mask"]
 
 
-def decode(data: bytes, size: tuple[int, int], resize: str, max_pixels: int) -> Pixels:
+def decode(data: bytes, size: tuple[int, int], how: Decoding) -> Pixels:
     word, _, rest = data.partition(b" ")
     if word == b"loop":
         while True:
@@ -54,12 +54,10 @@ def decode(data: bytes, size: tuple[int, int], resize: str, max_pixels: int) -> 
         data = rest
     if word == b"pid":
         return Pixels(np.zeros([*size, 3], np.float32), os.getpid(), 1)
-    return real.decode(data, size, resize, max_pixels)
+    return real.decode(data, size, how)
 
 
-def decode_mask(
-    data: bytes, extent: tuple[int, int], size: tuple[int, int], resize: str, max_pixels: int
-) -> np.ndarray:
+def decode_mask(data: bytes, extent: tuple[int, int], size: tuple[int, int], how: Decoding) -> np.ndarray:
     if data.startswith(b"segv"):
         ctypes.string_at(0)
-    return real.decode_mask(data, extent, size, resize, max_pixels)
+    return real.decode_mask(data, extent, size, how)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from transforms import worker
-from transforms.core.image.decode import decode
+from transforms.core.image.decode import Decoding, decode
 from transforms.core.record import Randomization
 from transforms.core.stable_hash import stable_digest
 from transforms.store import PartSummary
@@ -50,6 +50,9 @@ def check_run(run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, conf
     from transforms.core.explain.randomization import check_randomization
 
     attributor = worker.attributor(spec).attributor
-    size = (attributor.classifier.input_shape[0], attributor.classifier.input_shape[1])
-    pictures = np.stack([decode(row["thumbnail"], size, "stretch").array for row in rows])
+    height, width, channels = attributor.classifier.input_shape
+    if channels not in (1, 3, 4):
+        return Randomization(reason=f"stored pictures do not hold the {channels} channels of the model's input")
+    how = Decoding("stretch", channels=channels)
+    pictures = np.stack([decode(row["thumbnail"], (height, width), how).array for row in rows])
     return check_randomization(attributor, pictures, [row["target"] for row in rows])

@@ -37,6 +37,7 @@ class FinishRun(beam.PTransform):
         machine: Beam's resource hints for that check.
         meter: for a job on this machine, reports whether it has ended meanwhile.
         holder: identifies this run's lock among those of others; empty if there is none.
+        passed_over: how many files of the input's folders were not taken, by extension.
     """
 
     output: str
@@ -47,6 +48,7 @@ class FinishRun(beam.PTransform):
     machine: Mapping[str, str]
     meter: Meter
     holder: str
+    passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
         """Takes the chunks' results; returns the URI of the manifest."""
@@ -92,6 +94,7 @@ class FinishRun(beam.PTransform):
             "output": output,
             **({"model": self.spec.facts.to_json()} if self.spec.facts else {}),
             "started": self.started,
+            "passed_over": dict(self.passed_over),
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }

@@ -56,7 +56,7 @@ class Attributor(attributor.Attributor):
             MemoryError: a batch of one does not fit into the device's memory.
         """
         named = worker.with_names(model)
-        pictures = baseline_images or worker.baseline_images(settings.baseline, settings.max_pixels)
+        pictures = baseline_images or worker.baseline_images(settings.baseline, settings.decoding(0))
         opened = functools.partial(
             super().open, model=named, settings=settings, batch_size=batch_size, baseline_images=pictures
         )

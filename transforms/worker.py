@@ -25,14 +25,15 @@ from transforms.core.cache_folder import cache_folder
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings, check_batch_size
 from transforms.core.image.baseline import parse_baselines
-from transforms.core.image.decode import DecodeError, decode
+from transforms.core.image.decode import decode
+from transforms.core.image.decoding import DecodeError, Decoding
 from transforms.core.model import digest, evidence_cache
 from transforms.core.model.evidence import Evidence
 from transforms.core.model.facts import ModelFacts
 from transforms.core.model.local_copy import load_copy
 from transforms.core.model.options import ModelOptions
 from transforms.core.stable_hash import cache_key
-from transforms.core.vocabulary import MAX_CLASSES, MAX_PIXELS
+from transforms.core.vocabulary import MAX_CLASSES
 
 if TYPE_CHECKING:
     from transforms.core.explain.attributor import Attributor
@@ -89,7 +90,7 @@ def resolve(
         raise UsageError(f"model: {type(model).__name__} cannot be sent to workers; expected a path or URI")
     check_batch_size(batch_size)
     options = with_names(options)
-    pictures = baseline_images(settings.baseline, settings.max_pixels)
+    pictures = baseline_images(settings.baseline, settings.decoding(0))
     return AttributorSpec(os.fspath(model), options, settings, batch_size, pictures)
 
 
@@ -185,8 +186,12 @@ def with_names(options: ModelOptions) -> ModelOptions:
     return dataclasses.replace(options, class_names=found)
 
 
-def baseline_images(baseline: str, max_pixels: int = MAX_PIXELS) -> tuple[bytes, ...]:
+def baseline_images(baseline: str, how: Decoding = Decoding(channels=0)) -> tuple[bytes, ...]:
     """Returns the encoded pictures of the `image:` baselines among those that the option names, in order.
+
+    Args:
+        baseline: the option's text.
+        how: how they become pixels; the model's channels are not known yet.
 
     Raises:
         UsageError: one cannot be read or decoded; the text names it.
@@ -197,7 +202,7 @@ def baseline_images(baseline: str, max_pixels: int = MAX_PIXELS) -> tuple[bytes,
             uri = each.name.removeprefix("image:")
             try:
                 data = storage.read_bytes(uri)
-                decode(data, None, max_pixels=max_pixels)
+                decode(data, None, how)
             except (OSError, DecodeError) as error:
                 raise UsageError(f"baseline: {uri}: {error}") from error
             pictures.append(data)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from pipeline.show.pictures import KINDS, Look, Subject
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.image.baseline import parse_baselines
-from transforms.core.image.decode import decode
+from transforms.core.image.decode import Decoding, decode
+from transforms.core.image.decoding import parse_alpha_color, parse_value_range
 from transforms.core.image.resize import resize_bilinear
 from transforms.core.maps.render import POLARITIES
 from transforms.core.maps.render.panels import draw_panels
@@ -82,11 +86,22 @@ def _baseline(image: np.ndarray, image_id: str, provenance: Provenance) -> tuple
     baselines = parse_baselines(provenance.config["baseline"])
     first = baselines[0]
     if first.name.startswith("image:"):
-        picture = decode(provenance.baseline_images[0], image.shape[:2], provenance.config["resize"])
+        picture = decode(provenance.baseline_images[0], image.shape[:2], _decoding(provenance.config, image.shape[2]))
         first = first.with_image(picture.array)
     count = sum(baseline.count for baseline in baselines)
     name = first.name if count == 1 else f"{first.name}, the first of {count}"
     return fit(name, _WIDTH), first.make(image, image_id)[0]
+
+
+def _decoding(config: Mapping[str, Any], channels: int) -> Decoding:
+    """Returns how the run's pictures became pixels; earlier runs composited over black, and had no other ranges."""
+    color, values = config.get("alpha_color", "black"), config.get("value_range", "")
+    return Decoding(
+        config["resize"],
+        channels=channels,
+        alpha_color=parse_alpha_color(color),
+        value_range=parse_value_range(values),
+    )
 
 
 def _caption(row: Row) -> str:

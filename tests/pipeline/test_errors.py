@@ -9,6 +9,7 @@ from pipeline.cli import main
 from tests.pipeline.job import pictures, png, rows_of, run
 from tests.saved_models import save, smooth
 from tests.shards import write_shard
+from transforms.store.run import Run
 
 FAST = {"rule": "midpoint", "steps": 4}
 
@@ -30,6 +31,24 @@ def test_bad_images_become_error_rows_and_the_rest_goes_on(tmp_path, model):
     assert [(error["index"], error["stage"]) for error in errors] == [(index, "decode") for index in (1, 2, 4, 5)]
     assert "300 x 300" in errors[3]["message"] and "40000 pixels" in errors[3]["message"]
     assert all(error["image_id"] == f"a.tfrecord#{error['index']}" and error["error"] for error in errors)
+
+
+def test_what_a_folder_does_not_take_is_said_and_stays_in_the_manifest(tmp_path, model, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, picture in enumerate(pictures(2)):
+        (folder / f"{index}").write_bytes(png(picture))
+        (folder / f"{index}.json").write_text("{}")
+    (folder / "notes.txt").write_text("nothing")
+    assert run(tmp_path / "run", input=folder, model=model, **FAST) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "passed over 3 files: 2 .json, 1 .txt"
+    manifest = Run.open(str(tmp_path / "run")).manifest
+    assert manifest.facts["passed_over"] == {".json": 2, ".txt": 1} and manifest.rows == 2
+    (folder / "notes.txt").unlink()
+    for index in range(2):
+        (folder / f"{index}.json").unlink()
+    assert run(tmp_path / "other", input=folder, model=model, **FAST) == 0
+    assert "passed over" not in capsys.readouterr().err
 
 
 def test_few_errors_are_no_failure(tmp_path, model):

@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from tests.shards import NAMES, payloads, read_all, write_shard
-from transforms.formats import Shard, detect, expand
+from transforms import storage
+from transforms.formats import ReadOptions, Shard, detect, discover, expand, plan
 
 FORMATS = {kind: kind.removesuffix(".gz") for kind in NAMES if kind != "files"}
 
@@ -76,6 +77,42 @@ def test_a_given_format_picks_its_shards(data, format):
     assert expand([str(data)], format) == expected != []
     if format != "files":
         assert expand([f"{data}/a.*"], format) == expected
+
+
+@pytest.fixture
+def mixed(data, tmp_path):
+    return shutil.copytree(data, tmp_path / "data")
+
+
+def test_what_a_folder_does_not_take_is_counted_by_extension(mixed):
+    for name in ("a.txt", "b.TXT", "folder/c.json", "README", "Makefile", "folder/d.unknown", ".e.jpg", ".f/g.jpg"):
+        (mixed / name).parent.mkdir(exist_ok=True)
+        (mixed / name).write_bytes(b"notes of some kind")
+    (mixed / "odd.ext\x1b[31m").write_bytes(b"notes")
+    found = discover([str(mixed)])
+    assert len(found.shards) == 6
+    counts = {"no extension": 3, "hidden": 3, ".txt": 2, ".json": 1, ".md": 1, ".unknown": 1, "other": 1}
+    assert found.passed_over == counts  # with README.md, _SUCCESS and .hidden.tar
+    assert discover([f"{mixed}/folder", f"{mixed}/folder"]).passed_over == {".json": 1, ".unknown": 1}
+    assert discover([str(mixed), f"{mixed}/a.tar"], "webdataset").passed_over[".parquet"] == 1
+    assert not discover([f"{mixed}/a.*r"]).passed_over  # a glob says what it wants
+
+
+def test_every_file_is_taken_or_counted(mixed):
+    (mixed / "x.csv").write_bytes(b"1,2")
+    found = discover([str(mixed)])
+    folders = [shard for shard in found.shards if shard.format == "files"]
+    pictures = sum(chunk.count for shard in folders for chunk in plan(shard, ReadOptions()))
+    shards = len(found.shards) - len(folders)
+    assert pictures + shards + sum(found.passed_over.values()) == sum(path.is_file() for path in mixed.rglob("*"))
+    assert pictures and shards and folders
+
+
+def test_notes_are_not_even_opened(tmp_path, monkeypatch):
+    for name in ("1.jpg", "1.txt", "2.JSON", "3.nef"):
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.setattr(storage, "read_bytes", lambda uri, limit: pytest.fail(f"{uri} was read"))
+    assert discover([str(tmp_path)]).passed_over == {".txt": 1, ".json": 1, ".nef": 1}
 
 
 def test_names_are_below_the_common_folder(tmp_path):

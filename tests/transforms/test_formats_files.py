@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
+from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from tests.shards import plan_all, read_all
 from transforms import formats
+from transforms.core.image.arrays import to_npy
 from transforms.core.record import Failure, Image
+from transforms.core.vocabulary import IMAGE_EXTENSIONS
 from transforms.formats import ReadOptions, expand
 
 
@@ -77,6 +83,36 @@ def test_chunks_are_parts_of_one_folder(photos):
         ("photos/cat", 1, ("2.PNG",)),
     ]
     assert len({chunk.id for chunk in chunks}) == len(chunks)
+
+
+def test_the_content_decides_if_the_name_shows_nothing(photos):
+    picture = io.BytesIO()
+    PIL.Image.new("RGB", (4, 4)).save(picture, "PNG")
+    tga = io.BytesIO()
+    PIL.Image.new("RGB", (4, 4)).save(tga, "TGA")
+    contents = {
+        "plain": picture.getvalue(),
+        "img.0001": picture.getvalue(),
+        "fake.txt": picture.getvalue(),
+        "x.dat": tga.getvalue(),
+        "array": to_npy(np.zeros((4, 4), np.uint8)),
+        "LICENSE": b"BMX bikes may be ridden freely; P6 is not a picture either",
+    }
+    for name, content in contents.items():
+        Path(f"{photos}/cat/{name}").write_bytes(content)
+    taken = [item.id.partition("#")[2] for item in read_all(f"{photos}/cat")]
+    assert taken == ["1.jpg", "2.PNG", "array", "img.0001", "plain", "x.dat"]
+    assert [item.id for item in read_all([f"{photos}/cat/plain"])] == ["cat#plain"]
+    assert [item.id for item in read_all([f"{photos}/cat/pl*"])] == ["cat#plain"]
+    with pytest.raises(ValueError, match=r"cannot detect the format of .*LICENSE"):
+        expand([f"{photos}/cat/LIC*"])
+
+
+@pytest.mark.parametrize("extension", IMAGE_EXTENSIONS)
+def test_every_extension_of_a_picture_is_taken_by_name(tmp_path, extension):
+    for name in (f"a.{extension}", f"b.{extension.upper()}"):
+        (tmp_path / name).write_bytes(b"whatever")
+    assert len(read_all(str(tmp_path))) == 2
 
 
 def test_a_file_that_vanished_is_a_failure(photos):

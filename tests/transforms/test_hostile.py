@@ -17,7 +17,7 @@ from PIL import Image as Picture
 
 from tests.pipeline.job import png
 from tests.shards import plan_all, read_all, write_tar
-from transforms.core.image.decode import DecodeError, decode
+from transforms.core.image.decode import DecodeError, Decoding, decode
 from transforms.core.record import Failure, Image
 from transforms.formats import ReadOptions, pages
 
@@ -188,7 +188,7 @@ def test_a_name_is_text_and_no_path(tmp_path, name):
 @pytest.mark.parametrize("extent", [(1, 1), (1, 30_000), (30_000, 1), (2, 3)])
 @pytest.mark.parametrize("resize", ["pad", "crop", "stretch"])
 def test_extents_of_every_kind_fit(extent, resize):
-    pixels = decode(png(np.full([*extent, 3], 255, np.uint8)), (64, 48), resize)
+    pixels = decode(png(np.full([*extent, 3], 255, np.uint8)), (64, 48), Decoding(resize))
     assert pixels.array.shape == (64, 48, 3)
     assert (pixels.height, pixels.width) == extent
     assert np.isfinite(pixels.array).all() and pixels.array.max() == 1
@@ -198,8 +198,10 @@ def test_extents_of_every_kind_fit(extent, resize):
 def test_pixels_that_are_no_numbers_are_refused(value):
     stream = io.BytesIO()
     Picture.fromarray(np.full([4, 4], value, np.float32)).save(stream, "TIFF")
-    with pytest.raises(DecodeError, match="32-bit values have no defined range"):
+    with pytest.raises(DecodeError, match="float32 have no range of their own: set value_range"):
         decode(stream.getvalue(), (8, 8))
+    with pytest.raises(DecodeError, match="are not all within value_range 0,1"):
+        decode(stream.getvalue(), (8, 8), Decoding(value_range=(0, 1)))
 
 
 def test_a_pixel_bomb_is_refused_by_its_header():

@@ -12,8 +12,58 @@ from typing import Literal
 INPUT_FORMATS = ("tfrecord", "webdataset", "parquet", "files")
 """The formats of shards."""
 
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""The formats of images; of an animation, the first frame is decoded."""
+IMAGE_FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "TIFF",
+    "GIF",
+    "AVIF",
+    "JPEG2000",
+    "PPM",
+    "ICO",
+    "PCX",
+    "SGI",
+    "QOI",
+    "TGA",
+)
+"""The formats of images that Pillow decodes, in the order in which they are tried; TGA, without magic word, is last."""
+
+IMAGE_EXTENSIONS = (
+    "jpg",
+    "jpeg",
+    "jpe",
+    "jfif",
+    "png",
+    "webp",
+    "bmp",
+    "tif",
+    "tiff",
+    "gif",
+    "avif",
+    "jp2",
+    "j2k",
+    "jpx",
+    "jpf",
+    "j2c",
+    "jpc",
+    "heic",
+    "heif",
+    "hif",
+    "ppm",
+    "pgm",
+    "pbm",
+    "pnm",
+    "pfm",
+    "tga",
+    "ico",
+    "pcx",
+    "sgi",
+    "qoi",
+    "npy",
+)
+"""Names of pictures end in one of these, or in anything else if their content is that of a picture."""
 
 Stage = Literal["read", "decode", "label", "attribute"]
 """The step at which an image failed."""
@@ -59,6 +109,12 @@ DECODE_SECONDS = 60.0
 DECODE_BYTES = 512 << 20
 DECODE_BYTES_A_PIXEL = 32
 """Decoding may take DECODE_BYTES, and this many for each pixel allowed: WebP takes 23, the most of all formats."""
+
+MAX_NPY_HEADER_BYTES = 1 << 14
+"""Size of the header of an `.npy` file; NumPy writes 118 bytes for a picture."""
+
+MAX_ARRAY_CHANNELS = 1 << 12
+"""Channels of a picture that is an array."""
 
 MAX_LABEL = 2**31 - 1
 MAX_LABEL_BYTES = 1 << 20

@@ -14,10 +14,11 @@ from types import ModuleType
 from transforms import storage
 from transforms.core.record import Chunk, Failure, Image
 from transforms.formats import files, parquet, tfrecord, webdataset
-from transforms.formats.discover import detect, expand
+from transforms.formats.discover import Discovery, discover, expand
+from transforms.formats.kind import detect
 from transforms.formats.shard import ReadOptions, Shard, ShardError, damaged_chunk, failure
 
-__all__ = ["ReadOptions", "Shard", "detect", "expand", "plan", "read"]
+__all__ = ["Discovery", "ReadOptions", "Shard", "detect", "discover", "expand", "plan", "read"]
 
 _MODULES: dict[str, ModuleType] = {
     "tfrecord": tfrecord,

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
+import collections
 import glob as shell
 import itertools
 import os
 import re
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.vocabulary import INPUT_FORMATS
-from transforms.formats.files import is_image_name
-from transforms.formats.shard import Shard, ShardError
-from transforms.formats.tfrecord import HEADER_BYTES, parse_header
+from transforms.formats.kind import OTHER, by_name, detect, detect_all
+from transforms.formats.shard import Shard
 
-_NAMES = (
-    ("tfrecord", re.compile(r"\.tfrecords?(-\d+-of-\d+)?(\.gz)?$", re.IGNORECASE)),
-    ("webdataset", re.compile(r"\.(tar|tar\.gz|tgz)$", re.IGNORECASE)),
-    ("parquet", re.compile(r"\.(parquet|pq)$", re.IGNORECASE)),
-)
-_HEAD_BYTES = 4096
-_TAR_MAGIC = slice(257, 262)
-_GZIP_WINDOW = 31
+_EXTENSION = re.compile(r"[^.].*(\.[a-z0-9_+-]{1,12})", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What the inputs name.
+
+    Attributes:
+        shards: sorted by name.
+        passed_over: how many files of the folders were not taken, by extension (`.txt`), or `hidden`, `no extension` or
+            `other`.
+    """
+
+    shards: tuple[Shard, ...]
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class _Found:
         files: URIs.
         pattern: a glob of the file names that it selects within a folder.
         explicit: whether it names files, and not only a folder above them.
+        hidden: URIs of the folder's hidden files.
     """
 
     text: str
@@ -45,10 +51,16 @@ class _Found:
     files: list[str]
     pattern: str
     explicit: bool
+    hidden: tuple[str, ...] = ()
 
 
 def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
-    """Returns the shards that the inputs name, sorted by name.
+    """Returns the shards of `discover`."""
+    return list(discover(inputs, input_format).shards)
+
+
+def discover(inputs: Sequence[str], input_format: str = "auto") -> Discovery:
+    """Returns the shards that the inputs name, sorted by name, and the count of the files that are passed over.
 
     A folder stands for all shards and images below it, whatever else it contains, and all images directly
     in one folder are one shard. Names are relative to the folder that the inputs have in
@@ -68,18 +80,21 @@ def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
     found = [_find(text) for text in inputs]
     common = _common([_parts(item.root) for item in found])
     patterns: dict[tuple[str, str], set[str]] = {}
+    kinds: dict[str, str | None] = {}
     for item in found:
-        for uri, kind in _shards(item, input_format):
-            patterns.setdefault((uri, kind), set()).update({item.pattern} if kind == "files" else ())
+        kinds |= dict.fromkeys(item.hidden)
+        for uri, kind in _kinds(item, input_format):
+            kinds[uri] = kinds.get(uri) or kind
+            if kind is not None:
+                shard = (_split(uri)[0] if kind == "files" else uri), kind
+                patterns.setdefault(shard, set()).update({item.pattern} if kind == "files" else ())
     shards = [
         Shard(uri, _name(uri, kind, common), kind, tuple(sorted(wanted))) for (uri, kind), wanted in patterns.items()
     ]
-    return sorted(shards, key=lambda shard: (shard.name, shard.format))
-
-
-def detect(uri: str) -> str | None:
-    """Returns the format of the file at `uri`, by its name or else by its first bytes; None if it is unknown."""
-    return _by_name(uri) or _by_content(uri)
+    left = {uri for uri, kind in kinds.items() if kind is None}
+    hidden = {uri for item in found for uri in item.hidden}
+    passed = collections.Counter("hidden" if uri in hidden else _extension(_split(uri)[1]) for uri in left)
+    return Discovery(tuple(sorted(shards, key=lambda shard: (shard.name, shard.format))), dict(passed.most_common()))
 
 
 def _find(text: str) -> _Found:
@@ -88,55 +103,45 @@ def _find(text: str) -> _Found:
     if storage.size(uri) is not None:
         return _Found(text, folder, [uri], shell.escape(name), explicit=True)
     if storage.is_folder(uri):
-        visible = [path for path in storage.walk(uri) if not re.search(r"(^|/)\.", path)]
-        return _Found(text, uri, [storage.join(uri, path) for path in visible], "*", explicit=False)
+        files: tuple[list[str], list[str]] = [], []
+        for path in storage.walk(uri):
+            files[bool(re.search(r"(^|/)\.", path))].append(storage.join(uri, path))
+        return _Found(text, uri, files[0], "*", explicit=False, hidden=tuple(files[1]))
     if storage.has_wildcard(uri):
         root, _ = storage.split_wildcard(uri)
         return _Found(text, root, storage.glob(uri), "*" if name == "**" else name, explicit=True)
     raise FileNotFoundError(f"there is no {text}")
 
 
-def _shards(item: _Found, input_format: str) -> Iterator[tuple[str, str]]:
-    """Yields URI and format of each shard of an input; a folder of images as often as it has images."""
-    empty = True
-    for uri in item.files:
-        kind = _format(uri, input_format, item.explicit)
-        if kind is not None:
-            empty = False
-            yield (_split(uri)[0] if kind == "files" else uri), kind
-    if empty:
+def _kinds(item: _Found, input_format: str) -> Iterator[tuple[str, str | None]]:
+    """Yields each file of an input with its format, None if it is not part of the input."""
+    if item.explicit:
+        kinds = [_named(uri, input_format) for uri in item.files]
+    else:
+        kinds = [kind if input_format in ("auto", kind) else None for kind in detect_all(item.files)]
+    if not any(kinds):
         wanted = "images or shards" if input_format == "auto" else f"input of the format {input_format}"
         raise FileNotFoundError(f"no {wanted} at {item.text}")
+    yield from zip(item.files, kinds, strict=True)
 
 
-def _format(uri: str, input_format: str, explicit: bool) -> str | None:
-    """Returns the format of a file, or None if the file is not part of the input."""
-    trusted = explicit and input_format not in ("auto", "files")
-    kind = _by_name(uri) or input_format if trusted else detect(uri)
-    if kind is None and explicit and input_format == "auto":
+def _named(uri: str, input_format: str) -> str | None:
+    """Returns the format of a file that an input names, or None if it is of another one than `input_format`."""
+    if input_format not in ("auto", "files"):
+        shown = by_name(_split(uri)[1])
+        kind: str | None = input_format if shown in (None, OTHER) else shown
+    else:
+        kind = detect(uri)
+    if kind is None and input_format == "auto":
         raise UsageError(f"cannot detect the format of {uri}; give input_format, one of {', '.join(INPUT_FORMATS)}")
     return kind if input_format in ("auto", kind) else None
 
 
-def _by_name(uri: str) -> str | None:
-    if is_image_name(_split(uri)[1]):
-        return "files"
-    return next((kind for kind, pattern in _NAMES if pattern.search(uri)), None)
-
-
-def _by_content(uri: str) -> str | None:
-    head = storage.read_bytes(uri, limit=_HEAD_BYTES)
-    with contextlib.suppress(zlib.error):  # raised if it is not gzipped
-        head = zlib.decompressobj(_GZIP_WINDOW).decompress(head, _HEAD_BYTES)
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if head[_TAR_MAGIC] == b"ustar":
-        return "webdataset"
-    try:
-        parse_header(head[:HEADER_BYTES])
-    except ShardError:
-        return None
-    return "tfrecord"
+def _extension(name: str) -> str:
+    """Returns what a file that is passed over is counted as."""
+    if found := _EXTENSION.fullmatch(name.lower()):
+        return found[1]
+    return "other" if "." in name else "no extension"
 
 
 def _name(uri: str, kind: str, common: list[str]) -> str:

@@ -6,30 +6,23 @@ common folder: `photos/cat/1.jpg` of the input `photos` is labeled `cat`, `photo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from transforms import storage
 from transforms.core.record import Chunk, Failure, Image
+from transforms.formats.kind import detect_all
 from transforms.formats.shard import ReadOptions, RecordError, Shard, cut, failure, parse_label
-
-_IMAGE_NAME = re.compile(r"[^.].*\.(jpe?g|png|webp|bmp|tiff?|gif)", re.IGNORECASE | re.DOTALL)
-
-
-def is_image_name(name: str) -> bool:
-    """Returns whether a file's name has an image's extension and does not begin with a dot."""
-    return bool(_IMAGE_NAME.fullmatch(name))
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
-    """Yields the chunks of a folder; only lists it.
+    """Yields the chunks of a folder: lists it, and reads the first bytes of files whose names show nothing.
 
     Raises:
         FileNotFoundError: the folder no longer exists.
     """
-    members = [name for name in storage.names(shard.uri) if is_image_name(name) and _wanted(name, shard.patterns)]
+    members = _members(shard)
     if not members and not storage.is_folder(shard.uri):
         raise FileNotFoundError(f"{shard.uri}: the folder no longer exists")
     for chunk in cut(shard, range(len(members)), options.chunk_images):
@@ -51,8 +44,16 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
             yield Image(f"{chunk.name}#{name}", chunk.shard, index, data, label)
 
 
+def _members(shard: Shard) -> list[str]:
+    """Returns the names of the folder's pictures that the inputs name."""
+    names = [name for name in storage.names(shard.uri) if _wanted(name, shard.patterns)]
+    kinds = detect_all([storage.join(shard.uri, name) for name in names])
+    return [name for name, kind in zip(names, kinds, strict=True) if kind == "files"]
+
+
 def _wanted(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    """Returns whether a pattern matches; a leading dot only matches itself."""
+    return any(fnmatchcase(name, pattern) and name.startswith(".") <= pattern.startswith(".") for pattern in patterns)
 
 
 def _content(uri: str, max_bytes: int) -> bytes:

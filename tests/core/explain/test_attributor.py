@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+import io
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
+from transforms.core.errors import UsageError
 from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.settings import Settings
+from transforms.core.image.arrays import to_npy
 from transforms.core.model import classifier
 from transforms.core.path.integrate import Integral
 from transforms.core.record import Explanation, Failure, Image
@@ -46,6 +50,29 @@ def test_outcomes_come_in_order_whatever_fails(attributor):
     assert ids == [item.id if isinstance(item, Image) else item.image_id for item in given]
     assert [type(outcome) for outcome in outcomes].count(Failure) == 4
     assert outcomes[11] is not None and outcomes[11].message == "cut"
+
+
+def test_arrays_take_the_settings_range_and_transparent_pixels_their_color(model):
+    array = np.linspace(-2, 6, 32 * 32 * 3).reshape(32, 32, 3).astype(np.float32)
+    clear = io.BytesIO()
+    PIL.Image.new("RGBA", (32, 32), (1, 2, 3, 0)).save(clear, "PNG")
+    given = [Image("s#0", "s", 0, to_npy(array)), Image("s#1", "s", 1, clear.getvalue())]
+    chosen = Attributor(model, Settings(value_range="-2,6", alpha_color="0,51,255", **FIXED), batch_size=8)
+    first, second = chosen.attribute(given)
+    np.testing.assert_allclose(first.pixels.array, (array + 2) / 8, atol=1e-6)
+    np.testing.assert_allclose(second.pixels.array[5, 5], [0, 0.2, 1], atol=1e-6)
+    refused, black = Attributor(model, Settings(**FIXED), batch_size=8).attribute(given)
+    assert refused.stage == "decode" and "set value_range LOW,HIGH" in refused.message
+    assert not black.pixels.array.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("value_range", "1,0"), ("value_range", "0"), ("alpha_color", "pink"), ("alpha_color", "0,0,256")],
+)
+def test_ranges_and_colors_that_are_none_are_refused(name, value):
+    with pytest.raises(UsageError, match=f"^{name}: {value!r} is not"):
+        Settings(**{name: value})
 
 
 def test_nothing_in_nothing_out(attributor):

@@ -6,6 +6,7 @@ import functools
 import gc
 import io
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -26,11 +27,12 @@ from tests.saved_models import smooth
 from transforms.core.explain import attributor
 from transforms.core.explain.settings import Settings
 from transforms.core.image import guard_process
-from transforms.core.image.decode import DecodeError, decode, decode_mask
+from transforms.core.image.arrays import to_npy
+from transforms.core.image.decode import DecodeError, Decoding, decode, decode_mask
 from transforms.core.image.guard import Guards
 from transforms.core.model import classifier
 from transforms.core.record import Explanation, Failure, Image
-from transforms.core.vocabulary import MAX_PIXELS, RESIZES
+from transforms.core.vocabulary import IMAGE_FORMATS, MAX_PIXELS, RESIZES
 
 ROOT = Path(__file__).parents[3]
 SIZE = (24, 40)
@@ -71,15 +73,64 @@ def wait_until(condition, seconds: float = 20.0) -> bool:
 
 
 @pytest.mark.parametrize("resize", RESIZES)
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_pixels_are_those_of_decode(guards, format, resize):
-    for picture in pictures(3, size=60):
-        stream = io.BytesIO()
-        PIL.Image.fromarray(picture).save(stream, format)
-        found, expected = guards.decode(stream.getvalue(), SIZE, resize), decode(stream.getvalue(), SIZE, resize)
+def test_pixels_are_those_of_decode(resize):
+    how = Decoding(resize)
+    with closing(HOSTILE(1, how)) as guards:
+        for format in IMAGE_FORMATS:
+            for picture in pictures(2, size=60):
+                stream = io.BytesIO()
+                PIL.Image.fromarray(picture).save(stream, format)
+                found, expected = guards.decode(stream.getvalue(), SIZE), decode(stream.getvalue(), SIZE, how)
+                np.testing.assert_array_equal(found.array, expected.array)
+                assert (found.height, found.width, found.mask) == (expected.height, expected.width, None)
+                assert expected.array.any()
+
+
+@pytest.mark.parametrize(
+    ("how", "array"),
+    [
+        (Decoding(channels=1), np.arange(12, dtype=np.uint8).reshape(3, 4)),
+        (Decoding(channels=13, value_range=(-1.5, 90)), np.arange(78, dtype=np.float32).reshape(2, 3, 13)),
+        (Decoding("crop", alpha_color=(9, 0, 255), value_range=(0, 4095)), np.full((5, 5), 99, np.int16)),
+    ],
+)
+def test_channels_and_ranges_arrive(how, array):
+    with closing(HOSTILE(1, how)) as guards:
+        found, expected = guards.decode(to_npy(array), SIZE), decode(to_npy(array), SIZE, how)
         np.testing.assert_array_equal(found.array, expected.array)
-        assert (found.height, found.width, found.mask) == (expected.height, expected.width, None)
-        assert expected.array.any()
+        assert found.array.shape == (*SIZE, how.channels) and found.array.any()
+
+
+def test_damaged_pictures_of_every_format_neither_crash_nor_hang_a_guard():
+    generator, seeds = np.random.default_rng(0), [to_npy(pictures(1, size=20)[0].astype(np.float16))]
+    for format in IMAGE_FORMATS:
+        stream = io.BytesIO()
+        PIL.Image.fromarray(pictures(1, size=20)[0]).save(stream, format)
+        seeds.append(stream.getvalue())
+    how, decoded = Decoding(max_pixels=1 << 20, value_range=(-2e5, 2e5)), 0
+    with closing(Guards(1, how, seconds=10.0)) as guards:
+        guards.decode(seeds[-1], SIZE)
+        before = children()
+        for seed in seeds:
+            for _ in range(25):
+                data = bytearray(seed)
+                for position in generator.integers(0, len(data), generator.integers(1, 4)):
+                    data[position] = generator.integers(0, 256)
+                try:
+                    found = guards.decode(bytes(data[: min(len(data), generator.integers(4 * len(data)))]), SIZE)
+                except DecodeError as error:
+                    assert not re.search(r"crashed|took more than", str(error))
+                else:
+                    decoded += 1
+                    assert np.isfinite(found.array).all()
+        assert children() == before and decoded > 50
+
+
+def test_every_choice_of_a_decoding_arrives():
+    for how in (Decoding(), Decoding("crop", 2**40, 13, (1, 2, 255), (-0.1, 1e300))):
+        head = guard_process.request(True, (2, 3), (4, 5), how, 2**33)
+        assert len(head) == guard_process.REQUEST.size
+        assert guard_process.parse_request(head) == (True, (2, 3), (4, 5), how, 2**33)
 
 
 def test_more_pixels_than_pillow_allows_by_itself_are_a_matter_of_max_pixels():
@@ -87,9 +138,9 @@ def test_more_pixels_than_pillow_allows_by_itself_are_a_matter_of_max_pixels():
     stream = io.BytesIO()
     PIL.Image.new("1", (13_500, 13_500), 1).save(stream, "TIFF")
     assert 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0) < 13_500**2
-    with closing(Guards(1, max_pixels=13_500**2)) as guards:
+    with closing(Guards(1, Decoding(max_pixels=13_500**2))) as guards:
         assert guards.decode_mask(stream.getvalue(), (20, 20), (8, 8)).all()
-    with closing(Guards(1, max_pixels=13_500**2 - 1)) as guards:
+    with closing(Guards(1, Decoding(max_pixels=13_500**2 - 1))) as guards:
         for decode_one in (guards.decode, lambda data, size: guards.decode_mask(data, (20, 20), size)):
             with pytest.raises(DecodeError, match=r"13500 x 13500 is more than the 182249999 .*\(max_pixels\)"):
                 decode_one(stream.getvalue(), (8, 8))
@@ -111,7 +162,7 @@ def test_text_beside_the_pixels_is_limited_by_memory_only():
 def test_more_pixels_may_take_longer(monkeypatch):
     monkeypatch.setattr("transforms.core.image.guard.DECODE_SECONDS", 0.3)
     for max_pixels, seconds in ((1, "0.3"), (MAX_PIXELS * 3, "0.9")):
-        guards = Guards(1, max_pixels, decoder="tests.hostile_decoder")
+        guards = Guards(1, Decoding(max_pixels=max_pixels), decoder="tests.hostile_decoder")
         with closing(guards), pytest.raises(DecodeError, match=rf"took more than {seconds} s"):
             guards.decode(b"sleep", SIZE)
 
@@ -134,7 +185,7 @@ def test_what_decode_refuses_is_refused_in_the_same_words(guards):
             guards.decode(data, SIZE)
         assert str(found.value) == str(expected.value)
     with pytest.raises(DecodeError, match="more than the 50 pixels allowed"):
-        HOSTILE(1, max_pixels=50).decode(png(pictures(1)[0]), SIZE)
+        HOSTILE(1, Decoding(max_pixels=50)).decode(png(pictures(1)[0]), SIZE)
     with pytest.raises(DecodeError, match=r"^mask: empty"):
         guards.decode_mask(b"", SIZE, SIZE)
 
@@ -275,6 +326,7 @@ def test_a_forked_process_has_guards_of_its_own():
 
 LIMITED = """
 import resource, sys
+from transforms.core.image.arrays import to_npy
 from transforms.core.image.decode import DecodeError
 from transforms.core.image.guard import Guards
 soft, hard, memory = (int(size) << 20 for size in sys.argv[1:])

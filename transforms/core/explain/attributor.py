@@ -79,7 +79,7 @@ class Attributor:
         self.baselines = with_images(parse_baselines(settings.baseline), pictures)
         self._baseline_count = sum(baseline.count for baseline in self.baselines)
         self._threads = min(usable_cpus(), _MOST_IN_FLIGHT)
-        self._guards = Guards(self._threads, settings.max_pixels)
+        self._guards = Guards(self._threads, settings.decoding(classifier.input_shape[2]))
         step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
         self._ladder = StepLadder(accelerate(step, settings.accelerations, self._threads))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
@@ -142,7 +142,7 @@ class Attributor:
         """Returns the picture of a baseline, float32 `[height, width, 3]` in [0, 1]."""
         shape, settings = self.classifier.input_shape, self.settings
         if isinstance(picture, bytes):
-            return decode(picture, shape[:2], settings.resize, settings.max_pixels).array
+            return decode(picture, shape[:2], settings.decoding(shape[2])).array
         return _values(np.asarray(picture), shape, name)
 
     def _decode(self, image: Image | Failure) -> Decoded | Failure:
@@ -160,11 +160,11 @@ class Attributor:
 
     def _pixels(self, image: Image) -> Pixels:
         """Returns an image as the model sees it, with its mask where there is one."""
-        resize, size = self.settings.resize, (self.classifier.input_shape[0], self.classifier.input_shape[1])
-        pixels = self._guards.decode(image.data, size, resize)
+        size = self.classifier.input_shape[0], self.classifier.input_shape[1]
+        pixels = self._guards.decode(image.data, size)
         if image.mask is None:
             return pixels
-        mask = self._guards.decode_mask(image.mask, (pixels.height, pixels.width), size, resize)
+        mask = self._guards.decode_mask(image.mask, (pixels.height, pixels.width), size)
         return dataclasses.replace(pixels, mask=mask)
 
     def explain(self, images: Any, targets: Any = None) -> list[Explanation]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
 from transforms.core.image.baseline import parse_baselines
+from transforms.core.image.decoding import ALPHA_COLORS, Decoding, parse_alpha_color, parse_value_range
 from transforms.core.option import Options, option, problems_of
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
@@ -97,6 +98,19 @@ class Settings(Options):
         "compile the gradient step with XLA, if that is faster and changes maps by less than 0.5 %",
         group="running",
     )
+    value_range: str = option(
+        "",
+        "values that stand for black and white in arrays and in pictures of more than 8 bits a value; empty takes the "
+        "range of the type, which signed integers and floats lack",
+        group="input",
+        metavar="LOW,HIGH",
+    )
+    alpha_color: str = option(
+        "black",
+        f"color over which transparent pixels are composited: {', '.join(ALPHA_COLORS)} or R,G,B from 0 to 255",
+        group="input",
+        metavar="COLOR",
+    )
     max_pixels: int = option(
         MAX_PIXELS, "an image with more pixels is recorded as an error", low=1, high=HIGHEST_MAX_PIXELS, group="input"
     )
@@ -108,6 +122,8 @@ class Settings(Options):
         checks: dict[tuple[str, ...], Callable[[], object]] = {
             ("targets",): lambda: Targets.parse(self.targets),
             ("baseline",): lambda: parse_baselines(self.baseline),
+            ("value_range",): lambda: parse_value_range(self.value_range),
+            ("alpha_color",): lambda: parse_alpha_color(self.alpha_color),
             ("rule", "steps", "tolerance", "max_steps"): self._check_rule,
         }
         for names, check in checks.items():
@@ -132,6 +148,11 @@ class Settings(Options):
     def accelerations(self) -> tuple[str, ...]:
         """What the compiled step is asked to try; names that `accelerate` takes."""
         return ("half_precision",) * (self.precision == "mixed") + ("xla",) * self.xla
+
+    def decoding(self, channels: int) -> Decoding:
+        """Returns how pictures become pixels for a model that takes so many channels."""
+        color, values = parse_alpha_color(self.alpha_color), parse_value_range(self.value_range)
+        return Decoding(self.resize, self.max_pixels, channels, color, values)
 
     def _check_rule(self) -> None:
         if self.rule == "adaptive" and self.steps is not None:

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from transforms.core.image import guard_process
-from transforms.core.image.decode import DecodeError
+from transforms.core.image.decoding import DecodeError, Decoding
 from transforms.core.record import Pixels
-from transforms.core.vocabulary import DECODE_BYTES, DECODE_BYTES_A_PIXEL, DECODE_SECONDS, MAX_PIXELS, RESIZES
+from transforms.core.vocabulary import DECODE_BYTES, DECODE_BYTES_A_PIXEL, DECODE_SECONDS, MAX_PIXELS
 
 _GRACE = 5.0
 _START_SECONDS = 120.0
@@ -42,7 +42,7 @@ class Guards:
     def __init__(
         self,
         most: int,
-        max_pixels: int = MAX_PIXELS,
+        how: Decoding = Decoding(),
         seconds: float | None = None,
         memory: int | None = None,
         decoder: str = "transforms.core.image.decode",
@@ -51,41 +51,39 @@ class Guards:
 
         Args:
             most: the most guards that run simultaneously.
-            max_pixels: the most pixels that may be decoded.
+            how: how pictures become pixels.
             seconds: time limit for an image; None derives it from `max_pixels`.
             memory: bytes by which a guard may grow; None derives them from `max_pixels`.
             decoder: module whose `decode` and `decode_mask` the guards call.
         """
-        self._max_pixels = max_pixels
-        self._seconds = DECODE_SECONDS * max(1.0, max_pixels / MAX_PIXELS) if seconds is None else seconds
-        limit = DECODE_BYTES + DECODE_BYTES_A_PIXEL * max_pixels if memory is None else memory
+        self._how = how
+        self._seconds = DECODE_SECONDS * max(1.0, how.max_pixels / MAX_PIXELS) if seconds is None else seconds
+        limit = DECODE_BYTES + DECODE_BYTES_A_PIXEL * how.max_pixels if memory is None else memory
         self._arguments = [decoder, str(self._seconds), str(limit)]
         self._turns = threading.BoundedSemaphore(most)
         self._idle: list[_Guard] = []
         weakref.finalize(self, _close, self._idle)  # at exit of the interpreter too
 
-    def decode(self, data: bytes, size: tuple[int, int], resize: str = "pad") -> Pixels:
+    def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
         """Returns what `decode.decode` returns.
 
         Raises:
             DecodeError: as there; or decoding crashed, or took too long or too much memory.
             RuntimeError: no guard can be started.
         """
-        head = guard_process.REQUEST.pack(False, *size, 0, 0, RESIZES.index(resize), self._max_pixels, len(data))
-        array = np.empty((*size, 3), np.float32)
+        head = guard_process.request(False, size, (0, 0), self._how, len(data))
+        array = np.empty((*size, self._how.channels), np.float32)
         height, width = self._ask(head, data, array)
         return Pixels(array, height, width)
 
-    def decode_mask(
-        self, data: bytes, extent: tuple[int, int], size: tuple[int, int], resize: str = "pad"
-    ) -> np.ndarray:
+    def decode_mask(self, data: bytes, extent: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
         """Returns what `decode.decode_mask` returns.
 
         Raises:
             DecodeError: as there; or decoding crashed, or took too long or too much memory.
             RuntimeError: no guard can be started.
         """
-        head = guard_process.REQUEST.pack(True, *size, *extent, RESIZES.index(resize), self._max_pixels, len(data))
+        head = guard_process.request(True, size, extent, self._how, len(data))
         array = np.empty(size, np.uint8)
         try:
             self._ask(head, data, array)

@@ -20,18 +20,31 @@ import sys
 from types import ModuleType
 
 import numpy as np
+import PIL.AvifImagePlugin
 import PIL.Image
 import PIL.PngImagePlugin
 
+from transforms.core.image.decoding import Decoding
 from transforms.core.vocabulary import RESIZES
 
-REQUEST = struct.Struct("<?4IBQQ")
-"""Whether it is a mask; output height and width; height and width of a mask's image; index in RESIZES; the most pixels;
-the number of bytes."""
+REQUEST = struct.Struct("<?4IBQI3B?2dQ")
+"""Whether it is a mask; output height and width; height and width of a mask's image; then of the decoding: index in
+RESIZES, the most pixels, channels, red, green and blue behind transparent pixels, whether there is a range of values,
+and that range; the number of bytes."""
 
 REPLY = struct.Struct("<?2IQ")
 """Whether it was decoded; height and width of the original; bytes of the pixels (float32, or bool for a mask) or of the
 error message."""
+
+
+def request(mask: bool, size: tuple[int, int], extent: tuple[int, int], how: Decoding, length: int) -> bytes:
+    """Returns the head of a request for `length` bytes, which follow."""
+    low, high = how.value_range or (0.0, 0.0)
+    ranged, resize = how.value_range is not None, RESIZES.index(how.resize)
+    return REQUEST.pack(
+        mask, *size, *extent, resize, how.max_pixels, how.channels, *how.alpha_color, ranged, low, high, length
+    )
+
 
 READY = b"+"
 TOO_LARGE = "takes more memory to decode than is allowed"
@@ -88,8 +101,12 @@ def _lower(kind: int, most: int) -> None:
 
 
 def _lift_pillows_limits(memory: int) -> None:
-    """Lifts Pillow's own limits: the caller's `max_pixels` and the `memory` of this process apply instead."""
+    """Lifts Pillow's own limits: the caller's `max_pixels` and the `memory` of this process apply instead.
+
+    AVIF is decoded by one thread: each thread takes address space, however small the picture is.
+    """
     PIL.Image.MAX_IMAGE_PIXELS = None
+    PIL.AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     PIL.PngImagePlugin.MAX_TEXT_CHUNK = PIL.PngImagePlugin.MAX_TEXT_MEMORY = memory
 
 
@@ -104,16 +121,15 @@ def _wait(pipe: int, parent: int) -> None:
 
 
 def _answer(decoder: ModuleType, requests: int, replies: int, seconds: float) -> None:
-    mask, height, width, *extent, resize, max_pixels, length = REQUEST.unpack(_read(requests, REQUEST.size))
+    mask, size, extent, how, length = parse_request(_read(requests, REQUEST.size))
     signal.setitimer(signal.ITIMER_REAL, seconds)
     data = _read(requests, length)
     original = (0, 0)
     try:
-        how = RESIZES[resize]
         if mask:
-            array = decoder.decode_mask(data, tuple(extent), (height, width), how, max_pixels)
+            array = decoder.decode_mask(data, extent, size, how)
         else:
-            pixels = decoder.decode(data, (height, width), how, max_pixels)
+            pixels = decoder.decode(data, size, how)
             array, original = pixels.array, (pixels.height, pixels.width)
         done, content = True, np.ascontiguousarray(array).data.cast("B")
     except MemoryError:
@@ -123,6 +139,13 @@ def _answer(decoder: ModuleType, requests: int, replies: int, seconds: float) ->
     _write(replies, REPLY.pack(done, *original, len(content)))
     _write(replies, content)
     signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def parse_request(head: bytes) -> tuple[bool, tuple[int, int], tuple[int, int], Decoding, int]:
+    """Returns what `request` was given."""
+    mask, *sides, resize, max_pixels, channels, red, green, blue, ranged, low, high, length = REQUEST.unpack(head)
+    how = Decoding(RESIZES[resize], max_pixels, channels, (red, green, blue), (low, high) if ranged else None)
+    return mask, (sides[0], sides[1]), (sides[2], sides[3]), how, length
 
 
 def _read(pipe: int, length: int) -> bytes:
