@@ -9,8 +9,11 @@ from transforms.core.errors import UsageError
 from transforms.store import Provenance
 from transforms.store.run import Run
 
-INCOMPARABLE = ("grid", "targets", "score", "baseline", "resize", "input_size")
+INCOMPARABLE = ("grid", "targets", "score", "baseline", "resize", "input_size", "value_range", "alpha_color")
 """Options that decide what a number means: runs that differ in one cannot be compared."""
+
+_EARLIER = {"value_range": "", "alpha_color": "black"}
+"""What held in runs that were stored before there was such an option."""
 
 
 def find_references(uris: Sequence[str], most: int = 0, exclude: str = "") -> list[Run]:
@@ -59,7 +62,8 @@ def check_comparable(candidate: Provenance, references: Iterable[Run]) -> None:
     for run in references:
         provenance = run.manifest.provenance
         for name in INCOMPARABLE:
-            here, there = candidate.config.get(name), provenance.config.get(name)
+            earlier = _EARLIER.get(name)
+            here, there = candidate.config.get(name, earlier), provenance.config.get(name, earlier)
             if here != there:
                 found.append(f"{name}: {there!r} in {run.uri}, {here!r} in the candidate; these cannot be compared")
         if candidate.baseline_images != provenance.baseline_images:

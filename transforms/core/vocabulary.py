@@ -104,11 +104,12 @@ MAX_BYTES = 64 << 20
 """Size of an encoded image, a mask or a TFRecord, by default."""
 
 DECODE_SECONDS = 60.0
-"""Time for an image: 10 to 20 times that of one of MAX_PIXELS on a slow core. Larger images may take longer."""
+"""Time for an image: 10 to 20 times that of one of MAX_PIXELS on a slow core; twice that of JPEG 2000 and QOI, the
+slowest, of MAX_BYTES. Larger images may take longer."""
 
 DECODE_BYTES = 512 << 20
 DECODE_BYTES_A_PIXEL = 32
-"""Decoding may take DECODE_BYTES, and this many for each pixel allowed: WebP takes 23, the most of all formats."""
+"""Decoding may take DECODE_BYTES, and this many for each pixel allowed: WebP with transparency takes 28, the most."""
 
 MAX_NPY_HEADER_BYTES = 1 << 14
 """Size of the header of an `.npy` file; NumPy writes 118 bytes for a picture."""

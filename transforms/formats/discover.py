@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import glob as shell
 import itertools
 import os
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.vocabulary import INPUT_FORMATS
-from transforms.formats.kind import OTHER, by_name, detect, detect_all
+from transforms.formats.kind import OTHER, by_name, detect, detect_all, each
 from transforms.formats.shard import Shard
 
 _EXTENSION = re.compile(r"[^.].*(\.[a-z0-9_+-]{1,12})", re.DOTALL)
@@ -82,7 +83,7 @@ def discover(inputs: Sequence[str], input_format: str = "auto") -> Discovery:
     patterns: dict[tuple[str, str], set[str]] = {}
     kinds: dict[str, str | None] = {}
     for item in found:
-        kinds |= dict.fromkeys(item.hidden)
+        kinds = {**dict.fromkeys(item.hidden), **kinds}
         for uri, kind in _kinds(item, input_format):
             kinds[uri] = kinds.get(uri) or kind
             if kind is not None:
@@ -116,7 +117,7 @@ def _find(text: str) -> _Found:
 def _kinds(item: _Found, input_format: str) -> Iterator[tuple[str, str | None]]:
     """Yields each file of an input with its format, None if it is not part of the input."""
     if item.explicit:
-        kinds = [_named(uri, input_format) for uri in item.files]
+        kinds = each(functools.partial(_named, input_format=input_format), item.files)
     else:
         kinds = [kind if input_format in ("auto", kind) else None for kind in detect_all(item.files)]
     if not any(kinds):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from transforms import storage
@@ -54,9 +54,14 @@ def detect_all(uris: Sequence[str]) -> list[str | None]:
     """Returns the format of each file, by its name or else by its first bytes; None for OTHER, which is not read."""
     kinds = [by_name(uri.rpartition("/")[2]) for uri in uris]
     unknown = [uri for uri, kind in zip(uris, kinds, strict=True) if kind is None]
-    with ThreadPoolExecutor(_REQUESTS, "detect") as threads:
-        read = iter(list(threads.map(_by_content_if_there, unknown)))
+    read = iter(each(_by_content_if_there, unknown))
     return [next(read) if kind is None else None if kind == OTHER else kind for kind in kinds]
+
+
+def each(look: Callable[[str], str | None], uris: Sequence[str]) -> list[str | None]:
+    """Returns what `look` returns for each file, many of which are looked at simultaneously."""
+    with ThreadPoolExecutor(_REQUESTS, "detect") as threads:
+        return list(threads.map(look, uris))
 
 
 def by_content(uri: str) -> str | None:

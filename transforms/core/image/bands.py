@@ -32,6 +32,7 @@ _WHITE_IS_ZERO, _SIGNED = 0, 2
 _SIZ, _SIZ_PRECISION = b"\xff\x4f\xff\x51", 42
 
 _ROWS = 64
+_SGI_BYTES = 3
 _TGA_FLAGS, _TGA_ALPHA_BITS = 17, 0x0F
 
 
@@ -79,12 +80,17 @@ def of_picture(picture: PIL.Image.Image, data: bytes, how: Decoding) -> Bands:
         picture: decoded from `data`.
         data: the encoded picture.
         how: gives channels, and the color behind transparent pixels.
+
+    Raises:
+        DecodeError: there is a `value_range`, but Pillow has reduced the values.
     """
     if sixteen := png.read16(picture, data):
         values, alpha = sixteen
         return Bands(values if alpha is None else _over(values, alpha, how), 65535, ranged=True)
     if wide := _wide(picture, data):
         return wide
+    if how.value_range is not None and _is_reduced(picture, data):
+        raise DecodeError(f"value_range: Pillow decodes {picture.format} of these bands with 8 bits a value only")
     if picture.mode == "CMYK" and how.channels == 4:
         return Bands(_array(picture))
     if picture.format == "TGA" and picture.mode == "RGBA" and not data[_TGA_FLAGS] & _TGA_ALPHA_BITS:
@@ -152,6 +158,13 @@ def _wide(picture: PIL.Image.Image, data: bytes) -> Bands | None:
     if picture.mode == "L" and signed:
         return Bands(_array(picture).view(np.int8), None, ranged=True)
     return None
+
+
+def _is_reduced(picture: PIL.Image.Image, data: bytes) -> bool:
+    """Returns whether Pillow has reduced values to 8 bits, of a picture that neither `png` nor `_wide` reads."""
+    deep_png = data.startswith(png.MAGIC) and data[png.DEPTH] == 16
+    deep_sgi = picture.format == "SGI" and data[_SGI_BYTES] == 2
+    return deep_png or deep_sgi or _jpeg2000_bits(picture, data) > 8
 
 
 def _opaque(picture: PIL.Image.Image, how: Decoding) -> np.ndarray:

@@ -14,8 +14,8 @@ import PIL.ImageFile
 
 from transforms.core.image.identify import identify
 
-_MAGIC = b"\x89PNG\r\n\x1a\n"
-_DEPTH, _KIND = 24, 25
+MAGIC = b"\x89PNG\r\n\x1a\n"
+DEPTH, KIND = 24, 25
 """Positions of two bytes of the header: bits of a value, and gray, colors and alpha."""
 
 _GRAY, _RGB, _RGBA = 0, 2, 6
@@ -23,8 +23,8 @@ _GRAY, _RGB, _RGBA = 0, 2, 6
 
 def mend_transparency(picture: PIL.Image.Image, data: bytes) -> None:
     """Scales the transparent color of gray of 2 and 4 bits as Pillow scales the pixels."""
-    if data.startswith(_MAGIC) and data[_KIND] == _GRAY and data[_DEPTH] in (2, 4) and "transparency" in picture.info:
-        picture.info["transparency"] *= 255 // ((1 << data[_DEPTH]) - 1)
+    if data.startswith(MAGIC) and data[KIND] == _GRAY and data[DEPTH] in (2, 4) and "transparency" in picture.info:
+        picture.info["transparency"] *= 255 // ((1 << data[DEPTH]) - 1)
 
 
 def read16(picture: PIL.Image.Image, data: bytes) -> tuple[np.ndarray, np.ndarray | None] | None:
@@ -37,10 +37,10 @@ def read16(picture: PIL.Image.Image, data: bytes) -> tuple[np.ndarray, np.ndarra
     Returns:
         uint16 `[height, width, 1 or 3]` and uint16 `[height, width]`, None if it is opaque.
     """
-    if not data.startswith(_MAGIC) or data[_DEPTH] != 16 or data[_KIND] not in (_GRAY, _RGB, _RGBA):
+    if not data.startswith(MAGIC) or data[DEPTH] != 16 or data[KIND] not in (_GRAY, _RGB, _RGBA):
         return None
-    values = np.asarray(picture)[:, :, None] if data[_KIND] == _GRAY else _both_bytes(picture, data)
-    if data[_KIND] == _RGBA:
+    values = np.asarray(picture)[:, :, None] if data[KIND] == _GRAY else _both_bytes(picture, data)
+    if data[KIND] == _RGBA:
         return values[:, :, :3], values[:, :, 3]
     if "transparency" not in picture.info:
         return values, None

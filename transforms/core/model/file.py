@@ -212,10 +212,14 @@ def _of_keras(model: Any, name: str, path: Path | None, signature: str) -> Opene
         shapes = [tuple(each.shape) for each in inputs]
         raise UsageError(f"model={name!r}: expected one input [batch, height, width, 3], found {shapes}")
     spec = tf.TensorSpec(inputs[0].shape, inputs[0].dtype)
-    return OpenedModel(name, path, spec, lambda images: _named(model(images, training=False)), model)
+    heads = tuple(getattr(model, "output_names", None) or ())  # a subclass has none
+    return OpenedModel(name, path, spec, lambda images: _named(model(images, training=False), heads), model)
 
 
-def _named(outputs: Any) -> Outputs:
+def _named(outputs: Any, heads: Sequence[str] = ()) -> Outputs:
+    """Returns outputs by name: their own, the names of the layers that they come from, or numbers."""
     if isinstance(outputs, Mapping):
         return outputs
-    return {f"output_{index}": output for index, output in enumerate(tf.nest.flatten(outputs))}
+    flat = tf.nest.flatten(outputs)
+    names = heads if len(set(heads)) == len(flat) else [f"output_{index}" for index in range(len(flat))]
+    return dict(zip(names, flat, strict=True))

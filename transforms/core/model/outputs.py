@@ -38,14 +38,15 @@ def outputs_function(
             raise MemoryError(str(error)) from error
         except Exception as error:  # what a model raises is its own affair
             raise _refusal(model, fed, error) from error
-        if name and name not in results:
-            raise UsageError(f"output_name={name!r}: the model has {', '.join(sorted(results))}")
+        chosen = _chosen(results, name) if name else None
         if not name and len(results) != 1:
             if not any_shape:
                 raise UsageError(f"output_name: the model has several, name one of {', '.join(sorted(results))}")
             numbers = {key: value for key, value in results.items() if value.dtype != tf.string}
             return {key: tf.cast(value, tf.float32) for key, value in sorted(numbers.items())}
-        result = tf.cast(results[name] if name else next(iter(results.values())), tf.float32)
+        result = tf.cast(next(iter(results.values())) if chosen is None else chosen, tf.float32)
+        if result.shape.rank == 1 and result.shape[0] not in (None, images.shape[0]):
+            raise UsageError(f"model: expected outputs [batch, classes], found {result.shape} for any number of images")
         if result.shape.rank == 2 or (any_shape and not is_row(result)):
             return result
         return tf.reshape(result, [tf.shape(result)[0], _count(result)])
@@ -55,10 +56,8 @@ def outputs_function(
 
 def is_row(result: tf.Tensor) -> bool:
     """Returns whether a result `[batch, 1, …, classes]`, or `[batch]` of single outputs, has one number a class."""
-    if not result.shape.rank:
-        return False
-    if result.shape.rank == 1:
-        return result.shape[0] is None
+    if not result.shape.rank or result.shape.rank == 1:
+        return bool(result.shape.rank)
     return all(size == 1 for size in result.shape[1:-1]) and result.shape[-1] is not None
 
 
@@ -88,6 +87,14 @@ class Packing:
         parts = tf.split(packed, [math.prod(shape) for shape in self._shapes.values()], axis=1)
         named = zip(self._shapes.items(), parts, strict=True)
         return {name: tf.reshape(part, [-1, *shape]) for (name, shape), part in named}
+
+
+def _chosen(results: Mapping[str, tf.Tensor], name: str) -> tf.Tensor:
+    """Returns the output of a name; `output_N` is the one of that number, if no output is called so."""
+    numbered = {f"output_{index}": result for index, result in enumerate(results.values())}
+    if name not in results and name not in numbered:
+        raise UsageError(f"output_name={name!r}: the model has {', '.join(sorted(results))}")
+    return results.get(name, numbered.get(name))
 
 
 def _refusal(model: OpenedModel, images: tf.Tensor, error: Exception) -> ValueError:

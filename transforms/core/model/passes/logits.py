@@ -17,6 +17,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 
 _SAME = frozenset({"Identity", "PreventGradient", "StopGradient", "CheckNumerics", "EnsureShape", "Snapshot"})
+_SLICING = frozenset({"StridedSlice", "Slice"})
 _RESHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims", "Cast", "Transpose"})
 
 
@@ -26,7 +27,7 @@ class Ending:
 
     Attributes:
         kind: `softmax`, `sigmoid`, `log_softmax`, or empty.
-        output: name of the node that gives it, which only changes of shape and type follow.
+        output: name of the node that gives it, which only changes of shape and type follow; and slices of a sigmoid.
         logits: name of the tensor that it is taken of.
     """
 
@@ -73,10 +74,13 @@ class _Graph:
 
     def ending(self, output: str) -> Ending:
         node = self._node(output)
-        while node.op in _SAME | _RESHAPING:
+        whole = True
+        while node.op in _RESHAPING | _SLICING:
+            whole = whole and node.op not in _SLICING
             node = self._node(node.input[0])
-        for kind, find in (("softmax", self._softmax), ("sigmoid", self._sigmoid), ("log_softmax", self._log_softmax)):
-            if logits := find(node):
+        kinds = {"sigmoid": self._sigmoid, "softmax": self._softmax, "log_softmax": self._log_softmax}
+        for kind, find in kinds.items():
+            if (whole or kind == "sigmoid") and (logits := find(node)):  # a part of a softmax is none
                 return Ending(kind, node.name, logits)
         return Ending()
 
