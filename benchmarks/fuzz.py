@@ -119,6 +119,7 @@ TARGETS = {
     "mask": Target(mutations.images, _check_mask, mutations.repair_png),
     "tfrecord": Target(mutations.tfrecords, _check_shard("tfrecord"), mutations.repair_tfrecord),
     "tfrecord.gz": Target(mutations.tfrecords, _check_shard("tfrecord"), mutations.repair_tfrecord, mutations.gzipped),
+    "zlib": Target(lambda: [mutations.zlibbed(data) for data in mutations.tfrecords()], _check_shard("tfrecord")),
     "gzip": Target(lambda: [mutations.gzipped(data) for data in mutations.tfrecords()], _check_shard("tfrecord")),
     "tar": Target(mutations.tars, _check_shard("webdataset"), mutations.repair_tar),
     "parquet": Target(mutations.parquets, _check_shard("parquet")),

@@ -10,7 +10,8 @@ import random
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from PIL import Image
 from transforms.core.image.arrays import to_npy
 from transforms.core.vocabulary import IMAGE_FORMATS
 from transforms.formats.example import example_class
-from transforms.formats.tfrecord import HEADER_BYTES, masked_crc32c
+from transforms.formats.tfrecord_header import HEADER_BYTES, masked_crc32c
 
 _INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -81,7 +82,8 @@ def arrays() -> list[bytes]:
 def tfrecords() -> list[bytes]:
     """Returns shards of tf.Examples."""
     shard = b"".join(_record(_example(data, label)) for label, data in enumerate(images()[:5]))
-    return [shard, _record(_example(images()[0], 7))]
+    raw = _example(bytes(60), 7, {"image/height": 4, "image/width": 5, "image/channels": 3})
+    return [shard, _record(_example(images()[0], 7)), _record(raw)]
 
 
 def tars() -> list[bytes]:
@@ -106,13 +108,18 @@ def parquets() -> list[bytes]:
     data = images()[:6]
     plain = pa.table({"image": data, "label": list(range(6)), "camera": ["north", "south"] * 3})
     nested = pa.table({"image": [{"bytes": each, "path": "a.png"} for each in data], "label": ["cat"] * 6})
+    arrays = pa.table({"image": [[[[7, 8, 9]] * 3] * 2] * 6, "label": [[0, 1], []] * 3})
+    features = {"img": {"_type": "Image"}, "y": {"_type": "ClassLabel", "names": ["cat", "dog"]}}
+    named = pa.table({"img": data, "y": [0, 1] * 3}).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
     options = [
         {"row_group_size": 2},
         {"compression": "zstd"},
         {"data_page_size": 64, "data_page_version": "2.0"},
     ]
     found = []
-    for table in (plain, nested):
+    for table in (plain, nested, arrays, named):
         for option in options:
             stream = io.BytesIO()
             pq.write_table(table, stream, **option)
@@ -168,17 +175,23 @@ def gzipped(data: bytes) -> bytes:
     return gzip.compress(data, 1)
 
 
+def zlibbed(data: bytes) -> bytes:
+    """Returns `data` compressed with zlib."""
+    return zlib.compress(data, 1)
+
+
 def _encoded(picture: Image.Image, kind: str, options: dict[str, object]) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return stream.getvalue()
 
 
-def _example(data: bytes, label: int) -> bytes:
+def _example(data: bytes, label: int, numbers: Mapping[str, int] = MappingProxyType({})) -> bytes:
     example = example_class()()
     feature = example.features.feature
     feature["image/encoded"].bytes_list.value.append(data)
-    feature["image/class/label"].int64_list.value.append(label)
+    for name, number in {"image/class/label": label, **numbers}.items():
+        feature[name].int64_list.value.append(number)
     feature["camera"].bytes_list.value.append(b"north")
     return example.SerializeToString()
 

@@ -85,7 +85,7 @@ def write_shards(folder: Path, images: int) -> None:
     """Writes shards of one and the same picture, with labels that go round."""
     import PIL.Image
 
-    from transforms.formats.tfrecord import masked_crc32c
+    from transforms.formats.tfrecord_header import masked_crc32c
 
     stream = io.BytesIO()
     PIL.Image.new("RGB", (8, 8), (200, 30, 60)).save(stream, "PNG")

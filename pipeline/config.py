@@ -32,7 +32,11 @@ from transforms.formats import ReadOptions
 _DATE = "{date}"
 _OF_REFERENCE = ("nights", "thresholds")
 _OF_FORMAT = {
-    "tfrecord": ("image_feature", "label_feature", "mask_feature"),
+    "tfrecord": (
+        *("image_feature", "label_feature", "mask_feature"),
+        *("height_feature", "width_feature", "channels_feature"),
+    ),
+    "webdataset": ("image_member",),
     "parquet": ("image_column", "label_column", "mask_column"),
 }
 _BY_CONTENT = {"class_names"}  # a file, whose names go into the digest themselves
@@ -270,6 +274,8 @@ def _convert(name: str, value: Any) -> Any:
         if not isinstance(flag, bool):
             raise ValueError(f"{value!r} is not true or false")
         return flag
+    if isinstance(value, bool) and str(value).lower() in (options()[name].metadata["choices"] or ()):
+        return str(value).lower()  # YAML's true
     if isinstance(value, bool | list | dict):
         raise ValueError(f"{value!r} is not one value")
     try:

@@ -13,6 +13,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.audit.references import check_comparable, find_references
 from pipeline.audit.thresholds import load_thresholds
@@ -24,6 +25,9 @@ from transforms.core.model.facts import facts_of
 from transforms.formats import Shard
 from transforms.store.run import Run
 from transforms.worker import AttributorSpec
+
+if TYPE_CHECKING:
+    pass
 
 _LIBRARIES = ("apache-beam", "tensorflow", "keras", "numpy", "pillow", "pyarrow")
 
@@ -39,6 +43,7 @@ class Job:
         provenance: options, model and versions, as stored in every part and in the manifest.
         started: when this run was checked, ISO 8601 in UTC.
         passed_over: how many files of the input's folders were not taken, by extension.
+        notes: what is taken for granted of the input and the model, a sentence each.
     """
 
     config: AuditConfig
@@ -47,6 +52,7 @@ class Job:
     provenance: store.Provenance
     started: str
     passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def prepare(config: AuditConfig) -> Job:
@@ -63,6 +69,7 @@ def prepare(config: AuditConfig) -> Job:
         discovery = formats.discover(config.input, config.input_format)
     except (UsageError, OSError) as error:
         raise ConfigError(f"input: {error}") from error
+    notes = formats.describe(discovery.shards, config.read_options())
     try:
         spec = worker.resolve(
             config.model,
@@ -86,7 +93,7 @@ def prepare(config: AuditConfig) -> Job:
         if checked != spec:  # a damaged local copy has been replaced
             spec, provenance = checked, _provenance(config, checked)
     began = started.isoformat(timespec="seconds")
-    return Job(config, discovery.shards, spec, provenance, began, discovery.passed_over)
+    return Job(config, discovery.shards, spec, provenance, began, discovery.passed_over, notes)
 
 
 def _with_facts(config: AuditConfig, spec: AttributorSpec) -> AttributorSpec:

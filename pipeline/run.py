@@ -30,7 +30,7 @@ from transforms.core.errors import JobError
 from transforms.progress import Gauge, Meter
 from transforms.store import lock
 from transforms.store.run import AUDIT, Run
-from transforms.text import pad
+from transforms.text import pad, printable
 
 _LOCAL = "FnApiRunner"
 _LINE_SECONDS = 10.0
@@ -55,6 +55,8 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
         print(line, file=sys.stderr)
     if job.passed_over:
         print(_passed_over(job.passed_over), file=sys.stderr)
+    for note in job.notes:
+        print(printable(note), file=sys.stderr)
     with lock.hold(job.config.output) as held:
         resumes(job.config, job.provenance)  # another run may have finished here since this one was checked
         start = time.monotonic()
@@ -230,6 +232,8 @@ def _summary(finished: Run, seconds: float) -> str:
         f"  manifest      {output}/manifest.json",
         f"  report        {output}/report.html",
     ]
+    if manifest.labels:
+        lines.insert(1, f"  labels        {printable(str(manifest.labels))}")
     if manifest.failures:
-        lines.insert(2, f"  errors        {output}/errors/")
+        lines.insert(-3, f"  errors        {output}/errors/")
     return "\n".join(lines)

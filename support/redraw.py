@@ -40,7 +40,7 @@ def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: s
     metadata |= {KEY + name: str(count) for name, count in counts.items()}
     with write_parquet(run_uri, part_name(ATTRIBUTIONS, chunk.id), rows.schema, metadata) as parquet:
         parquet.write(rows)
-    part = PartSummary(chunk.id, chunk.shard, chunk.start, parquet.stored, None, **counts)
+    part = PartSummary(chunk.id, chunk.shard, chunk.start, parquet.stored, None, **counts, labels=None)
     slicer = Slicer(tuple(provenance.config.get("slice_by", ())))
     statistics = store.write_statistics(run_uri, summarize_rows(statistic_columns(rows), slicer), provenance)
     store.write_manifest(run_uri, store.Manifest(created, provenance, statistics, (part,)))

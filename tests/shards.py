@@ -52,17 +52,18 @@ def write_shard(folder: Path, kind: str, images: Sequence[bytes], labels: Sequen
     return path
 
 
-def example(image: bytes | None = None, label: Any = None, **more: Any) -> bytes:
+def example(image: Any = None, label: Any = None, **more: Any) -> bytes:
     """Returns a serialized `tf.train.Example` of ImageNet's features and more."""
     import tensorflow as tf
 
     def feature(value: Any) -> Any:
-        if isinstance(value, float):
-            return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-        if isinstance(value, int):
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-        content = value.encode() if isinstance(value, str) else value
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
+        values = value if isinstance(value, list) else [value]
+        if (isinstance(value, list) and not value) or isinstance(values[0], int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        if isinstance(values[0], float):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+        content = [each.encode() if isinstance(each, str) else each for each in values]
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=content))
 
     values = {"image/encoded": image, "image/class/label": label, **more}
     features = {name: feature(value) for name, value in values.items() if value is not None}

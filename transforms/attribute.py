@@ -187,7 +187,7 @@ class _AttributeChunks(_Attributing):
                     part.fail(outcome)
                     stage.meter.add(failed=1)
                 else:
-                    part.add(rows_of(outcome, settings, classifier.names))
+                    part.add(rows_of(outcome, settings, classifier.names), store.LabelCounts.of(outcome))
                     stage.meter.add(attributed=1)
         return part.summary
 

@@ -9,10 +9,12 @@ import dataclasses
 import functools
 import gc
 import os
+import re
 import shutil
 import tempfile
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LOCK = threading.Lock()
+_NUMBERED = re.compile(r"(?P<index>[0-9]{1,7})(?:\s*[:,]\s*|\s+)(?P<name>\S.*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,9 @@ def on_local_copy(model: str, load: Callable[[str], T]) -> T:
 def with_names(options: ModelOptions) -> ModelOptions:
     """Returns options with class names in place of the URI of their file: one a line, without empty lines.
 
+    The file is UTF-8, with or without a byte order mark. If every line is numbered, from 0 on (`0 cat`, `0: cat` or
+    `0,cat`), the numbers are left out. Names are in Unicode's composed form.
+
     Raises:
         UsageError: the file cannot be read, or has too few or too many names; the text names it.
     """
@@ -177,13 +183,21 @@ def with_names(options: ModelOptions) -> ModelOptions:
     if not names:
         return dataclasses.replace(options, class_names=())
     try:
-        text = storage.read_bytes(names).decode("utf-8")
+        text = storage.read_bytes(names).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"class_names: {names}: {error}") from error
-    found = tuple(line.strip() for line in text.splitlines() if line.strip())
+    found = _unnumbered([line.strip() for line in unicodedata.normalize("NFC", text).splitlines() if line.strip()])
     if not 0 < len(found) <= MAX_CLASSES:
         raise UsageError(f"class_names: {names} has {len(found)} names; allowed are 1 to {MAX_CLASSES}, one a line")
     return dataclasses.replace(options, class_names=found)
+
+
+def _unnumbered(lines: Sequence[str]) -> tuple[str, ...]:
+    """Returns lines without their numbers, if every line has one: `0 stars`, `1 star`, `2 stars`… are names."""
+    matches = [_NUMBERED.fullmatch(line) for line in lines]
+    names = [match["name"] for index, match in enumerate(matches) if match and int(match["index"]) == index]
+    is_list = len(names) == len(lines) and 2 * len(set(names)) > len(names)
+    return tuple(names if is_list else lines)
 
 
 def baseline_images(baseline: str, how: Decoding = Decoding(channels=0)) -> tuple[bytes, ...]:

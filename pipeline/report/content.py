@@ -113,6 +113,8 @@ def _glance(manifest: Manifest, whole: Row | None, distributions: Distributions)
         ("attributed rows", f"{manifest.rows:,}"),
         ("failed", f"{manifest.failures:,} ({words.percent(manifest.failures / max(1, manifest.images))})"),
     ]
+    if labels := manifest.labels:
+        found.append(("usable labels", f"{labels.usable:,} of {labels.images:,}"))
     if whole:
         found += [
             ("converged", words.percent(whole["converged"] / whole["count"])),

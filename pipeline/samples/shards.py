@@ -21,7 +21,7 @@ from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.vocabulary import INPUT_FORMATS
 from transforms.formats.example import example_class
-from transforms.formats.tfrecord import masked_crc32c
+from transforms.formats.tfrecord_header import masked_crc32c
 
 _PNG = b"\x89PNG"
 _ROW_GROUP = 64

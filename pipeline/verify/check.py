@@ -168,6 +168,7 @@ def _check_footer(provenance: Provenance, part: PartSummary, footer: PartFooter)
         "images": (footer.images, part.images),
         "rows": (footer.rows, part.rows),
         "failures": (footer.failures, part.failures),
+        "labels": (footer.labels, part.labels),
     }
     return [
         Finding(part.attributions.name, f"its {what} is {found}, the manifest says {expected}")
@@ -183,6 +184,11 @@ def _check_content(part: PartSummary, content: _Content) -> list[Finding]:
         "failures": (len(content.failed), part.failures),
         "images, attributed or failed": (len(content.images), part.images),
     }
+    if part.labels:
+        counts["attributed images, whose labels are counted"] = (
+            len(content.images) - len(content.failed),
+            part.labels.images,
+        )
     findings = [
         Finding(name, f"holds {found} {what}, the manifest says {expected}")
         for what, (found, expected) in counts.items()

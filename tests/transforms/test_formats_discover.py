@@ -7,9 +7,11 @@ import shutil
 
 import pytest
 
-from tests.shards import NAMES, payloads, read_all, write_shard
+from tests.shards import NAMES, payloads, read_all, write_shard, write_tar
 from transforms import storage
-from transforms.formats import ReadOptions, Shard, detect, discover, expand, plan
+from transforms.core.errors import UsageError
+from transforms.core.record import Failure, Image
+from transforms.formats import ReadOptions, Shard, describe, detect, discover, expand, plan
 
 FORMATS = {kind: kind.removesuffix(".gz") for kind in NAMES if kind != "files"}
 
@@ -146,3 +148,84 @@ def test_an_input_that_matches_nothing_is_named(data, text):
 def test_an_unknown_format_is_named(data):
     with pytest.raises(ValueError, match="input_format: 'zip' is not one of auto, tfrecord, webdataset"):
         expand([str(data)], "zip")
+
+
+def test_braces_stand_for_shards(data, tmp_path):
+    for name in ("s-08.tar", "s-09.tar", "s-10.tar"):
+        shutil.copy(data / "a.tar", tmp_path / name)
+    for folder in ("train", "val"):
+        shutil.copytree(tmp_path, tmp_path / folder, ignore=lambda *_: ["train", "val"])
+
+    def names(text):
+        return [shard.name for shard in expand([f"{tmp_path}/{text}"])]
+
+    assert names("s-{08..10}.tar") == ["s-08.tar", "s-09.tar", "s-10.tar"]
+    assert (
+        names("s-{09,10}.tar") == names("s-{09..10..1}.tar") == names("s-{0{9,9},10}.tar") == ["s-09.tar", "s-10.tar"]
+    )
+    assert names("{train,val}/s-{08..09}.tar") == [
+        f"{part}/s-{n}.tar" for part in ("train", "val") for n in ("08", "09")
+    ]
+    assert names("{train,val}") == names("{train,val}/*.tar") == names("{train,val}/s-{08..10}.tar")
+    assert names("{train,train}/s-{08,08}.tar") == ["s-08.tar"]
+
+
+def test_the_same_on_a_remote_file_system(data):
+    for number in (1, 2):
+        filesystem, path = storage.resolve(f"mock://braces/s-{number}.tar")
+        filesystem.create_dir(path.rpartition("/")[0])
+        storage.write_bytes(f"mock://braces/s-{number}.tar", (data / "a.tar").read_bytes())
+    assert [shard.uri for shard in expand(["mock://braces/s-{1..2}.tar"])] == [
+        f"mock://braces/s-{n}.tar" for n in (1, 2)
+    ]
+    assert [type(item) for item in read_all("mock://braces/s-{1..3}.tar")] == [Image] * 6 + [Failure]
+
+
+def test_a_missing_shard_of_a_range_is_a_failure(data, tmp_path):
+    shutil.copy(data / "a.tar", tmp_path / "s-1.tar")
+    items = read_all(f"{tmp_path}/s-{{0..2}}.tar")
+    assert [(type(item), item.shard.rpartition("/")[2]) for item in items] == [
+        (Failure, "s-0.tar"),
+        *[(Image, "s-1.tar")] * 3,
+        (Failure, "s-2.tar"),
+    ]
+    assert "how many images it holds is unknown" in items[0].message
+    shards = expand([f"{tmp_path}/s-{{0..2}}.tar"])
+    assert describe(shards, ReadOptions()) == describe(shards[:1], ReadOptions()) == ()
+    write_tar(tmp_path / "s-1.tar", {"a.jpg": b"i", "a.png": b"i"})
+    with pytest.raises(UsageError, match="image_member"):
+        describe(shards, ReadOptions())
+    write_shard(tmp_path, "webdataset", payloads(3)).rename(tmp_path / "s-1.tar")
+    shutil.copy(data / "a.tar", tmp_path / "odd-1")
+    assert len(read_all(f"{tmp_path}/odd-{{1..2}}", ReadOptions("webdataset"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("s-{5..7}.tar", r"there is none of the 3 files that .*s-\{5..7\}.tar stands for"),
+        ("odd-{1..2}", "there is no .*odd-2, which .*stands for"),
+        ("{1..2}.jpg", "there is no .*2.jpg, which .*stands for"),
+        ("{here,there}", "there is no .*there, which .*stands for"),
+        ("{here,there}/*.tar", "no images or shards at .*there"),
+    ],
+)
+def test_what_is_missing_and_no_shard_is_named(data, tmp_path, text, why):
+    (tmp_path / "here").mkdir()
+    for name in ("odd-1", "1.jpg", "here/a.tar"):
+        shutil.copy(data / "a.tar", tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=why):
+        expand([f"{tmp_path}/{text}"])
+
+
+@pytest.mark.parametrize("name", ["s-{0..2}.tar", "{a,b}.tar", "{x}.tar", "a{.tar"])
+def test_names_with_braces_in_them(data, tmp_path, name):
+    shutil.copy(data / "a.tar", tmp_path / name)
+    assert [shard.name for shard in expand([f"{tmp_path}/{name}"])] == [name]
+    assert [shard.name for shard in expand([str(tmp_path)])] == [name]
+
+
+def test_image_files_of_braces(tmp_path):
+    for number in (1, 2, 3):
+        (tmp_path / f"{number}.jpg").write_bytes(b"i")
+    assert [item.id for item in read_all(f"{tmp_path}/{{1,3}}.jpg")] == [f"{tmp_path.name}#{n}.jpg" for n in (1, 3)]

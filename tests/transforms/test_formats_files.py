@@ -35,7 +35,7 @@ def ids_and_labels(inputs, **options):
 def test_a_folder_is_read_with_all_below_it(photos):
     assert ids_and_labels(photos) == {
         "photos#0.gif": None,
-        "photos/7#1.tiff": 7,
+        "photos/7#1.tiff": "7",
         "photos/cat#1.jpg": "cat",
         "photos/cat#2.PNG": "cat",
         "photos/dog#1.jpeg": "dog",

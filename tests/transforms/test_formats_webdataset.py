@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.shards import payloads, plan_all, read_all, write_shard, write_tar
+from transforms import formats
+from transforms.core.errors import UsageError
 from transforms.core.record import Failure, Image
 from transforms.formats import ReadOptions, webdataset
 from transforms.formats.shard import ShardError
@@ -48,22 +50,27 @@ def test_paths_of_any_length_and_script(path, dialect):
 @pytest.mark.parametrize("extension", ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "JPG", "Png"])
 def test_kinds_of_images(path, extension):
     write_tar(path, {f"a.{extension}": b"image", "a.cls": b"3"})
-    assert [(image.id, image.data, image.label) for image in read_all(path)] == [("a.tar#a", b"image", 3)]
+    assert [(image.id, image.data, image.label) for image in read_all(path)] == [("a.tar#a", b"image", "3")]
 
 
 @pytest.mark.parametrize(
     ("members", "label"),
     [
-        ({"a.jpg": b"i", "a.cls": b"12\n"}, 12),
+        ({"a.jpg": b"i", "a.cls": b"12\n"}, "12"),
         ({"a.cls": b"tabby cat", "a.jpg": b"i"}, "tabby cat"),
         ({"a.jpg": b"i", "a.json": {"label": 4}}, 4),
         ({"a.jpg": b"i", "a.json": {"cls": "dog"}}, "dog"),
-        ({"a.jpg": b"i", "a.json": {"class": "5"}}, 5),
+        ({"a.jpg": b"i", "a.json": {"class": "5"}}, "5"),
+        ({"a.jpg": b"i", "a.json": {"label": True}}, 1),
+        ({"a.jpg": b"i", "a.json": {"label": [0, 1.5, "x"]}}, (0, 1.5, "x")),
+        ({"a.jpg": b"i", "a.json": {"label": []}}, ()),
+        ({"a.jpg": b"i", "a.json": {"label": {"id": 3, "name": "cat"}}}, "cat"),
+        ({"a.jpg": b"i", "a.json": {"label": [{"id": 3, "name": None}, {"id": 5}]}}, (3, 5)),
         ({"a.jpg": b"i", "a.json": {"label": None}}, None),
-        ({"a.jpg": b"i", "a.json": {"label": 4}, "a.cls": b"6"}, 6),
+        ({"a.jpg": b"i", "a.json": {"label": 4}, "a.cls": b"6"}, "6"),
         ({"a.jpg": b"i", "a.json": {}}, None),
         ({"a.jpg": b"i"}, None),
-        ({"a.jpg": b"i", "a.cls": b"-1"}, None),
+        ({"a.jpg": b"i", "a.cls": b"-1"}, "-1"),
     ],
 )
 def test_labels(path, members, label):
@@ -88,7 +95,7 @@ def test_other_members_are_ignored(path):
         add(archive, "folder/a.txt", b"caption")
         add(archive, "folder/a.cls", b"1")
         add(archive, "folder/.DS_Store", b"more junk")
-    assert [(image.id, image.label) for image in read_all(path)] == [("a.tar#folder/a", 1)]
+    assert [(image.id, image.label) for image in read_all(path)] == [("a.tar#folder/a", "1")]
 
 
 def test_links_devices_and_climbing_paths_do_no_harm(path, tmp_path):
@@ -124,34 +131,122 @@ def test_a_repeated_member_begins_a_new_sample(path):
     assert [(image.id, image.data) for image in read_all(path)] == [("a.tar#0", b"first"), ("a.tar#1", b"second")]
 
 
-def test_samples_that_cannot_be_read_are_failures(path):
-    members = {
-        "a.cls": b"1",
-        "b.2.jpg": b"no image of the key b",
-        "c.jpg": b"i",
-        "c.json": b"{",
-        "d.jpg": b"i",
-        "d.json": b"[]",
-        "e.jpg": b"i",
-        "e.json": {"label": [1]},
-        "f.jpg": b"i",
-        "f.json": b"[" * 100_000,
-        "g.jpg": b"i",
-        "g.json": b'{"x": "' + b"y" * (1 << 20) + b'"}',
-        "h.jpg": b"i",
-        "h.cls": str(2**31).encode(),
-        "i.jpg": b"fine",
-    }
-    write_tar(path, members)
-    items = read_all(path)
-    assert [item.image_id for item in items[:-1]] == [f"a.tar#{key}" for key in "abcdefgh"]
-    assert isinstance(items[-1], Image)
-    reasons = [
-        *("a sample without", "a sample without", "not JSON", "not a JSON object"),
-        *("is not a label", "not JSON", "more than the 1048576", "is not a label"),
+def test_samples_without_an_image_are_failures(path):
+    write_tar(path, {"a.cls": b"1", "b.2.jpg": b"no image of the key b", "i.jpg": b"fine"})
+    *failures, image = read_all(path)
+    assert [(item.image_id, item.stage) for item in failures] == [("a.tar#a", "read"), ("a.tar#b", "read")]
+    assert all("a sample without an image" in item.message for item in failures)
+    assert isinstance(image, Image)
+
+
+UNUSABLE = [
+    ("json", b"{", "not JSON"),
+    ("json", b"[]", "not a JSON object"),
+    ("json", b"[" * 100_000, "not JSON"),
+    ("json", b'{"x": "' + b"y" * (1 << 20) + b'"}', "more than the 1048576"),
+    ("json", b'{"label": [[1]]}', "contains a list"),
+    ("json", b'{"label": [1, null]}', "contains null"),
+    ("json", b'{"label": {"x": 1}}', "holds none of label, class"),
+    ("json", b'{"label": {"id": {"id": {"id": {"id": 1}}}}}', "more than 3 levels deep"),
+    ("json", b'{"label": 1' + b"0" * 4000 + b"}", "of a magnitude above"),
+    ("json", b'{"label": [' + b"1," * 70_000 + b"1]}", "more than the 65536 items"),
+    ("cls", b"x" * (1 << 20) + b"x", "more than the 1048576"),
+    ("cls", b"x" * 5000, "5000 letters"),
+]
+
+
+@pytest.mark.parametrize(("extension", "content", "why"), UNUSABLE)
+def test_a_label_that_cannot_be_used_costs_no_image(path, extension, content, why):
+    write_tar(path, {"a.jpg": b"i", f"a.{extension}": content})
+    (image,) = read_all(path)
+    assert (image.data, image.label if image.label is None else type(image.label)) in ((b"i", None), (b"i", str))
+    assert why in image.label_problem
+    assert len(image.label_problem) < 200
+
+
+def test_a_damaged_json_costs_the_image_only_if_fields_are_asked_for(path):
+    write_tar(path, {"a.jpg": b"i", "a.json": b"{", "a.cls": b"cat"})
+    (image,) = read_all(path)
+    assert (image.label, image.label_problem) == ("cat", "")
+    (failure,) = read_all(path, ReadOptions(fields=("place",)))
+    assert "not JSON" in failure.message
+
+
+def described(path, **options):
+    return formats.describe(formats.expand([str(path)]), ReadOptions(**options))
+
+
+def read_pictures(path, **options):
+    return [
+        (item.id, item.data.decode(), item.label) if isinstance(item, Image) else (item.image_id, item.message)
+        for item in read_all(path, ReadOptions(chunk_images=2, **options))
     ]
-    for item, why in zip(items[:-1], reasons, strict=True):
-        assert why in item.message and item.stage == "read"
+
+
+def test_keys_may_have_dots_where_the_first_dot_gives_no_image(path):
+    names = ["img.0001", "img.0002", "x/img.v1.0003"]
+    members = {f"{name}.{kind}": name.encode() for name in names for kind in ("jpg", "cls", "mask.png")}
+    write_tar(path, members)
+    assert read_pictures(path) == [(f"a.tar#{name}", name, name) for name in names]
+    assert [image.mask.decode() for image in read_all(path)] == names
+    assert described(path) == ("samples: no image up to a file name's first dot in a.tar: keys end at the last",)
+    write_tar(path, {**members, "standard.jpg": b"i"})
+    *failures, image = read_pictures(path)
+    assert image == ("a.tar#standard", "i", None)
+    assert failures and all("a sample without an image" in message for _, message in failures)
+
+
+def test_hidden_files_have_no_keys_with_dots(path):
+    write_tar(path, {"img.0001.jpg": b"i", ".hidden.jpg": b"junk", "._img.0001.jpg": b"junk of a Mac"})
+    assert read_pictures(path) == [("a.tar#img.0001", "i", None)]
+
+
+def test_several_pictures_raise_the_question(path):
+    write_tar(path, {"a.jpg": b"small", "a.png": b"large", "a.cls": b"1"})
+    with pytest.raises(UsageError, match=r"image_member: the sample a has several pictures, jpg, png; name one"):
+        plan_all(path)
+    with pytest.raises(UsageError, match="image_member"):
+        described(path)
+    assert read_pictures(path, image_member="png") == [("a.tar#a", "large", "1")]
+    assert read_pictures(path, image_member=".JPG") == [("a.tar#a", "small", "1")]
+    assert read_pictures(path, image_member="webp|png") == [("a.tar#a", "large", "1")]
+    assert described(path, image_member="png") == ()
+
+
+def test_a_sample_among_others_that_has_several_pictures_is_a_failure(path):
+    write_tar(path, {"a.jpg": b"i", "b.jpg": b"small", "b.png": b"large", "c.jpg": b"i"})
+    assert described(path) == ()
+    first, (second, message), third = read_pictures(path)
+    assert (first, second, third) == (("a.tar#a", "i", None), "a.tar#b", ("a.tar#c", "i", None))
+    assert "image_member: the sample b has several pictures" in message
+    assert [item[1] for item in read_pictures(path, image_member="png|jpg")] == ["i", "large", "i"]
+
+
+STEREO = {f"{key}.{side}.png": f"{key} {side}".encode() for key in "ab" for side in ("left", "right")}
+
+
+@pytest.mark.parametrize("labels", [{}, {"c.left.png": b"c left", "c.cls": b"1"}])
+def test_pictures_of_one_key_that_no_label_tells_apart_raise_the_question(path, labels):
+    write_tar(path, STEREO | labels)
+    with pytest.raises(UsageError, match=r"image_member: .* have no image such as jpg"):
+        described(path)
+    with pytest.raises(UsageError, match=r"image_member: .* have no image such as jpg, but left.png.*name one, or png"):
+        plan_all(path)
+    left = [(f"a.tar#{key}", f"{key} left", None) for key in "ab"]
+    assert read_pictures(path, image_member="left.png")[:2] == left
+    assert [item[0] for item in read_pictures(path, image_member="png")[:2]] == ["a.tar#a.left", "a.tar#a.right"]
+
+
+def test_pictures_of_one_key_with_labels_of_their_own_are_images(path):
+    members = {f"cam{cam}.{n}.{kind}": b"x" for cam in (1, 2) for n in (1, 2) for kind in ("jpg", "cls")}
+    write_tar(path, members)
+    assert [item[0] for item in read_pictures(path)] == [f"a.tar#cam{cam}.{n}" for cam in (1, 2) for n in (1, 2)]
+
+
+def test_an_image_of_any_extension_can_be_named(path):
+    write_tar(path, {"a.npy": b"array", "a.jpg": b"i", "a.cls": b"1"})
+    assert read_pictures(path, image_member="npy") == [("a.tar#a", "array", "1")]
+    assert "image_member is webp" in read_pictures(path, image_member="webp")[0][1]
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])

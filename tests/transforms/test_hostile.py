@@ -58,9 +58,9 @@ def test_honest_pages_are_passed_to_the_last_byte(tmp_path, monkeypatch, options
     ends, page = [], pages._page
 
     def noted(stream, position):
-        length, unpacked, stored = page(stream, position)
-        ends.append(position + length + stored)
-        return length, unpacked, stored
+        claimed = page(stream, position)
+        ends.append(position + claimed.length + claimed.stored)
+        return claimed
 
     monkeypatch.setattr(pages, "_page", noted)
     table = pa.table({"image": [SMALL * (1 + row % 3) for row in range(50)], "name": ["long " * 900] * 50})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from transforms import storage, worker
+from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.model.local_copy import UnreadableError
+from transforms.core.model.options import ModelOptions
 from transforms.worker import AttributorSpec
 
 SETTINGS = Settings(rule="midpoint", steps=4)
@@ -114,3 +117,52 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, content, reason):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"baseline: {path}: .*{reason}"):
         worker.baseline_images(f"image:{path}")
+
+
+def names_in(tmp_path, content: bytes) -> tuple[str, ...] | str:
+    path = tmp_path / "names.txt"
+    path.write_bytes(content)
+    return worker.with_names(ModelOptions(class_names=str(path))).class_names
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_names_come_with_or_without_a_mark(tmp_path, mark, end):
+    assert names_in(tmp_path, mark + end.join(["Löwe".encode(), b"  dog ", b"", b"cat"])) == ("Löwe", "dog", "cat")
+
+
+def test_names_are_in_composed_form(tmp_path):
+    split = unicodedata.normalize("NFD", "Löwe")
+    assert names_in(tmp_path, split.encode()) == ("Löwe",) != (split,)
+
+
+@pytest.mark.parametrize("between", [" ", ": ", ":", ",", ", ", "\t", " : "])
+def test_numbers_from_0_on_are_left_out_of_names(tmp_path, between):
+    lines = [f"{number}{between}{name}" for number, name in enumerate(["cat", "great dane, dog", "3 toed sloth"])]
+    assert names_in(tmp_path, "\n".join(lines).encode()) == ("cat", "great dane, dog", "3 toed sloth")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("1 cat", "2 dog"),
+        ("0 cat", "dog"),
+        ("0 cat", "2 dog"),
+        ("0 cat", "0 dog"),
+        ("0", "1"),
+        ("0 stars", "1 star", "2 stars", "3 stars"),
+        ("7", "0", "10"),
+        ("0cat", "1dog"),
+    ],
+)
+def test_other_numbers_belong_to_names(tmp_path, lines):
+    assert names_in(tmp_path, "\n".join(lines).encode()) == lines
+
+
+def test_doubled_names_are_kept_since_labels_may_be_numbers(tmp_path):
+    assert names_in(tmp_path, b"0 crane\n1 cat\n2 crane\n") == ("crane", "cat", "crane")
+
+
+def test_other_encodings_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"class_names: .*names.txt: 'utf-8' codec"):
+        names_in(tmp_path, "Löwe".encode("utf-16"))

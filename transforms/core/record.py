@@ -13,6 +13,9 @@ import numpy as np
 
 from transforms.core.vocabulary import Stage
 
+Label = int | float | str | tuple[int | float | str, ...] | None
+"""A label as it is stored: a number, a text, a list of these (indices, names, a vector), or none."""
+
 
 @dataclass(frozen=True, order=True)
 class Chunk:
@@ -30,6 +33,7 @@ class Chunk:
         members: file names relative to `shard` (`files` only).
         keyed: whether image ids end in the sample's key; False if keys repeat or do not exist.
         damage: description of the damage right after this chunk's images; empty if there is none.
+        dotted: whether keys extend to the last dot of a file name, not to the first (`webdataset` only).
     """
 
     id: str
@@ -42,6 +46,7 @@ class Chunk:
     members: tuple[str, ...] = ()
     keyed: bool = False
     damage: str = ""
+    dotted: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,18 +58,23 @@ class Image:
         shard: URI of the shard.
         index: position within the shard.
         data: the encoded bytes (JPEG, PNG, …).
-        label: a class index, a class name, or None.
+        label: as stored, or None if there is none.
         fields: additional string columns or keys of the input, by name.
         mask: an encoded mask of the object that the image shows, zero outside; None if there is none.
+        label_names: the data set's own names of its classes, by which its labels that are numbers count; empty if it
+            has none.
+        label_problem: why what is stored cannot be a label; empty if nothing is wrong, or nothing is stored.
     """
 
     id: str
     shard: str
     index: int
     data: bytes
-    label: int | str | None = None
+    label: Label = None
     fields: tuple[tuple[str, str], ...] = ()
     mask: bytes | None = None
+    label_names: tuple[str, ...] = ()
+    label_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +193,7 @@ class Explanation:
         label: class index of the label, if known.
         predictions: the classes of the highest probabilities, in descending order.
         attributions: one for each target, in descending order of score.
+        label_problem: why the image's label names no class; empty if it does, or if there is none.
     """
 
     image: Image
@@ -190,6 +201,7 @@ class Explanation:
     label: int | None
     predictions: tuple[Prediction, ...]
     attributions: tuple[Attribution, ...]
+    label_problem: str = ""
 
 
 Row = dict[str, Any]

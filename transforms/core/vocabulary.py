@@ -72,6 +72,7 @@ STAGES: tuple[Stage, ...] = typing.get_args(Stage)
 
 RESIZES = ("pad", "crop", "stretch")
 PIXELS = ("unit", "signed", "byte", "imagenet", "caffe")
+BACKGROUNDS = ("auto", "true", "false")
 TARGETS = ("top1", "topK", "label", "class:N")
 OUTPUTS = ("auto", "logits", "softmax", "sigmoid", "values")
 """What the numbers are that a model puts out; `values` are those of a regression."""
@@ -117,9 +118,17 @@ MAX_NPY_HEADER_BYTES = 1 << 14
 MAX_ARRAY_CHANNELS = 1 << 12
 """Channels of a picture that is an array."""
 
-MAX_LABEL = 2**31 - 1
+MAX_LABEL = 2**53
+"""Magnitude of a label that is a whole number: a float holds all of these."""
+
 MAX_LABEL_BYTES = 1 << 20
 """Size of a label or JSON member of a tar."""
+
+MAX_LABEL_LETTERS = 1 << 12
+"""Length of a label that is a text."""
+
+MAX_LABEL_ITEMS = 1 << 16
+"""Length of a label that is a list or a vector."""
 
 MAX_KEY_BYTES = 1 << 10
 """Size of a sample's key in a tar up to which image ids contain it."""
@@ -129,6 +138,9 @@ MAX_TAR_HEADER_BYTES = 1 << 20
 
 MAX_PAGE_BYTES = 1 << 30
 """Size of a Parquet page, unpacked."""
+
+MAX_COLUMN_VALUES = 256_000_000
+"""Values of a Parquet column in one row group."""
 
 MAX_FOOTER_BYTES = 1 << 24
 """Size of a Parquet file's footer, and of a page header."""

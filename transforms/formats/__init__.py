@@ -1,14 +1,17 @@
 """Shards of images: how they are found, cut into chunks, and read chunk by chunk.
 
-In reading order: `shard` (options, shards, chunks, labels), `stream` (exact reads and skips), then a
-module for each format, all with the same two functions, `plan(shard, options)` and `read(chunk,
-options)`: `tfrecord` (with `example`), `webdataset` (with `tar`), `parquet` (with `pages`), `files`; `discover`
-detects the format. Imports neither Beam nor TensorFlow.
+In reading order: `shard` (options, shards, chunks), `label` and `tensor` (stored values → labels, and images that are
+arrays), `stream` (exact reads and skips), then a module for each format, all with the same two functions, `plan(shard,
+options)` and `read(chunk, options)`: `tfrecord` (with `tfrecord_header` and `example`), `webdataset` (with `tar`),
+`parquet` (with `features` and `pages`), `files`; `discover` (with `braces`) finds shards and detects their format.
+Imports neither Beam nor TensorFlow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from transforms import storage
@@ -18,7 +21,7 @@ from transforms.formats.discover import Discovery, discover, expand
 from transforms.formats.kind import detect
 from transforms.formats.shard import ReadOptions, Shard, ShardError, damaged_chunk, failure
 
-__all__ = ["Discovery", "ReadOptions", "Shard", "detect", "discover", "expand", "plan", "read"]
+__all__ = ["Discovery", "ReadOptions", "Shard", "describe", "detect", "discover", "expand", "plan", "read"]
 
 _MODULES: dict[str, ModuleType] = {
     "tfrecord": tfrecord,
@@ -26,6 +29,25 @@ _MODULES: dict[str, ModuleType] = {
     "parquet": parquet,
     "files": files,
 }
+
+_LOOKS = 3
+
+
+def describe(shards: Sequence[Shard], options: ReadOptions) -> tuple[str, ...]:
+    """Returns what is taken for granted of the input, a sentence each, from a look at a shard of each format.
+
+    It is the first, or the next few if that cannot be read, which the job records.
+
+    Raises:
+        UsageError: the options do not fit the shard.
+    """
+    found: list[str] = []
+    for kind, look in (("parquet", parquet.describe), ("webdataset", webdataset.describe)):
+        for shard in itertools.islice((shard for shard in shards if shard.format == kind), _LOOKS):
+            with contextlib.suppress(ShardError, FileNotFoundError, storage.StorageError):
+                found += look(shard, options)
+                break
+    return tuple(found)
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:

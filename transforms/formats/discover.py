@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.vocabulary import INPUT_FORMATS
+from transforms.formats.braces import expand_braces
 from transforms.formats.kind import OTHER, by_name, detect, detect_all, each
 from transforms.formats.shard import Shard
 
@@ -63,6 +64,7 @@ def expand(inputs: Sequence[str], input_format: str = "auto") -> list[Shard]:
 def discover(inputs: Sequence[str], input_format: str = "auto") -> Discovery:
     """Returns the shards that the inputs name, sorted by name, and the count of the files that are passed over.
 
+    Brace expressions stand for files that may be missing: a missing shard is one all the same, of which reading fails.
     A folder stands for all shards and images below it, whatever else it contains, and all images directly
     in one folder are one shard. Names are relative to the folder that the inputs have in
     common, so they do not change if a data set moves; the name of a folder of images begins with the
@@ -73,12 +75,12 @@ def discover(inputs: Sequence[str], input_format: str = "auto") -> Discovery:
         input_format: one of `INPUT_FORMATS`, or `auto`.
 
     Raises:
-        FileNotFoundError: an input matches nothing.
+        FileNotFoundError: an input matches nothing; or something that braces stand for is missing, and no shard.
         ValueError: the format is unknown, or that of a file cannot be detected.
     """
     if input_format not in ("auto", *INPUT_FORMATS):
         raise UsageError(f"input_format: {input_format!r} is not one of auto, {', '.join(INPUT_FORMATS)}")
-    found = [_find(text) for text in inputs]
+    found = [item for text in inputs for item in _find_all(text, input_format)]
     common = _common([_parts(item.root) for item in found])
     patterns: dict[tuple[str, str], set[str]] = {}
     kinds: dict[str, str | None] = {}
@@ -98,11 +100,40 @@ def discover(inputs: Sequence[str], input_format: str = "auto") -> Discovery:
     return Discovery(tuple(sorted(shards, key=lambda shard: (shard.name, shard.format))), dict(passed.most_common()))
 
 
+def _find_all(text: str, input_format: str) -> Iterator[_Found]:
+    """Yields what an input names; each file apart that its braces stand for."""
+    uri = _absolute(text)
+    is_literal = "{" not in text or storage.size(uri) is not None or storage.is_folder(uri)
+    members = [text] if is_literal else expand_braces(text)
+    if len(members) == 1:
+        yield _find(members[0])
+        return
+    listings: dict[str, set[str]] = {}
+    exist = False
+    for member in members:
+        folder, name = _split(_absolute(member))
+        if not storage.has_wildcard(folder) and folder not in listings:  # one request for all files of a folder
+            listings[folder] = set(storage.names(folder))
+        if name in listings.get(folder, ()):
+            found = _file(text, _absolute(member))
+        elif storage.has_wildcard(member) or storage.is_folder(_absolute(member)):
+            found = _find(member)
+        elif _is_shard(name, input_format):
+            yield _file(text, _absolute(member))
+            continue
+        else:
+            raise FileNotFoundError(f"there is no {member}, which {text} stands for")
+        exist = True
+        yield found
+    if not exist:
+        raise FileNotFoundError(f"there is none of the {len(members)} files that {text} stands for")
+
+
 def _find(text: str) -> _Found:
-    uri = text.rstrip("/") if storage.is_remote(text) else os.path.abspath(storage.resolve(text)[1])
-    folder, name = _split(uri)
+    uri = _absolute(text)
+    _, name = _split(uri)
     if storage.size(uri) is not None:
-        return _Found(text, folder, [uri], shell.escape(name), explicit=True)
+        return _file(text, uri)
     if storage.is_folder(uri):
         files: tuple[list[str], list[str]] = [], []
         for path in storage.walk(uri):
@@ -112,6 +143,15 @@ def _find(text: str) -> _Found:
         root, _ = storage.split_wildcard(uri)
         return _Found(text, root, storage.glob(uri), "*" if name == "**" else name, explicit=True)
     raise FileNotFoundError(f"there is no {text}")
+
+
+def _absolute(text: str) -> str:
+    return text.rstrip("/") if storage.is_remote(text) else os.path.abspath(storage.resolve(text)[1])
+
+
+def _file(text: str, uri: str) -> _Found:
+    folder, name = _split(uri)
+    return _Found(text, folder, [uri], shell.escape(name), explicit=True)
 
 
 def _kinds(item: _Found, input_format: str) -> Iterator[tuple[str, str | None]]:
@@ -124,6 +164,12 @@ def _kinds(item: _Found, input_format: str) -> Iterator[tuple[str, str | None]]:
         wanted = "images or shards" if input_format == "auto" else f"input of the format {input_format}"
         raise FileNotFoundError(f"no {wanted} at {item.text}")
     yield from zip(item.files, kinds, strict=True)
+
+
+def _is_shard(name: str, input_format: str) -> bool:
+    """Returns whether a file that may be missing is a shard, by its name or else by the format that is given."""
+    shown = by_name(name)
+    return shown not in (None, OTHER, "files") or (shown != "files" and input_format not in ("auto", "files"))
 
 
 def _named(uri: str, input_format: str) -> str | None:

@@ -7,7 +7,7 @@ imported too. Source of the description: tensorflow/core/example/{example,featur
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pool, message, message_factory, text_format
@@ -46,7 +46,11 @@ message_type {
 """
 
 
-def parse_example(record: bytes) -> dict[str, Sequence[Any]]:
+Features = Mapping[str, Sequence[Any]]
+"""The values of each feature of a tf.Example: all bytes, all floats or all integers."""
+
+
+def parse_example(record: bytes) -> Features:
     """Returns the values of each feature of a serialized tf.Example.
 
     Raises:

@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from transforms import storage
 from transforms.core.record import Chunk, Failure, Image
 from transforms.formats.kind import detect_all
-from transforms.formats.shard import ReadOptions, RecordError, Shard, cut, failure, parse_label
+from transforms.formats.label import StoredLabel, parse_label
+from transforms.formats.shard import ReadOptions, RecordError, Shard, cut, failure
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
@@ -32,7 +33,7 @@ def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
 def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
     """Yields a chunk's images in order."""
     _, below, folder = chunk.name.rpartition("/")
-    label = parse_label(folder) if below else None
+    label = parse_label(folder) if below else StoredLabel()
     for index, name in enumerate(chunk.members, start=chunk.start):
         try:
             data = _content(storage.join(chunk.shard, name), options.max_bytes)
@@ -41,7 +42,8 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
         except storage.RefusedError as error:  # of one image, not of the shard: as permanent as any record's
             yield failure(chunk, index, name, RecordError(str(error)))
         else:
-            yield Image(f"{chunk.name}#{name}", chunk.shard, index, data, label)
+            image_id = f"{chunk.name}#{name}"
+            yield Image(image_id, chunk.shard, index, data, label.value, label_problem=label.problem)
 
 
 def _members(shard: Shard) -> list[str]:

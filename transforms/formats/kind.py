@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from transforms import storage
 from transforms.core.image.identify import is_picture
 from transforms.core.vocabulary import IMAGE_EXTENSIONS
-from transforms.formats.shard import ShardError
-from transforms.formats.tfrecord import HEADER_BYTES, parse_header
+from transforms.formats.stream import compression_of
+from transforms.formats.tfrecord_header import is_header
 
 OTHER = "other"
 """What is neither, by its name: notes beside the pictures, and camera files, whose preview would be decoded."""
@@ -27,7 +27,6 @@ _NAMES = (
 )
 _HEAD_BYTES = 4096
 _TAR_MAGIC = slice(257, 262)
-_GZIP_WINDOW = 31
 _REQUESTS = 32  # simultaneously: an object store takes tens of milliseconds for each
 
 
@@ -67,14 +66,14 @@ def each(look: Callable[[str], str | None], uris: Sequence[str]) -> list[str | N
 def by_content(uri: str) -> str | None:
     """Returns the format of the file at `uri` by its first bytes; None if it is unknown."""
     first = head = storage.read_bytes(uri, limit=_HEAD_BYTES)
-    with contextlib.suppress(zlib.error):  # raised if it is not gzipped
-        head = zlib.decompressobj(_GZIP_WINDOW).decompress(head, _HEAD_BYTES)
+    if compression := compression_of(head):
+        with contextlib.suppress(zlib.error):  # raised if it is damaged
+            head = zlib.decompressobj(compression).decompress(head, _HEAD_BYTES)
     if head.startswith(b"PAR1"):
         return "parquet"
     if head[_TAR_MAGIC] == b"ustar":
         return "webdataset"
-    with contextlib.suppress(ShardError):
-        parse_header(head[:HEADER_BYTES])
+    if is_header(head):
         return "tfrecord"
     return "files" if is_picture(first) else None
 

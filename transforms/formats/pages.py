@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import IO, Any
 
-from transforms.core.vocabulary import MAX_FOOTER_BYTES, MAX_PAGE_BYTES
+from transforms.core.vocabulary import MAX_COLUMN_VALUES, MAX_FOOTER_BYTES, MAX_PAGE_BYTES
 from transforms.formats.shard import ShardError
 
 _MAGIC_BYTES = 8
@@ -24,6 +24,7 @@ _STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _,
 _ROW_GROUPS, _COLUMNS, _COLUMN_METADATA = 4, 1, 3
 _PATH, _TOTAL_STORED, _FIRST_DATA, _FIRST_DICTIONARY = 3, 7, 9, 11
 _PAGE_UNPACKED, _PAGE_STORED = 2, 3
+_OF_PAGES, _VALUES = (5, 7, 8), 1  # headers of data pages, dictionaries and data pages of version 2
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,25 @@ def column_chunks(stream: IO[bytes]) -> list[list[ColumnChunk]]:
 def check_pages(stream: IO[bytes], column: ColumnChunk) -> None:
     """Checks that no page of a column chunk claims more bytes than the file holds, or `MAX_PAGE_BYTES` when unpacked.
 
+    Together they may hold `MAX_COLUMN_VALUES` values: a few bytes can repeat one value billions of times in one row.
+
     Raises:
         ShardError: a page's header is damaged, or claims too much.
     """
     size = stream.seek(0, os.SEEK_END)
     if not 0 <= column.start <= column.end <= size:
         raise ShardError(f"a column claims bytes {column.start} to {column.end} of a file of {size}")
-    position = column.start
+    position, values = column.start, 0
     while position < column.end:
-        length, unpacked, stored = _page(stream, position)
-        if not 0 <= stored <= size - position - length:
-            raise ShardError(f"a page at byte {position} claims {stored} bytes, more than the file has left")
-        if not 0 <= unpacked <= MAX_PAGE_BYTES:
-            raise ShardError(f"a page at byte {position} unpacks to {unpacked} bytes, more than {MAX_PAGE_BYTES}")
-        position += length + stored
+        page = _page(stream, position)
+        values += page.values
+        if values > MAX_COLUMN_VALUES:
+            raise ShardError(f"a column of {values} values in a row group, more than {MAX_COLUMN_VALUES}")
+        if not 0 <= page.stored <= size - position - page.length:
+            raise ShardError(f"a page at byte {position} claims {page.stored} bytes, more than the file has left")
+        if not 0 <= page.unpacked <= MAX_PAGE_BYTES:
+            raise ShardError(f"a page at byte {position} unpacks to {page.unpacked} bytes, more than {MAX_PAGE_BYTES}")
+        position += page.length + page.stored
 
 
 def _column(column: dict[int, Any]) -> ColumnChunk:
@@ -88,8 +94,18 @@ def _number(fields: dict[int, Any], field: int) -> int:
     return fields[field]
 
 
-def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
-    """Returns the length of the page header at `position`, and the page's size unpacked and as stored."""
+@dataclass(frozen=True)
+class _Page:
+    """What a page's header claims: its own length, the page's size unpacked and as stored, and its number of values."""
+
+    length: int
+    unpacked: int
+    stored: int
+    values: int
+
+
+def _page(stream: IO[bytes], position: int) -> _Page:
+    """Returns what the page header at `position` claims."""
     count = _HEADER_BYTES
     while True:
         stream.seek(position)
@@ -97,12 +113,13 @@ def _page(stream: IO[bytes], position: int) -> tuple[int, int, int]:
         reader = _Compact(data)
         try:
             header = reader.struct()
-            return reader.position, _number(header, _PAGE_UNPACKED), _number(header, _PAGE_STORED)
+            values = sum(abs(_number(header[kind], _VALUES)) for kind in _OF_PAGES if kind in header)
+            return _Page(reader.position, _number(header, _PAGE_UNPACKED), _number(header, _PAGE_STORED), values)
         except IndexError:  # the header is longer than the bytes read: it may contain statistics
             if len(data) < count or count >= MAX_FOOTER_BYTES:
                 raise ShardError(f"the header of the page at byte {position} is truncated") from None
             count *= 16
-        except KeyError:
+        except (KeyError, TypeError):
             raise ShardError(f"the header of the page at byte {position} is damaged") from None
 
 

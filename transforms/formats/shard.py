@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from transforms.core.option import option
 from transforms.core.record import Chunk, Failure
-from transforms.core.vocabulary import INPUT_FORMATS, MAX_BYTES, MAX_LABEL
-
-_INTEGER = re.compile(r"-?[0-9]{1,10}")
+from transforms.core.vocabulary import INPUT_FORMATS, MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -23,18 +20,51 @@ class ReadOptions:
     )
     chunk_images: int = option(256, "images in a chunk, the unit of work, retry and resume", low=1, group="input")
     image_feature: str = option(
-        "image/encoded", "feature of a tf.Example that holds the encoded image", group="input", metavar="FEATURE"
+        "image/encoded",
+        "feature of a tf.Example that holds the image",
+        group="input",
+        metavar="FEATURE",
     )
     label_feature: str = option(
         "image/class/label",
-        "feature of a tf.Example that holds the label, an index or a name",
+        "feature of a tf.Example that holds the label: a number, a name, or several; '' for none",
+        group="input",
+        metavar="FEATURE",
+    )
+    height_feature: str = option(
+        "image/height",
+        "feature of a tf.Example that holds the height of an image given as raw bytes or as numbers",
+        group="input",
+        metavar="FEATURE",
+    )
+    width_feature: str = option("image/width", "its width", group="input", metavar="FEATURE")
+    channels_feature: str = option(
+        "image/channels",
+        "its number of channels; an image without this feature has 1, 3 or 4",
         group="input",
         metavar="FEATURE",
     )
     image_column: str = option(
-        "image", "Parquet column of images: binary, or struct<bytes, path>", group="input", metavar="COLUMN"
+        "image",
+        "Parquet column of images: binary, struct<bytes, path>, or arrays; if there is none of this name, the only one "
+        "that Hugging Face's metadata calls an Image",
+        group="input",
+        metavar="COLUMN",
     )
-    label_column: str = option("label", "Parquet column of labels: indices or names", group="input", metavar="COLUMN")
+    label_column: str = option(
+        "label",
+        "Parquet column of labels: numbers, names, lists or structs of these; '' for none; if there is none of this "
+        "name, the only one that Hugging Face's metadata calls a ClassLabel",
+        group="input",
+        metavar="COLUMN",
+    )
+    image_member: str = option(
+        "",
+        "extension of a WebDataset sample's image, if samples have several pictures, such as left.png; several in the "
+        "order of preference, as jpg|png",
+        group="input",
+        metavar="EXTENSION",
+    )
     mask_feature: str = option(
         "",
         "feature of a tf.Example that holds an encoded mask, zero outside the object",
@@ -115,33 +145,6 @@ def _chunk(shard: Shard, start: int, count: int, offset: int, damage: str = "") 
 def failure(chunk: Chunk, index: int, key: str | int, error: Exception) -> Failure:
     """Returns a record of the failure to read the image at `index` of the shard, whose id ends in `key`."""
     return Failure(f"{chunk.name}#{key}", chunk.shard, index, "read", type(error).__name__, str(error))
-
-
-def parse_label(value: object) -> int | str | None:
-    """Returns the label that a shard stores as `value`: a class index, a class name, or None if there is none.
-
-    Text of digits is an index; a negative index means an unlabeled image, as in TensorFlow Datasets.
-
-    >>> parse_label(b"281"), parse_label("tabby"), parse_label(-1)
-    (281, 'tabby', None)
-
-    Raises:
-        RecordError: `value` cannot be a label.
-    """
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        value = value.strip()
-        if not _INTEGER.fullmatch(value):
-            return value or None
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if value is None:
-        return None
-    if not isinstance(value, int) or value > MAX_LABEL:
-        raise RecordError(f"{value!r:.80} is not a label: expected a class index or a class name")
-    return value if value >= 0 else None
 
 
 def as_text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""A shard as a stream of exact reads and cheap skips, decompressed on the fly if it is gzipped."""
+"""A shard as a stream of exact reads and cheap skips, decompressed on the fly if it is compressed (gzip or zlib)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ import sys
 import zlib
 from collections.abc import Iterator
 from types import TracebackType
+from typing import IO
 
 from transforms import storage
 from transforms.formats.shard import ShardError
+from transforms.formats.tfrecord_header import is_header
 
-_GZIP = b"\x1f\x8b"
+_HEAD_BYTES = 512
+_BLOCK_BYTES = 1 << 16
+_GZIP, _ZLIB = zlib.MAX_WBITS + 16, zlib.MAX_WBITS
+_MAGIC = {b"\x1f\x8b\x08": _GZIP, b"\x78\x01": _ZLIB, b"\x78\x5e": _ZLIB, b"\x78\x9c": _ZLIB, b"\x78\xda": _ZLIB}
+"""What a stream begins with: gzip of the only method there is, zlib of the largest window and each level."""
+
+
+def compression_of(head: bytes) -> int:
+    """Returns zlib's `wbits` for a shard that begins with `head`; 0 if it is not compressed.
+
+    The length of a TFRecord may look like the beginning of a compressed stream, but not with its checksum.
+    """
+    found = next((bits for magic, bits in _MAGIC.items() if head.startswith(magic)), 0)
+    return 0 if is_header(head) else found
 
 
 class ShardStream:
@@ -32,11 +47,12 @@ class ShardStream:
         self._raw = storage.open_read(uri)
         self._size = self._raw.seek(0, os.SEEK_END)
         self._raw.seek(0)
-        compressed = self._raw.read(2) == _GZIP
+        compression = compression_of(self._raw.read(_HEAD_BYTES))
         self._raw.seek(0)
         self._file = self._raw
-        if compressed:
-            self._file, self._size = gzip.GzipFile(fileobj=self._raw), sys.maxsize
+        if compression:
+            self._file = gzip.GzipFile(fileobj=self._raw) if compression == _GZIP else _ZlibFile(self._raw)
+            self._size = sys.maxsize
 
     def __enter__(self) -> ShardStream:
         """Returns itself."""
@@ -93,6 +109,51 @@ class ShardStream:
             raise _cut(position, offset - position)
 
 
+class _ZlibFile:
+    """The content of a zlib stream, as `gzip.GzipFile` gives that of a gzip stream; moves only forward."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._stream = zlib.decompressobj(_ZLIB)
+        self._position = 0
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, count: int) -> bytes:
+        """Returns the next `count` bytes, or as many as there are.
+
+        Raises:
+            EOFError: the stream is truncated.
+            zlib.error: it is damaged.
+        """
+        blocks, left = [], count
+        while left and (block := self._block(min(left, _BLOCK_BYTES))):
+            blocks.append(block)
+            left -= len(block)
+        self._position += count - left
+        return b"".join(blocks)
+
+    def seek(self, offset: int) -> int:
+        while self._position < offset and self.read(min(offset - self._position, _BLOCK_BYTES)):
+            pass
+        return self._position
+
+    def close(self) -> None:
+        pass  # the raw stream is the shard's to close
+
+    def _block(self, most: int) -> bytes:
+        """Returns the next bytes, at most so many; none at the end."""
+        while not self._stream.eof:
+            stored = self._stream.unconsumed_tail or self._raw.read(_BLOCK_BYTES)
+            block = self._stream.decompress(stored, most)
+            if block or self._stream.eof:
+                return block
+            if not stored:
+                raise EOFError("the stream ends without its end mark")
+        return b""
+
+
 def _cut(position: int, count: int) -> ShardError:
     return ShardError(f"the shard ends within the {count} bytes from byte {position}")
 
@@ -102,4 +163,6 @@ def _told(position: int) -> Iterator[None]:
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ShardError(f"the gzip stream is damaged after byte {position} of its content: {error}") from error
+        raise ShardError(
+            f"the compressed stream (gzip or zlib) is damaged after byte {position} of its content: {error}"
+        ) from error

@@ -1,8 +1,10 @@
-"""TFRecord shards of tf.Example, plain or gzipped.
+"""TFRecord shards of tf.Example, plain or compressed with GZIP or ZLIB.
 
 A record consists of its length (uint64), the length's checksum, the data and the data's checksum: masked
 CRC-32C, little endian. Planning reads only the lengths. A wrong length loses the rest of the shard;
 wrong data loses one record.
+
+An image is encoded, or it is an array: raw bytes, or a list of numbers, of the shape that other features hold.
 """
 
 from __future__ import annotations
@@ -10,16 +12,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-import google_crc32c
-
 from transforms.core.record import Chunk, Failure, Image
-from transforms.formats.example import parse_example
-from transforms.formats.shard import ReadOptions, RecordError, Shard, ShardError, as_text, cut, failure, parse_label
+from transforms.formats.example import Features, parse_example
+from transforms.formats.label import parse_label
+from transforms.formats.shard import ReadOptions, RecordError, Shard, as_text, cut, failure
 from transforms.formats.stream import ShardStream
+from transforms.formats.tensor import raw_image
+from transforms.formats.tfrecord_header import HEADER_BYTES, masked_crc32c, parse_header
 
-HEADER_BYTES = 12
 _FOOTER_BYTES = 4
-_MASK = 0xA282EAD8
 
 
 def plan(shard: Shard, options: ReadOptions) -> Iterator[Chunk]:
@@ -43,26 +44,6 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
                 yield failure(chunk, index, index, error)
             else:
                 yield image
-
-
-def parse_header(header: bytes) -> int:
-    """Returns the length of the record that begins with these 12 bytes.
-
-    Raises:
-        ShardError: they are not the header of a record.
-    """
-    if len(header) < HEADER_BYTES:
-        raise ShardError("the shard ends within the header of a record")
-    length, checksum = struct.unpack("<QI", header)
-    if checksum != masked_crc32c(header[:8]):
-        raise ShardError("the checksum of a record's length is wrong")
-    return length
-
-
-def masked_crc32c(data: bytes) -> int:
-    """Returns TFRecord's checksum of `data`: CRC-32C, rotated and offset."""
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF
 
 
 def _offsets(stream: ShardStream) -> Iterator[int]:
@@ -90,13 +71,24 @@ def _record(stream: ShardStream, max_bytes: int) -> bytes:
 
 def _image(chunk: Chunk, index: int, record: bytes, options: ReadOptions) -> Image:
     features = parse_example(record)
-    encoded = features.get(options.image_feature, ())
-    if not encoded or not isinstance(encoded[0], bytes):
-        held = ", ".join(sorted(features)) or "none"
-        raise RecordError(f"image_feature: no bytes in {options.image_feature!r}; the record's features: {held:.400}")
-    label = next(iter(features.get(options.label_feature, ())), None)
+    data = _data(features, options)
+    stored = features.get(options.label_feature) if options.label_feature else None
+    label = parse_label(stored[0] if stored is not None and len(stored) == 1 else stored)
     fields = tuple((name, as_text(features[name][0])) for name in options.fields if features.get(name))
     mask = next(iter(features.get(options.mask_feature, ())), None)
     if mask is not None and not isinstance(mask, bytes):
         raise RecordError(f"mask_feature: {options.mask_feature!r} holds no bytes")
-    return Image(f"{chunk.name}#{index}", chunk.shard, index, encoded[0], parse_label(label), fields, mask or None)
+    image_id = f"{chunk.name}#{index}"
+    return Image(image_id, chunk.shard, index, data, label.value, fields, mask or None, label_problem=label.problem)
+
+
+def _data(features: Features, options: ReadOptions) -> bytes:
+    """Returns a record's encoded image."""
+    stored = features.get(options.image_feature, ())
+    if not stored:
+        held = ", ".join(sorted(features)) or "none"
+        raise RecordError(f"image_feature: nothing in {options.image_feature!r}; the record's features: {held:.400}")
+    if isinstance(stored[0], bytes) and len(stored) > 1:
+        raise RecordError(f"image_feature: {options.image_feature!r} holds {len(stored)} pictures, not one")
+    names = {name: getattr(options, name) for name in ("height_feature", "width_feature", "channels_feature")}
+    return raw_image(stored, {name: features.get(feature, ()) for name, feature in names.items()}, options.max_bytes)

@@ -1,13 +1,15 @@
 """The run directory: what is stored, where, and how it is read back.
 
 In reading order: `schema` (columns and file metadata), `rows` (an explanation as rows), `files` (whole files with
-their digests), `parts` (one atomic pair of files per chunk), `tables` (the statistics), `manifest` (written last),
-`lock` (one run at a time), `strays` (what killed processes left); then what reads: `lookup` (one image's rows),
-`sample` (rows to compare), both free of files, and `run`, the handle of a run that everything after the job takes.
+their digests), `labels` (how many can be used), `parts` (one atomic pair of files per chunk), `tables` (the
+statistics), `manifest` (written last), `lock` (one run at a time), `strays` (what killed processes left); then what
+reads: `lookup` (one image's rows), `sample` (rows to compare), both free of files, and `run`, the handle of a run that
+everything after the job takes.
 Imports neither Beam nor TensorFlow.
 """
 
 from transforms.store.files import StoredFile
+from transforms.store.labels import LabelCounts
 from transforms.store.manifest import Manifest, write_manifest
 from transforms.store.parts import PartSummary, PartWriter, finished_part, write_part
 from transforms.store.run import Run
@@ -16,6 +18,7 @@ from transforms.store.strays import delete_strays
 from transforms.store.tables import write_statistics
 
 __all__ = [
+    "LabelCounts",
     "Manifest",
     "PartSummary",
     "PartWriter",

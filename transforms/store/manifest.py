@@ -13,6 +13,7 @@ from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.record import Randomization
 from transforms.store.files import StoredFile
+from transforms.store.labels import LabelCounts
 from transforms.store.parts import PartSummary
 from transforms.store.schema import Provenance
 
@@ -79,6 +80,13 @@ class Manifest:
         """Number of rows in errors."""
         return sum(part.failures for part in self.parts)
 
+    @property
+    def labels(self) -> LabelCounts | None:
+        """What the labels of attributed images are good for; None in runs of earlier versions."""
+        counts = [part.labels for part in self.parts]
+        known = [each for each in counts if each is not None]
+        return LabelCounts.total(known) if len(known) == len(counts) else None
+
 
 def write_manifest(run_uri: str, manifest: Manifest) -> None:
     """Writes `manifest` into the run directory."""
@@ -90,6 +98,7 @@ def write_manifest(run_uri: str, manifest: Manifest) -> None:
         "images": manifest.images,
         "rows": manifest.rows,
         "failures": manifest.failures,
+        "labels": manifest.labels and dataclasses.asdict(manifest.labels),
         **provenance,
         "facts": manifest.facts,
         "randomisation": manifest.randomisation and dataclasses.asdict(manifest.randomisation),

@@ -33,6 +33,7 @@ from transforms.store.files import (
     read_table,
     write_parquet,
 )
+from transforms.store.labels import NO_LABEL, LabelCounts
 from transforms.store.schema import KEY, Provenance
 
 ATTRIBUTIONS = "attributions"
@@ -58,6 +59,7 @@ class PartSummary:
         images: number of images read, attributed or failed.
         rows: number of rows; an image has one for each of its targets.
         failures: number of rows in errors.
+        labels: what the labels of attributed images are good for; None in runs of earlier versions.
     """
 
     chunk: str
@@ -68,12 +70,14 @@ class PartSummary:
     images: int
     rows: int
     failures: int
+    labels: LabelCounts | None = None
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> PartSummary:
         """Returns the summary that `dataclasses.asdict` turned into `content`."""
         files = {name: content[name] and StoredFile(**content[name]) for name in (ATTRIBUTIONS, ERRORS)}
-        return cls(**{**content, **files})
+        labels = LabelCounts(**found) if (found := content.get("labels")) else None
+        return cls(**{**content, **files, "labels": labels})
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class PartFooter:
     images: int
     rows: int
     failures: int
+    labels: LabelCounts | None
 
 
 class PartWriter:
@@ -101,19 +106,19 @@ class PartWriter:
         self._columns = columns
         self._group_rows = group_rows
         self._pending: list[Row] = []
-        self._attributed = 0
         self.rows = 0
+        self.labels = LabelCounts()
         self.failures: list[Failure] = []
 
     @property
     def images(self) -> int:
         """Number of images so far, attributed or failed."""
-        return self._attributed + len(self.failures)
+        return self.labels.images + len(self.failures)
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Adds the rows of one image, one for each of its targets."""
+    def add(self, rows: Sequence[Row], label: LabelCounts = NO_LABEL) -> None:
+        """Adds the rows of one image, one for each of its targets, and the counts of its label."""
         self._pending.extend(rows)
-        self._attributed += 1
+        self.labels = LabelCounts.total((self.labels, label))
         self.rows += len(rows)
         if len(self._pending) >= self._group_rows:
             self.flush()
@@ -155,8 +160,11 @@ def write_part(
         writer.flush()
         counts = {"images": writer.images, "rows": writer.rows, "failures": len(writer.failures)}
         parquet.add_metadata({KEY + name: str(count) for name, count in counts.items()})
+        parquet.add_metadata({KEY + "labels": schema.to_json(dataclasses.asdict(writer.labels))})
         errors = _write_errors(run_uri, chunk.id, writer.failures, metadata)
-    writer.summary = PartSummary(chunk.id, chunk.shard, chunk.start, parquet.stored, errors, **counts)
+    writer.summary = PartSummary(
+        chunk.id, chunk.shard, chunk.start, parquet.stored, errors, **counts, labels=writer.labels
+    )
 
 
 def read_footer(uri: str) -> PartFooter:
@@ -171,9 +179,9 @@ def read_footer(uri: str) -> PartFooter:
     try:
         chunk = json.loads(metadata[KEY + "chunk"])
         counts = {name: int(metadata[KEY + name]) for name in ("images", "rows", "failures")}
-        return PartFooter(
-            Provenance.from_metadata(metadata), Chunk(**{**chunk, "members": tuple(chunk["members"])}), **counts
-        )
+        labels = LabelCounts(**json.loads(found)) if (found := metadata.get(KEY + "labels")) else None
+        chunk = Chunk(**{**chunk, "members": tuple(chunk["members"])})
+        return PartFooter(Provenance.from_metadata(metadata), chunk, **counts, labels=labels)
     except (KeyError, TypeError) as error:
         raise UsageError(f"{uri}: not a part of a run ({error!r})") from error
 
@@ -200,9 +208,8 @@ def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary
         raise
     except DAMAGES:
         return None
-    return PartSummary(
-        chunk.id, chunk.shard, chunk.start, attributions, errors, footer.images, footer.rows, footer.failures
-    )
+    counts = {name: getattr(footer, name) for name in ("images", "rows", "failures", "labels")}
+    return PartSummary(chunk.id, chunk.shard, chunk.start, attributions, errors, **counts)
 
 
 def part_name(table: str, chunk_id: str) -> str:

@@ -8,6 +8,9 @@ from transforms.core.maps.importance import summarize_map, summarize_mask
 from transforms.core.maps.quantize import quantize, reduce_channels
 from transforms.core.record import Attribution, Explanation, Row
 
+_LETTERS = 200
+"""Of a label that names no class: a vector may have thousands."""
+
 
 def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]) -> list[Row]:
     """Returns one row for each of the explanation's targets, by the columns of the attributions schema.
@@ -23,7 +26,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
         "shard": image.shard,
         "index": image.index,
         "label": label,
-        "label_name": names[label] if label is not None else None if image.label is None else str(image.label),
+        "label_name": names[label] if label is not None else _unusable(explanation),
         "predictions": [dict(vars(prediction)) for prediction in explanation.predictions],
         "height": pixels.height,
         "width": pixels.width,
@@ -56,6 +59,12 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
             | vars(attribution.faithfulness)
         )
     return rows
+
+
+def _unusable(explanation: Explanation) -> str | None:
+    """Returns the text of a label that names no class, or None if there is no label."""
+    stored = explanation.image.label
+    return str(stored)[:_LETTERS] if explanation.label_problem and stored is not None else None
 
 
 def _gradient_columns(attribution: Attribution) -> Row:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.core.explain.target import LabelError, Targets, ranked, resolve_label
+from transforms.core.explain.label import LabelError
+from transforms.core.explain.target import Targets, ranked
 
 OUTPUTS = np.array([0.1, 0.5, 0.2, 0.5], np.float32)
-NAMES = ("cat", "dog", "7", "crane")
 
 
 @pytest.mark.parametrize(
@@ -45,17 +45,3 @@ def test_a_missing_label_is_an_error_only_where_it_is_asked_for():
 
 def test_ties_go_to_the_lower_class():
     assert ranked(np.zeros(4)).tolist() == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("label", "index"), [(2, 2), ("dog", 1), ("7", 2), ("0", 0), ("3", 3), (None, None), ("", None)]
-)
-def test_labels_are_names_first_and_indices_else(label, index):
-    assert resolve_label(label, NAMES) == index
-
-
-@pytest.mark.parametrize("label", [4, -1, "4", "horse", "٣", "1" * 5000, "x" * 10_000])
-def test_a_label_that_is_no_class_is_named_shortly(label):
-    with pytest.raises(LabelError) as error:
-        resolve_label(label, NAMES)
-    assert len(str(error.value)) < 200

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tests import loopback
 from tests.networks import BUILDERS, CLASSES, SIZE
 from tests.saved_models import save
+from transforms.core.errors import UsageError
 from transforms.core.model import classifier
 from transforms.core.model.local_copy import UnreadableError
 from transforms.core.model.options import ModelOptions
@@ -362,9 +363,30 @@ class TestNames:
     def test_number_the_classes_where_none_are_given(self, tmp_path: Path) -> None:
         assert identity(tmp_path).names == ("class_0", "class_1", "class_2")
 
-    def test_may_lack_the_background(self, tmp_path: Path) -> None:
-        assert identity(tmp_path / "a", class_names=["x", "y", "z"]).names == ("x", "y", "z")
-        assert identity(tmp_path / "b", class_names=["x", "y"]).names == ("background", "x", "y")
+    def test_may_lack_the_background_if_it_is_said(self, tmp_path: Path) -> None:
+        model = identity(tmp_path, class_names=["x", "y"], background="true")
+        assert model.names == ("background", "x", "y")
+        assert model.assumptions == ()
+
+    @pytest.mark.parametrize("background", ["auto", "false"])
+    def test_that_are_one_too_few_raise_the_question(self, background: str, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"2 class names for a model with 3 outputs; .* set background to true"):
+            identity(tmp_path, class_names=["x", "y"], background=background)
+
+    @pytest.mark.parametrize("count", [1, 3, 4])
+    def test_leave_out_one_class_with_a_background(self, count: int, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=f"background: .* there are {count} class names for 3 outputs"):
+            identity(tmp_path, class_names=["x"] * count, background="true")
+
+    def test_of_imagenet_lack_it_by_a_known_assumption(self) -> None:
+        names, assumed = classifier._names(ModelOptions(class_names=["x"] * 1000), 1001)
+        assert names == ("background", *["x"] * 1000)
+        (sentence,) = assumed
+        assert "1,000 names for 1,001 outputs" in sentence and "--background" in sentence
+        with pytest.raises(UsageError, match="1000 class names for a model with 1001 outputs"):
+            classifier._names(ModelOptions(class_names=["x"] * 1000, background="false"), 1001)
+        with pytest.raises(UsageError, match="999 class names for a model with 1001 outputs"):
+            classifier._names(ModelOptions(class_names=["x"] * 999), 1001)
 
     @pytest.mark.parametrize("none", ["", (), [], np.array([], str)])
     def test_may_be_left_out(self, none: Any, tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ from transforms.core.model.options import ModelOptions
         (ModelOptions, "input_size", 224, "text"),
         (ModelOptions, "score", None, "text"),
         (ModelOptions, "class_names", 7, "text or a tuple"),
+        (ModelOptions, "background", "yes", "one of auto, true, false"),
+        (ModelOptions, "background", "true", ""),
+        (ModelOptions, "label_offset", 0.5, "a whole number"),
         (ModelOptions, "class_names", ["a", 1], "all text"),
         (ModelOptions, "class_names", [b"a"], "all text"),
         (Settings, "rule", "romberg", "one of adaptive, midpoint"),
@@ -90,7 +93,16 @@ def test_what_is_no_option_is_refused(kind: Any) -> None:
 
 def test_both_have_different_options() -> None:
     model, settings = ({field.name for field in dataclasses.fields(kind)} for kind in (ModelOptions, Settings))
-    assert model == {"pixels", "score", "signature", "output_name", "input_size", "class_names"}
+    assert model == {
+        "pixels",
+        "score",
+        "signature",
+        "output_name",
+        "input_size",
+        "class_names",
+        "background",
+        "label_offset",
+    }
     assert not model & settings
 
 

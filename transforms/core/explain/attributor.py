@@ -13,15 +13,16 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from transforms.core.cpus import usable_cpus
 from transforms.core.explain.faithfulness import is_chosen, measure
 from transforms.core.explain.job import Decoded, Pending, Predicted, failure
+from transforms.core.explain.label import LabelError, Labels
 from transforms.core.explain.settings import Settings, check_batch_size
-from transforms.core.explain.target import LabelError, Targets, ranked, resolve_label
+from transforms.core.explain.target import Targets, ranked
 from transforms.core.image.baseline import Baseline, parse_baselines, with_images
 from transforms.core.image.decode import DecodeError, decode
 from transforms.core.image.guard import Guards
@@ -75,6 +76,7 @@ class Attributor:
         self.settings = settings
         self.targets = Targets.parse(settings.targets)
         self.targets.check(classifier.classes)
+        self._labels = Labels(classifier.names, offset=classifier.label_offset)
         pictures = [self._picture(each, f"baseline image {index}") for index, each in enumerate(baseline_images)]
         self.baselines = with_images(parse_baselines(settings.baseline), pictures)
         self._baseline_count = sum(baseline.count for baseline in self.baselines)
@@ -154,9 +156,11 @@ class Attributor:
         except DecodeError as error:
             return failure(image, "decode", error)
         try:
-            return Decoded(image, pixels, resolve_label(image.label, self.classifier.names))
+            return Decoded(image, pixels, cast(int | None, self._labels.resolve_image(image)))
         except LabelError as error:
-            return failure(image, "label", error) if self.targets.needs_label else Decoded(image, pixels)
+            if self.targets.needs_label:
+                return failure(image, "label", error)
+            return Decoded(image, pixels, label_problem=str(error))
 
     def _pixels(self, image: Image) -> Pixels:
         """Returns an image as the model sees it, with its mask where there is one."""
@@ -289,7 +293,9 @@ class Attributor:
         if not all(np.isfinite(attribution.values).all() for attribution in attributions):
             return failure(decoded.image, "attribute", FloatingPointError("the attribution is not finite"))
         predictions = self._predictions(ended.predicted.outputs)
-        return Explanation(decoded.image, decoded.pixels, decoded.label, predictions, attributions)
+        return Explanation(
+            decoded.image, decoded.pixels, decoded.label, predictions, attributions, decoded.label_problem
+        )
 
     def _attribution(self, pending: Pending, target: int) -> Attribution:
         """Returns the mean over the baselines of a target's integrals, with the errors' bound."""

@@ -27,12 +27,14 @@ class Decoded:
         pixels: decoded, at the model's input size.
         label: class index of its label; None if it has none.
         targets: classes to explain; empty if the settings choose them.
+        label_problem: why the image's label names no class; empty if it does, or if there is none.
     """
 
     image: Image
     pixels: Pixels
     label: int | None = None
     targets: tuple[int, ...] = ()
+    label_problem: str = ""
 
 
 @dataclass(frozen=True, eq=False)

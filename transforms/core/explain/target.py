@@ -8,15 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.core.errors import UsageError
+from transforms.core.explain.label import LabelError
 from transforms.core.vocabulary import TARGETS
 
 _ALLOWED = f"{', '.join(TARGETS)} (K a number from 1, N a class index)"
 _TOP = re.compile(r"top([1-9]\d{0,4})")
 _CLASS = re.compile(r"class:(\d{1,9})")
-
-
-class LabelError(ValueError):
-    """The label that was asked for is missing or not one of the model's classes."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +70,3 @@ class Targets:
 def ranked(outputs: np.ndarray) -> np.ndarray:
     """Returns the class indices from the highest of `outputs` `[classes]` to the lowest; ties by index."""
     return np.argsort(-outputs, kind="stable")
-
-
-def resolve_label(label: int | str | None, names: tuple[str, ...]) -> int | None:
-    """Returns the class index of a label given as an index or a name; None where there is none.
-
-    Raises:
-        LabelError: the index or name is not one of the model's `names`.
-    """
-    if label is None or label == "":
-        return None
-    if isinstance(label, str):
-        if label in names:
-            return names.index(label)
-        if not label.isascii() or not label.isdigit():
-            raise LabelError(f"label {label[:80]!r} is not one of the {len(names)} class names")
-        label = int(label[:9])
-    if not 0 <= label < len(names):
-        raise LabelError(f"label {label} is not from 0 to {len(names) - 1}")
-    return int(label)

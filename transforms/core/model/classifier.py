@@ -30,6 +30,12 @@ from transforms.core.model.passes.input_scale import input_scale
 from transforms.core.model.passes.logits import ending
 from transforms.core.model.score import Score, on_tensors, score_function, to_probabilities, two_columns
 
+_BACKGROUND = "background"
+_BACKGROUND_PAIR = (1000, 1001)
+_BACKGROUND_ASSUMED = (
+    "class_names: 1,000 names for 1,001 outputs: output 0 is taken for a background class (--background)"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
@@ -53,6 +59,7 @@ class Classifier:
         evidence: what the model's outputs for fixed pictures showed.
         found: what follows from that; `facts` has the assumptions too.
         frozen_reason: why the model cannot be frozen; empty when it is.
+        label_offset: what is added to a label that is a number.
         assumptions: what was found out or assumed about the model that its files do not say, one sentence each.
     """
 
@@ -71,6 +78,7 @@ class Classifier:
     evidence: Evidence
     found: ModelFacts
     frozen_reason: str = ""
+    label_offset: int = 0
     assumptions: tuple[str, ...] = ()
 
     @property
@@ -107,9 +115,9 @@ def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
     Args:
         model: a TF-Hub `https://` handle, a local SavedModel folder or a local `.keras` file; or a model in memory: a
             Keras model, a loaded SavedModel, or a callable that TensorFlow can trace.
-        options: what the function is; its class names in the order of the outputs, not a file's. One name fewer than
-            outputs is taken as a list without the leading `background` class of TF-Hub's slim models; none numbers
-            the classes.
+        options: what the function is; its class names in the order of the outputs, not a file's; none numbers the
+            classes. For 1,001 outputs, 1,000 names are taken as a list without the leading `background` class of
+            TF-Hub's slim models; of other models, `background` says so.
 
     Raises:
         UnreadableError: the files cannot be loaded or called; a damaged copy of a handle has been downloaded again.
@@ -151,9 +159,10 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
         outputs = _then(outputs, functools.partial(two_columns, kind=kind))
     traced = Traced(model.owner, function, outputs, images, whole, reason, kind, task, evidence.count)
     explained = choose_explained(traced, options)
+    names, assumed = _names(options, evidence.count, task)
     return Classifier(
         input_shape=shape,
-        names=_names(options, evidence.count, task),
+        names=names,
         digest=identity,
         size_bytes=size,
         kind=kind,
@@ -167,6 +176,8 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
         evidence=evidence,
         found=facts,
         frozen_reason=explained.frozen_reason,
+        label_offset=options.label_offset,
+        assumptions=assumed,
     )
 
 
@@ -227,16 +238,26 @@ def _frozen(concrete: tf.types.experimental.ConcreteFunction) -> tuple[FrozenGra
         return None, str(refusal)
 
 
-def _names(options: ModelOptions, count: int, task: str) -> tuple[str, ...]:
-    names = tuple(options.class_names)
-    classes = 2 if task == "binary" else count
+def _names(options: ModelOptions, count: int, task: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns one name per class, and what was assumed for that."""
     if task == "dense":
-        return ()
+        return (), ()
+    names, background = tuple(options.class_names), options.background
+    classes = 2 if task == "binary" else count
     if not names:
-        return tuple(f"{'output' if task == 'values' else 'class'}_{index}" for index in range(classes))
-    if len(names) == classes - 1 and task in ("classes", "labels"):
-        return "background", *names
+        return tuple(f"{'output' if task == 'values' else 'class'}_{index}" for index in range(classes)), ()
+    one_fewer = task in ("classes", "labels") and len(names) == classes - 1
+    if background == "true" and one_fewer:
+        return (_BACKGROUND, *names), ()
+    if background == "auto" and one_fewer and (len(names), classes) == _BACKGROUND_PAIR:
+        return (_BACKGROUND, *names), (_BACKGROUND_ASSUMED,)
+    outputs = "one output, so two classes, 0 and 1" if task == "binary" else f"{count} outputs"
+    if background == "true":
+        raise UsageError(
+            f"background: 'true' is for one class name fewer than outputs; there are {len(names)} class names for "
+            f"{outputs}"
+        )
     if len(names) != classes:
-        outputs = "one output, so two classes, 0 and 1" if task == "binary" else f"{count} outputs"
-        raise UsageError(f"class_names: {len(names)} class names for a model with {outputs}")
-    return names
+        fewer = "; if output 0 is a background class without a name, set background to true" if one_fewer else ""
+        raise UsageError(f"class_names: {len(names)} class names for a model with {outputs}{fewer}")
+    return names, ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from transforms.core.errors import UsageError
 from transforms.core.option import Options, option, problems_of
-from transforms.core.vocabulary import MAX_INPUT_SIDE, OUTPUTS, PIXELS, SCORES
+from transforms.core.vocabulary import BACKGROUNDS, MAX_CLASSES, MAX_INPUT_SIDE, OUTPUTS, PIXELS, SCORES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,22 @@ class ModelOptions(Options):
         "", "text file with one class name a line", group="model", metavar="URI"
     )
 
+    background: str = option(
+        "auto",
+        "whether the model's output 0 is a background class that class_names leaves out; auto: only of 1,001 outputs "
+        "with 1,000 names",
+        BACKGROUNDS,
+        group="model",
+        metavar="auto|true|false",
+    )
+    label_offset: int = option(
+        0,
+        "added to a label that is a number, for labels counted from another start",
+        low=-MAX_CLASSES,
+        high=MAX_CLASSES,
+        group="input",
+    )
+
     def __post_init__(self) -> None:
         """Makes a tuple of class names in any sequence, and raises UsageError if an option cannot be used."""
         names = self.class_names
@@ -78,6 +94,8 @@ class ModelOptions(Options):
                 found.append(str(error))
         if "score" not in wrong and self.score not in SCORES and not _names_function(self.score):
             found.append(f"score: {self.score!r} is not one of {', '.join(SCORES)}, or module:function")
+        if self.background == "true" and not wrong.intersection(("background", "class_names")) and not self.class_names:
+            found.append("background: 'true' is not for a model without class_names, which it says something of")
         return found
 
     def size(self) -> tuple[int, int] | None:
