@@ -331,9 +331,12 @@ assert not failed, failed
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
 
 
+SOUND = [encode(PHOTO, format) for format in IMAGE_FORMATS]
+
+
 @st.composite
 def damaged(draw):
-    data = bytearray(draw(st.sampled_from([encode(PHOTO, format) for format in IMAGE_FORMATS])))
+    data = bytearray(draw(st.sampled_from(SOUND)))
     for position in draw(st.lists(st.integers(0, len(data) - 1), min_size=1, max_size=8)):
         data[position] = draw(st.integers(0, 255))
     return bytes(data[: draw(st.integers(1, len(data)))])
