@@ -105,7 +105,7 @@ def test_it_imports_nothing_of_ours_nor_anything_large():
 
 def _limits() -> list[tuple[str, str, list[str], str]]:
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-    table = text[text.index("## Limits") : text.index("## How it is tested")]
+    table = text[text.index("## Limits") : text.index("## Formats")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
     return [(limit, stated, re.findall(r"`(\w+)`", named), option) for limit, stated, named, option in rows[2:]]
 
