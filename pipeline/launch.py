@@ -21,6 +21,7 @@ from pipeline.config import AuditConfig, ConfigError, digest
 from transforms import __version__, formats, store, worker
 from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
+from transforms.core.image.baseline import check_channels, parse_baselines
 from transforms.core.model.facts import facts_of
 from transforms.formats import Shard
 from transforms.store.run import Run
@@ -177,6 +178,7 @@ def _check_model(spec: AttributorSpec) -> AttributorSpec:
     try:
         classifier = worker.classifier(spec)
         Targets.parse(spec.settings.targets).check(classifier.classes)
+        check_channels(parse_baselines(spec.settings.baseline), classifier.input_shape[2])
     except OSError as error:
         raise ConfigError(f"model: {spec.model}: {error}") from error
     return dataclasses.replace(

@@ -81,7 +81,7 @@ class AttributeImages(beam.PTransform):
     """Attributes images of someone's own pipeline: `images | AttributeImages("models/approved")`.
 
     Attributes:
-        model: TF-Hub handle, SavedModel folder or `.keras` file, by URI.
+        model: TF-Hub handle, SavedModel folder or Keras file, by URI.
         options: what the function is.
         settings: how it is attributed.
         batch_size: steps in one model call, from 1 to 4096; 0 lets the worker choose.

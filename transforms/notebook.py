@@ -43,13 +43,13 @@ class Attributor(attributor.Attributor):
         """Returns the attributor of a model: `Attributor.open("models/approved", model=ModelOptions(pixels="signed"))`.
 
         Args:
-            source: a TF-Hub handle, a SavedModel folder or a `.keras` file, by path or URI; or a model in memory: a
+            source: a TF-Hub handle, a SavedModel folder or a Keras file, by path or URI; or a model in memory: a
                 Keras model, a loaded SavedModel, or a callable that TensorFlow can trace.
             model: what the function is; its class names, or the path or URI of a file with one a line.
             settings: how it is attributed.
             batch_size: steps in one model call, from 1 to 4096; 0 takes what is fastest on this device.
             baseline_images: one for each `image:` baseline, in place of what lies at its URI: float
-                `[height, width, 3]` in [0, 1] or uint8, at the model's input size; or an encoded picture.
+                `[height, width, channels]` in [0, 1] or uint8, at the model's input size; or an encoded picture.
 
         Raises:
             UsageError: a file cannot be read, an option does not fit the model, or is for stored runs alone.
@@ -77,7 +77,7 @@ def explain(
 
     Args:
         model: as for `Attributor.open`, which keeps it for more calls.
-        images: array or tensor `[n, height, width, 3]` at the model's input size, float in [0, 1] or uint8; or a
+        images: array or tensor `[n, height, width, channels]` at the model's input size, float in [0, 1] or uint8; or a
             `tf.data.Dataset` of such images, or of (images, targets), batched.
         targets: class indices `[n]` or one-hot rows `[n, classes]`; None follows the settings.
         options: what the function is.

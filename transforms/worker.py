@@ -52,7 +52,7 @@ class AttributorSpec:
     """What makes an attributor, small and picklable: travels to workers instead of the model.
 
     Attributes:
-        model: TF-Hub https handle, SavedModel folder or `.keras` file, by URI.
+        model: TF-Hub https handle, SavedModel folder or Keras file, by URI.
         options: what the function is; its class names are those themselves.
         settings: how it is attributed.
         batch_size: steps in one model call; 0 lets the worker choose.
@@ -81,7 +81,7 @@ def resolve(
     """Returns what makes an attributor, with class names and pictures of baselines read from where they lie.
 
     Args:
-        model: TF-Hub https handle, SavedModel folder or `.keras` file, by URI.
+        model: TF-Hub https handle, SavedModel folder or Keras file, by URI.
         options: what the function is.
         settings: how it is attributed.
         batch_size: steps in one model call, from 1 to 4096; 0 lets the worker choose.

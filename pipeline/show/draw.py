@@ -14,7 +14,7 @@ from transforms.core.image.baseline import parse_baselines
 from transforms.core.image.decode import Decoding, decode
 from transforms.core.image.decoding import parse_alpha_color, parse_value_range
 from transforms.core.image.resize import resize_bilinear
-from transforms.core.maps.render import POLARITIES
+from transforms.core.maps.render import POLARITIES, false_color
 from transforms.core.maps.render.panels import draw_panels
 from transforms.core.record import Row
 from transforms.store import Provenance
@@ -28,6 +28,7 @@ _COLUMNS = (
     "score",
     "baseline_score",
     "convergence_delta",
+    "channel_share",
     "steps",
     "attribution",
     "gradient",
@@ -67,8 +68,10 @@ def show(
         raise UsageError(f"polarity: {look.polarity!r} is not one of {', '.join(POLARITIES)}")
     row = _select(run.find(image_id, _COLUMNS), target)
     image = resize_bilinear(decode(row["thumbnail"], None).array, *row["attribution"].shape[:2])
-    baseline_name, baseline = _baseline(image, image_id, run.provenance)
-    subject = Subject(row, image, baseline, baseline_name, run.provenance.config.get("channels", "all"))
+    share = row["channel_share"]
+    seen = _as_channels(image, image.shape[2] if share is None else len(share))
+    baseline_name, baseline = _baseline(seen, image_id, run.provenance)
+    subject = Subject(row, image, false_color(baseline), baseline_name, run.provenance.config.get("channels", "all"))
     panels = KINDS[kind].draw(subject, look)
     storage.write_bytes(output, draw_panels(panels, _caption(row), KINDS[kind].columns))
 
@@ -81,8 +84,14 @@ def _select(rows: list[Row], target: int | None) -> Row:
     raise UsageError(f"target: {target} was not attributed for this image; stored are {stored}")
 
 
+def _as_channels(thumbnail: np.ndarray, channels: int) -> np.ndarray:
+    """Returns a thumbnail with the channels of the model's image, as far as it shows them; the others are 0."""
+    missing = np.zeros((*thumbnail.shape[:2], max(0, channels - thumbnail.shape[2])), thumbnail.dtype)
+    return np.concatenate([thumbnail[:, :, :channels], missing], axis=2)
+
+
 def _baseline(image: np.ndarray, image_id: str, provenance: Provenance) -> tuple[str, np.ndarray]:
-    """Returns the name and the picture, `[height, width, 3]`, of the run's first baseline (of its first draw)."""
+    """Returns the name and the picture, `[height, width, channels]`, of the run's first baseline (its first draw)."""
     baselines = parse_baselines(provenance.config["baseline"])
     first = baselines[0]
     if first.name.startswith("image:"):

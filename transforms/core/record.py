@@ -1,6 +1,6 @@
 """Frozen dataclasses passed between modules.
 
-A decoded image is float32 `[height, width, 3]` in [0, 1];
+A decoded image is float32 `[height, width, channels]` in [0, 1];
 an attribution has the shape of the image (without the channel axis if channels were reduced).
 """
 
@@ -82,7 +82,7 @@ class Pixels:
     """A decoded image.
 
     Attributes:
-        array: float32 `[height, width, 3]` in [0, 1].
+        array: float32 `[height, width, channels]` in [0, 1].
         height: of the original.
         width: of the original.
         mask: bool `[height, width]`, True on the object that the image shows; None if unknown.
@@ -147,7 +147,7 @@ class Attribution:
     Attributes:
         target: class index whose score was attributed.
         rank: number of classes with a higher output; 0 for the top prediction.
-        values: float32 `[height, width, 3]`, in units of the score.
+        values: float32 `[height, width, channels]`, in units of the score.
         score: F(x).
         baseline_score: F(x'), averaged over the baselines.
         convergence_delta: `sum(values) − (score − baseline_score)`.
@@ -156,7 +156,7 @@ class Attribution:
         steps: number of gradient evaluations, over all baselines.
         path: stored steps of the path, float32 `[n, 3]`: alpha, score, dF/dalpha, sorted by alpha,
             averaged over baselines if these share alphas; for saturation curves.
-        gradient: dF/dx at the image itself, float32 `[height, width, 3]`, if the settings request it.
+        gradient: dF/dx at the image itself, float32 `[height, width, channels]`, if the settings request it.
         faithfulness: how far the model's probability follows `values`, if the image was chosen for it.
     """
 

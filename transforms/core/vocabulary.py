@@ -73,6 +73,9 @@ STAGES: tuple[Stage, ...] = typing.get_args(Stage)
 RESIZES = ("pad", "crop", "stretch")
 PIXELS = ("unit", "signed", "byte", "imagenet", "caffe")
 BACKGROUNDS = ("auto", "true", "false")
+LAYOUTS = ("auto", "channels_last", "channels_first")
+"""Where the channels are in a model's input: after height and width, or before them."""
+
 TARGETS = ("top1", "topK", "label", "class:N")
 OUTPUTS = ("auto", "logits", "softmax", "sigmoid", "values")
 """What the numbers are that a model puts out; `values` are those of a regression."""
@@ -151,6 +154,8 @@ MAX_SCHEMA_LIST = 4_000
 MAX_CLASSES = 1 << 20
 MAX_INPUT_SIDE = 8192
 """Pixels of a model's input, in height and width."""
+
+MAX_INPUT_CHANNELS = 1024
 
 MAX_BATCH = 4096
 """Steps in one model call."""

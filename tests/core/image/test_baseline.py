@@ -116,7 +116,7 @@ def test_several():
     "text",
     [
         *("", [], "pink", "black white black", "blur:2 blur:2.0", "black:1", "mean:"),
-        *("color:1,2", "color:1,2,256", "color:-1,2,3", "color:١,٢,٣"),
+        *("color:", "color:1,,2", "color:1,2,256", "color:-1,2,3", "color:١,٢,٣"),
         *("blur", "blur:0", "blur:-1", "blur:nan", "blur:inf", "blur:x"),
         *("uniform:0", "uniform:1.5", "uniform:257", "gaussian:", "gaussian:٣", "image:"),
     ],

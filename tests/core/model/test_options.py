@@ -20,7 +20,9 @@ from transforms.core.model.options import ModelOptions
         (ModelOptions, "pixels", "half", "one of unit, signed, byte, imagenet, caffe"),
         (ModelOptions, "score", "entropy", "one of probability, logit, log_odds, or module:function"),
         (ModelOptions, "input_size", "224", "HEIGHTxWIDTH, like 224x224"),
+        (ModelOptions, "input_size", "8x8x0", "HEIGHTxWIDTH, like 224x224"),
         (ModelOptions, "input_size", 224, "text"),
+        (ModelOptions, "layout", "first", "one of auto, channels_last, channels_first"),
         (ModelOptions, "score", None, "text"),
         (ModelOptions, "class_names", 7, "text or a tuple"),
         (ModelOptions, "background", "yes", "one of auto, true, false"),
@@ -94,14 +96,8 @@ def test_what_is_no_option_is_refused(kind: Any) -> None:
 def test_both_have_different_options() -> None:
     model, settings = ({field.name for field in dataclasses.fields(kind)} for kind in (ModelOptions, Settings))
     assert model == {
-        "pixels",
-        "score",
-        "signature",
-        "output_name",
-        "input_size",
-        "class_names",
-        "background",
-        "label_offset",
+        *("pixels", "score", "signature", "output_name", "outputs", "layer", "input_size", "class_names"),
+        *("background", "label_offset", "layout", "input_name", "constants", "custom_objects"),
     }
     assert not model & settings
 
@@ -115,3 +111,23 @@ def test_what_shapes_stored_rows_alone_is_refused_by_who_stores_none(changed: di
     (name,) = changed
     with pytest.raises(ValueError, match=f"^{name}: .* only the default is allowed: {allowed}$"):
         Settings(**changed).check_nothing_stored()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("constants", ("temperature",), "constants: 'temperature' is not NAME=VALUE, like temperature=1.0"),
+        ("constants", ("a=1", "a=2"), "constants: 'a' is given twice"),
+        ("custom_objects", ("layers.py:Scale",), "custom_objects: 'layers.py:Scale' is not the name of a module"),
+    ],
+)
+def test_what_is_malformed_is_refused_before_a_model_is_loaded(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        ModelOptions(**{name: value})
+
+
+def test_one_or_several_texts_are_a_tuple() -> None:
+    assert ModelOptions(constants="a=1").constant_values() == {"a": "1"}
+    assert ModelOptions(constants=["a=1", "b=2,3"]).constant_values() == {"a": "1", "b": "2,3"}
+    assert ModelOptions(custom_objects="my_package.layers").custom_objects == ("my_package.layers",)
+    assert (ModelOptions(input_size="8x6x1").size(), ModelOptions(input_size="8x6x1").channels()) == ((8, 6), 1)

@@ -236,3 +236,26 @@ def test_attributions_come_back_in_units_of_the_score(run):
 def test_show_loads_neither_beam_nor_tensorflow():
     code = "import sys, pipeline.show.draw; print(sorted({'apache_beam', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("channels", "baseline", "seen"),
+    [
+        (1, "color:51", [0.2, 0.2, 0.2]),
+        (2, "color:51,102", [0.2, 0.4, 0.0]),
+        (4, "color:51,102,0,255", [0.2, 0.4, 0.0]),
+        (13, "white", [1.0, 1.0, 1.0]),
+        (1, "uniform:1", None),
+        (4, "blur:2", None),
+    ],
+)
+def test_a_model_of_other_channels_is_shown_in_false_color(channels, baseline, seen, tmp_path, monkeypatch, drawn):
+    monkeypatch.setattr(stored_run, "SHAPE", (*stored_run.SHAPE[:2], channels))
+    use_baseline(monkeypatch, baseline)
+    write_run(str(tmp_path / "run"))
+    show(Run.open(str(tmp_path / "run")), SECOND_OF_MIDDLE, str(tmp_path / "caption"), kind="tutorial")
+    original, start, mask, _ = (panel.picture for panel in drawn)
+    assert original.shape == start.shape == mask.shape == (*stored_run.SHAPE[:2], 3)
+    if seen is not None:
+        np.testing.assert_allclose(start, np.broadcast_to(np.array(seen), start.shape), atol=1e-6)
+    assert np.ptp(start, axis=2).any() == (channels != 1 and baseline != "white")

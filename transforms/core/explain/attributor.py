@@ -23,7 +23,7 @@ from transforms.core.explain.job import Decoded, Pending, Predicted, failure
 from transforms.core.explain.label import LabelError, Labels
 from transforms.core.explain.settings import Settings, check_batch_size
 from transforms.core.explain.target import Targets, ranked
-from transforms.core.image.baseline import Baseline, parse_baselines, with_images
+from transforms.core.image.baseline import Baseline, check_channels, parse_baselines, with_images
 from transforms.core.image.decode import DecodeError, decode
 from transforms.core.image.guard import Guards
 from transforms.core.model import classifier as classifiers
@@ -64,8 +64,8 @@ class Attributor:
             settings: how to attribute.
             batch_size: steps in one model call; 0 takes what is fastest on this device.
             baseline_images: one for each `image:` baseline among the settings' baselines, in order: float
-                `[height, width, 3]` in [0, 1] or uint8, at the model's input size; or an encoded picture, resized
-                as images are.
+                `[height, width, channels]` in [0, 1] or uint8, at the model's input size; or an encoded picture,
+                resized as images are.
 
         Raises:
             ValueError: the model has no such target; there are not as many pictures as `image:` baselines, or one
@@ -79,6 +79,7 @@ class Attributor:
         self._labels = Labels(classifier.names, offset=classifier.label_offset)
         pictures = [self._picture(each, f"baseline image {index}") for index, each in enumerate(baseline_images)]
         self.baselines = with_images(parse_baselines(settings.baseline), pictures)
+        check_channels(self.baselines, classifier.input_shape[2])
         self._baseline_count = sum(baseline.count for baseline in self.baselines)
         self._threads = min(usable_cpus(), _MOST_IN_FLIGHT)
         self._guards = Guards(self._threads, settings.decoding(classifier.input_shape[2]))
@@ -101,7 +102,7 @@ class Attributor:
         """Returns the attributor of a model: `Attributor.open("models/approved", settings=Settings(baseline="gray"))`.
 
         Args:
-            source: a TF-Hub `https://` handle, a local SavedModel folder or a local `.keras` file; or a model in
+            source: a TF-Hub `https://` handle, a local SavedModel folder or a local Keras file; or a model in
                 memory: a Keras model, a loaded SavedModel, or a callable that TensorFlow can trace.
             model: what the function is; class names are a sequence here, not a file.
             settings: how it is attributed.
@@ -141,7 +142,7 @@ class Attributor:
             yield from self._explain(_ahead(threads, self._decode, images, 2 * self.step.batch), on_batch)
 
     def _picture(self, picture: np.ndarray | bytes, name: str) -> np.ndarray:
-        """Returns the picture of a baseline, float32 `[height, width, 3]` in [0, 1]."""
+        """Returns the picture of a baseline, float32 `[height, width, channels]` in [0, 1]."""
         shape, settings = self.classifier.input_shape, self.settings
         if isinstance(picture, bytes):
             return decode(picture, shape[:2], settings.decoding(shape[2])).array
@@ -175,14 +176,16 @@ class Attributor:
         """Returns the explanations of arrays, for a notebook.
 
         Args:
-            images: array or tensor `[n, height, width, 3]` at the model's input size, float in [0, 1]
-                or uint8; or a `tf.data.Dataset` of such images, or of (images, targets), batched.
+            images: array or tensor `[n, height, width, channels]` at the model's input size, float in
+                [0, 1] or uint8, of gray images also `[n, height, width]`; or a `tf.data.Dataset` of such images, or
+                of (images, targets), batched.
             targets: class indices `[n]` or one-hot rows `[n, classes]`; None follows the settings.
 
         Raises:
             ValueError: shapes, values or targets do not fit the model; or an image has no finite attribution.
         """
-        decoded = (self._decoded(i, array, target) for i, (array, target) in enumerate(_pairs(images, targets)))
+        shape = self.classifier.input_shape
+        decoded = (self._decoded(i, array, target) for i, (array, target) in enumerate(_pairs(images, targets, shape)))
         explained = []
         for result in self._explain(decoded):
             if isinstance(result, Failure):
@@ -360,16 +363,18 @@ def _values(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     return values
 
 
-def _pairs(images: Any, targets: Any) -> Iterator[tuple[np.ndarray, Any]]:
+def _pairs(images: Any, targets: Any, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, Any]]:
     """Yields (image, target or None) of arrays, or of a dataset's batches."""
     if hasattr(images, "element_spec"):
         if targets is not None:
             raise ValueError("targets: a dataset brings its own targets, as (images, targets)")
         for element in images:
             batch, labels = element if isinstance(element, tuple) else (element, None)
-            yield from _pairs(batch, labels)
+            yield from _pairs(batch, labels, shape)
         return
     arrays = np.asarray(images)
+    if shape[2] == 1 and arrays.shape[-2:] == shape[:2]:  # gray, without an axis of channels
+        arrays = arrays[..., None]
     if arrays.ndim == 3:
         arrays, targets = arrays[None], None if targets is None else np.asarray(targets)[None]
     if targets is not None and len(targets) != len(arrays):

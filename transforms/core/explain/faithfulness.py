@@ -39,9 +39,9 @@ def measure(
 
     Args:
         values: float `[height, width, channels]`, the map.
-        image: float32 `[height, width, 3]` in [0, 1].
+        image: float32 `[height, width, channels]` in [0, 1].
         baseline: the same, what pixels are replaced by.
-        probability: pictures `[n, height, width, 3]` → the target's probability, float `[n]`.
+        probability: pictures `[n, height, width, channels]` → the target's probability, float `[n]`.
         batch: how many pictures are made and asked for at once.
         fractions: steps of each curve.
     """

@@ -35,7 +35,7 @@ def check_randomization(attributor: Attributor, images: np.ndarray, targets: Seq
 
     Args:
         attributor: its model, compiled step and first baseline are used.
-        images: float32 `[n, height, width, 3]` in [0, 1].
+        images: float32 `[n, height, width, channels]` in [0, 1].
         targets: the class to explain of each.
     """
     classifier = attributor.classifier

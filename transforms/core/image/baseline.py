@@ -1,16 +1,17 @@
 """Baselines: the images from which a path starts.
 
     black, white, gray     one color: 0, 1, 0.5
-    color:R,G,B            one color, each channel in 0 … 255
+    color:R,G,B            one color, a number in 0 … 255 for each of the model's channels
     mean                   the image's own mean color
     blur:SIGMA             the image blurred by a Gaussian of SIGMA pixels, mirrored at its edges
     uniform:K              K images of noise, each value uniform in [0, 1]
     gaussian:K             K copies of the image with normal noise of standard deviation 0.2, clipped to [0, 1]
     image:URI              a picture
 
-For the choice see Sturmfels, Lundberg and Lee, "Visualizing the Impact of Feature Attribution
-Baselines" (Distill, 2020). Random baselines come from a counter-based generator whose key is a hash of
-the image's id, so that a retry on another machine draws the same ones, and the first K of K + 1 are the same.
+All but a color are for images of any number of channels. For the choice see Sturmfels, Lundberg and Lee, "Visualizing
+the Impact of Feature Attribution Baselines" (Distill, 2020). Random baselines come from a counter-based generator whose
+key is a hash of the image's id, so that a retry on another machine draws the same ones, and the first K of K + 1 are
+the same.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from transforms.core.vocabulary import BASELINES, MAX_BLUR_SIGMA, MAX_RANDOM_BAS
 
 GAUSSIAN_DEVIATION = 0.2
 
-_COLORS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0), "gray": (0.5, 0.5, 0.5)}
+_COLORS = {"black": (0.0,), "white": (1.0,), "gray": (0.5,)}
 _ALLOWED = ", ".join(BASELINES)
 _KERNEL_DEVIATIONS = 4.0
 
@@ -41,15 +42,17 @@ class Baseline:
 
     Attributes:
         name: its canonical text, as in the module's table.
-        draw: image and image id → the baselines, broadcastable to `[count, height, width, 3]`.
+        draw: image and image id → the baselines, broadcastable to `[count, height, width, channels]`.
         count: K for random baselines, else 1.
         constant: whether it is the same for every image.
+        channels: of the images that it is for; None for any.
     """
 
     name: str
     draw: _Draw = field(compare=False, repr=False)
     count: int = 1
     constant: bool = False
+    channels: int | None = None
 
     @property
     def takes_picture(self) -> bool:
@@ -57,10 +60,10 @@ class Baseline:
         return self.name.startswith("image:")
 
     def make(self, image: np.ndarray, image_id: str) -> np.ndarray:
-        """Returns the baselines of an image, float32 `[count, height, width, 3]` in [0, 1].
+        """Returns the baselines of an image, float32 `[count, height, width, channels]` in [0, 1].
 
         Args:
-            image: float32 `[height, width, 3]` in [0, 1].
+            image: float32 `[height, width, channels]` in [0, 1].
             image_id: seed of random baselines.
 
         Raises:
@@ -70,7 +73,7 @@ class Baseline:
         return np.ascontiguousarray(np.broadcast_to(drawn, (self.count, *image.shape)), np.float32)
 
     def with_image(self, array: np.ndarray) -> Baseline:
-        """Returns this `image:` baseline with its pixels, float32 `[height, width, 3]` in [0, 1].
+        """Returns this `image:` baseline with its pixels, float32 `[height, width, channels]` in [0, 1].
 
         Raises:
             ValueError: this is another kind of baseline.
@@ -105,7 +108,7 @@ def with_images(baselines: Sequence[Baseline], images: Sequence[np.ndarray]) -> 
 
     Args:
         baselines: all of them.
-        images: float32 `[height, width, 3]` in [0, 1], one for each `image:` baseline, in order.
+        images: float32 `[height, width, channels]` in [0, 1], one for each `image:` baseline, in order.
 
     Raises:
         ValueError: there are more or fewer images than such baselines.
@@ -114,10 +117,21 @@ def with_images(baselines: Sequence[Baseline], images: Sequence[np.ndarray]) -> 
     if len(images) != len(wanted):
         raise ValueError(
             f"baseline: {', '.join(wanted) or 'no image: baseline'} with {len(images)} pictures; baseline_images must "
-            f"hold one array [height, width, 3] for each image: baseline, {len(wanted)} of them"
+            f"hold one array [height, width, channels] for each image: baseline, {len(wanted)} of them"
         )
     given = iter(images)
     return tuple(each.with_image(next(given)) if each.takes_picture else each for each in baselines)
+
+
+def check_channels(baselines: Sequence[Baseline], channels: int) -> None:
+    """Checks that baselines suit images of so many channels.
+
+    Raises:
+        UsageError: one is a color of another number of channels.
+    """
+    for baseline in baselines:
+        if baseline.channels not in (None, channels):
+            raise UsageError(f"baseline: {baseline.name} has {baseline.channels} channels, the model takes {channels}")
 
 
 def _parse(text: str) -> Baseline:
@@ -132,12 +146,15 @@ def _parse(text: str) -> Baseline:
 
 
 def _parse_color(argument: str) -> Baseline:
-    digits = re.fullmatch(r"(\d{1,3}),(\d{1,3}),(\d{1,3})", argument, re.ASCII)
-    rgb = [int(channel) for channel in digits.groups()] if digits else [256]
-    if max(rgb) > 255:
-        raise UsageError(f"baseline: 'color:{argument}' must be color:R,G,B with integers in 0 … 255")
-    name = "color:{},{},{}".format(*rgb)
-    return Baseline(name, functools.partial(_color, tuple(channel / 255 for channel in rgb)), constant=True)
+    numbers = argument.split(",")
+    if not all(re.fullmatch(r"\d{1,3}", number, re.ASCII) and int(number) <= 255 for number in numbers):
+        raise UsageError(
+            f"baseline: 'color:{argument}' must be color:R,G,B with integers in 0 … 255, one for each channel"
+        )
+    values = [int(number) for number in numbers]
+    name = f"color:{','.join(map(str, values))}"
+    draw = functools.partial(_color, tuple(value / 255 for value in values))
+    return Baseline(name, draw, constant=True, channels=len(values))
 
 
 def _parse_blur(argument: str) -> Baseline:
@@ -169,8 +186,8 @@ def _parse_image(argument: str) -> Baseline:
     return Baseline(name, functools.partial(_picture, name, None), constant=True)
 
 
-def _color(rgb: tuple[float, ...], image: np.ndarray, image_id: str) -> np.ndarray:
-    return np.array(rgb, np.float32)
+def _color(values: tuple[float, ...], image: np.ndarray, image_id: str) -> np.ndarray:
+    return np.array(values, np.float32)
 
 
 def _mean(image: np.ndarray, image_id: str) -> np.ndarray:

@@ -124,7 +124,7 @@ class StepLadder:
                 return found
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
-        """Returns the model's raw outputs `[n, classes]` for any number of images `[n, height, width, 3]`.
+        """Returns the model's raw outputs `[n, classes]` for any number of images `[n, height, width, channels]`.
 
         Raises:
             MemoryError: not even one image fits.
@@ -140,7 +140,7 @@ class StepLadder:
         return self._in_pieces(lambda step, piece: step.explained(piece), images)
 
     def enter(self, images: np.ndarray) -> np.ndarray:
-        """Returns where any number of images `[n, height, width, 3]` lie in path space, `[n, ...path space]`.
+        """Returns where any number of images `[n, height, width, channels]` lie in path space, `[n, ...path space]`.
 
         Raises:
             MemoryError: not even one image fits.

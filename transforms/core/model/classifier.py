@@ -20,7 +20,7 @@ from transforms.core.model.evidence_cache import keep, recall
 from transforms.core.model.explained import Traced, choose_explained, flattened
 from transforms.core.model.facts import ModelFacts, facts_of
 from transforms.core.model.file import OpenedModel, load_resolved, open_model
-from transforms.core.model.input import SCALINGS, input_size
+from transforms.core.model.input import ModelInput, adapt
 from transforms.core.model.kind import check_agrees
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.outputs import Packing, outputs_function
@@ -42,13 +42,13 @@ class Classifier:
     """An image classifier that can be traced and differentiated.
 
     Attributes:
-        input_shape: `(height, width, 3)` of one image.
+        input_shape: `(height, width, channels)` of one image.
         names: one name per class.
         digest: sha256 of the model's files, or of the graph and weights of a model in memory.
         size_bytes: their size.
         kind: what the outputs are: `logits`, `softmax`, `sigmoid` or `values`.
         task: what the model decides, one of `vocabulary.TASKS`.
-        outputs: float32 `[batch, height, width, 3]` in [0, 1] → float32 `[batch, classes]`; traceable. Arrays
+        outputs: float32 `[batch, height, width, channels]` in [0, 1] → float32 `[batch, classes]`; traceable. Arrays
             become tensors first. A single logit or sigmoid comes as two columns, those of both classes.
         explained: the same to what the score is made of, float32 `[batch, …]`: `outputs` itself, the logits before
             them, or a layer; traceable.
@@ -113,7 +113,7 @@ def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
     """Loads a model and makes it a classifier.
 
     Args:
-        model: a TF-Hub `https://` handle, a local SavedModel folder or a local `.keras` file; or a model in memory: a
+        model: a TF-Hub `https://` handle, a local SavedModel folder or a local Keras file; or a model in memory: a
             Keras model, a loaded SavedModel, or a callable that TensorFlow can trace.
         options: what the function is; its class names in the order of the outputs, not a file's; none numbers the
             classes. For 1,001 outputs, 1,000 names are taken as a list without the leading `background` class of
@@ -128,16 +128,16 @@ def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
         raise UsageError(f"class_names: {options.class_names!r:.80} is a file; expected a sequence of class names")
 
     def opened(path: object) -> Classifier:
-        return _classifier(open_model(path, options.signature), options)
+        return _classifier(open_model(path, options), options)
 
     return load_resolved(opened, os.fspath(model)) if isinstance(model, str | os.PathLike) else opened(model)
 
 
 def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
     """Returns the classifier of an opened model, which has been called with one image."""
-    height, width = input_size(model.spec, options)
-    shape, operator = (height, width, 3), ":" in options.score
-    function = outputs_function(model, SCALINGS[options.pixels], options.output_name, any_shape=operator)
+    fed, operator = adapt(model, options), ":" in options.score
+    shape = fed.shape
+    function = outputs_function(fed.model, fed.scale, options.output_name, any_shape=operator)
     outputs = on_tensors(function, tf.float32)
     images = tf.TensorSpec([None, *shape], tf.float32)
     concrete = tf.function(outputs, autograph=False).get_concrete_function(images)
@@ -150,7 +150,8 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
     identity, size = _identity(model, concrete, whole)
     evidence = recall(identity, options) if model.path else None
     if evidence is None:
-        evidence = _examine(concrete, shape, whole, dense=packing is not None or concrete.outputs[0].shape.rank != 2)
+        dense = packing is not None or concrete.outputs[0].shape.rank != 2
+        evidence = _examine(concrete, fed, whole, dense, _ending(fed.model, options.output_name))
         if model.path:
             keep(identity, options, evidence)
     facts = facts_of(evidence, options)
@@ -183,18 +184,20 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
 
 def _examine(
     concrete: tf.types.experimental.ConcreteFunction,
-    shape: tuple[int, ...],
+    fed: ModelInput,
     whole: FrozenGraph | None,
     dense: bool,
+    hidden: str,
 ) -> Evidence:
-    """Returns what a model's outputs for fixed pictures show.
+    """Returns what a model's outputs for fixed pictures show, of which a loop may hide the activation.
 
     Raises:
         MemoryError: they do not fit into the device's memory.
     """
     flat = flattened(whole)[0] if whole else None
-    scale = input_scale(flat, shape) if flat else 0.0
-    activation = {"softmax": "softmax", "sigmoid": "sigmoid"}.get(ending(whole).kind, "") if whole else ""
+    scale = input_scale(flat, fed.shape) if flat else 0.0
+    last = ending(whole).kind if whole else ""
+    activation = last if last in ("softmax", "sigmoid") else hidden
 
     def call(pictures: np.ndarray) -> np.ndarray:
         try:
@@ -202,7 +205,8 @@ def _examine(
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(str(error)) from error
 
-    return examine(call, shape, activation, dense, _tolerance(concrete.outputs[0]), scale)
+    found = examine(call, fed.shape, activation, dense, _tolerance(concrete.outputs[0]), scale)
+    return dataclasses.replace(found, pixels=fed.pixels, assumptions=fed.assumptions)
 
 
 def _tolerance(outputs: tf.Tensor) -> float:
@@ -236,6 +240,11 @@ def _frozen(concrete: tf.types.experimental.ConcreteFunction) -> tuple[FrozenGra
         return freeze(concrete), ""
     except NotApplicableError as refusal:
         return None, str(refusal)
+
+
+def _ending(model: OpenedModel, name: str) -> str:
+    """Returns what the output of that name, or the only one, ends in; empty if that is not known."""
+    return model.endings.get(name or next(iter(model.endings), ""), "")
 
 
 def _names(options: ModelOptions, count: int, task: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

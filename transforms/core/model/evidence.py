@@ -40,6 +40,8 @@ class Evidence:
         batch_difference: the same of two calls in which a picture lies among others.
         spread: largest deviation of an output from its mean over the pictures, relative to the largest output.
         scale: white less black, where the model's first layer with weights is reached; 0 if it is not known.
+        pixels: the range of values that the model is fed.
+        assumptions: what was found out or assumed about the input that the model does not say, one sentence each.
     """
 
     shape: tuple[int, ...]
@@ -56,6 +58,8 @@ class Evidence:
     batch_difference: float
     spread: float
     scale: float = 0.0
+    pixels: str = "unit"
+    assumptions: tuple[str, ...] = ()
 
     @property
     def in_unit_range(self) -> bool:
@@ -84,7 +88,7 @@ class Evidence:
         Raises:
             KeyError, TypeError: an attribute is missing or unknown, or has another type.
         """
-        found = cls(**{**content, "shape": tuple(content["shape"])})
+        found = cls(**{**content, **{name: tuple(content[name]) for name in ("shape", "assumptions")}})
         for field in dataclasses.fields(cls):
             value, kinds = getattr(found, field.name), {"str": str, "int": int, "bool": bool, "float": float}
             if not isinstance(value, kinds.get(str(field.type), tuple)):

@@ -75,23 +75,23 @@ def facts_of(evidence: Evidence, options: ModelOptions) -> ModelFacts:
     Raises:
         UsageError: the model cannot be used, or what its outputs are is not known or contradicts the options.
     """
-    check_usable(evidence, options.pixels)
+    check_usable(evidence, evidence.pixels)
     kind, found = ("values", "their shape") if evidence.dense else kind_of(evidence, options.outputs)
     task = "dense" if evidence.dense else task_of(kind, evidence.count)
-    assumptions = []
+    assumptions = list(evidence.assumptions)
     if kind == "logits" and options.outputs == "auto":
         assumptions.append("its outputs are taken for logits; if they are something else, set --outputs")
     if evidence.finite < FIXED:
         assumptions.append(f"its outputs are not finite for {FIXED - evidence.finite} of {FIXED} fixed pictures")
     return ModelFacts(
-        input=f"{'x'.join(map(str, evidence.shape))} in {_RANGES[options.pixels]}",
+        input=f"{'x'.join(map(str, evidence.shape))} in {_RANGES[evidence.pixels]}",
         outputs=kind,
         found=found,
         task=task,
         classes={"binary": 2, "dense": 0}.get(task, evidence.count),
         difference=evidence.difference,
         assumptions=tuple(assumptions),
-        suspicions=_suspicions(evidence, options.pixels),
+        suspicions=_suspicions(evidence, evidence.pixels),
     )
 
 

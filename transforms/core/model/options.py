@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from transforms.core.errors import UsageError
 from transforms.core.option import Options, option, problems_of
-from transforms.core.vocabulary import BACKGROUNDS, MAX_CLASSES, MAX_INPUT_SIDE, OUTPUTS, PIXELS, SCORES
+from transforms.core.vocabulary import (
+    BACKGROUNDS,
+    LAYOUTS,
+    MAX_CLASSES,
+    MAX_INPUT_CHANNELS,
+    MAX_INPUT_SIDE,
+    OUTPUTS,
+    PIXELS,
+    SCORES,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +32,26 @@ class ModelOptions(Options):
     """
 
     input_size: str = option(
-        "", "the model's input size, if the model leaves it open", group="model", metavar="HEIGHTxWIDTH"
+        "",
+        "the model's input size, if the model leaves it open; HEIGHTxWIDTHxCHANNELS if these are open too (3 else)",
+        group="model",
+        metavar="HEIGHTxWIDTH",
+    )
+    layout: str = option(
+        "auto", "where the channels are in the model's input, if its shape leaves that open", LAYOUTS, group="model"
+    )
+    input_name: str = option("", "name of the model's input that is the image, if several could be", group="model")
+    constants: tuple[str, ...] = option(
+        (),
+        "values of the model's other inputs, the same for each image: NAME=VALUE, or NAME=V1,V2,… for a vector",
+        group="model",
+        metavar="NAME=VALUE",
+    )
+    custom_objects: tuple[str, ...] = option(
+        (),
+        "importable modules with the layers and functions of your own that a Keras file needs; run as trusted code",
+        group="model",
+        metavar="MODULE",
     )
     pixels: str = option(
         "unit",
@@ -81,6 +109,9 @@ class ModelOptions(Options):
             object.__setattr__(self, "class_names", os.fspath(names))
         elif isinstance(names, Iterable) and not isinstance(names, str | bytes):
             object.__setattr__(self, "class_names", tuple(names))
+        for name in ("constants", "custom_objects"):
+            if isinstance(given := getattr(self, name), str | list):
+                object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         super().__post_init__()
 
     def problems(self) -> list[str]:
@@ -92,6 +123,17 @@ class ModelOptions(Options):
                 self.size()
             except UsageError as error:
                 found.append(str(error))
+        if "constants" not in wrong:
+            try:
+                self.constant_values()
+            except UsageError as error:
+                found.append(str(error))
+        if "custom_objects" not in wrong:
+            found += [
+                f"custom_objects: {name!r} is not the name of a module, like my_package.layers"
+                for name in self.custom_objects
+                if not all(part.isidentifier() for part in name.split("."))
+            ]
         if "score" not in wrong and self.score not in SCORES and not _names_function(self.score):
             found.append(f"score: {self.score!r} is not one of {', '.join(SCORES)}, or module:function")
         if self.background == "true" and not wrong.intersection(("background", "class_names")) and not self.class_names:
@@ -104,12 +146,41 @@ class ModelOptions(Options):
         Raises:
             UsageError: `input_size` is not HEIGHTxWIDTH.
         """
-        if not self.input_size:
-            return None
-        height, _, width = self.input_size.partition("x")
-        if not all(side.isdecimal() and 0 < int(side) <= MAX_INPUT_SIDE for side in (height, width)):
+        sizes = self._sizes()
+        return (sizes[0], sizes[1]) if sizes else None
+
+    def channels(self) -> int | None:
+        """Returns the channels of `input_size`, or None if it has none: the model is to say.
+
+        Raises:
+            UsageError: `input_size` is not HEIGHTxWIDTH.
+        """
+        return self._sizes()[2] if len(self._sizes()) > 2 else None
+
+    def constant_values(self) -> dict[str, str]:
+        """Returns the text of each of the `constants` by the name of its input.
+
+        Raises:
+            UsageError: one is not NAME=VALUE, or a name is given twice.
+        """
+        found: dict[str, str] = {}
+        for text in self.constants:
+            name, equals, value = text.partition("=")
+            if not (name and equals and value):
+                raise UsageError(f"constants: {text!r} is not NAME=VALUE, like temperature=1.0")
+            if name in found:
+                raise UsageError(f"constants: {name!r} is given twice")
+            found[name] = value
+        return found
+
+    def _sizes(self) -> list[int]:
+        sides = self.input_size.split("x") if self.input_size else []
+        limits = (MAX_INPUT_SIDE, MAX_INPUT_SIDE, MAX_INPUT_CHANNELS)[: len(sides)]
+        if len(sides) not in (0, 2, 3) or not all(
+            side.isdecimal() and 0 < int(side) <= limit for side, limit in zip(sides, limits, strict=False)
+        ):
             raise UsageError(f"input_size: {self.input_size!r} is not HEIGHTxWIDTH, like 224x224")
-        return int(height), int(width)
+        return [int(side) for side in sides]
 
 
 def _names_function(text: str) -> bool:

@@ -63,7 +63,7 @@ class Route:
     Attributes:
         point_shape: shape of one point in path space.
         explained: points `[n, ...point_shape]` → what the score is made of, float32 `[n, …]`.
-        enter: images `[n, height, width, 3]` → points; None where path space is that of images.
+        enter: images `[n, height, width, channels]` → points; None where path space is that of images.
         leave: gradients at points → gradients of raw pixels; None likewise.
         halved: makes the same way in half precision; None where there is no graph to do it on.
         fuse: whether TensorFlow may fuse its layers when threads share it.
@@ -103,7 +103,7 @@ class CompiledStep:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of one image, (height, width, 3)."""
+        """Shape of one image, (height, width, channels)."""
         return self._classifier.input_shape
 
     @property
@@ -140,7 +140,7 @@ class CompiledStep:
         """Returns the model's raw outputs, float32 `[n, classes]`.
 
         Args:
-            images: float32 `[n, height, width, 3]` in [0, 1], n at most `batch`.
+            images: float32 `[n, height, width, channels]` in [0, 1], n at most `batch`.
 
         Raises:
             MemoryError: a batch does not fit into the device's memory.
@@ -159,11 +159,11 @@ class CompiledStep:
         return self._in_batch(self._explained, images)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Returns probabilities, float32 `[n, classes]`, of at most `batch` images `[n, height, width, 3]`."""
+        """Returns probabilities, float32 `[n, classes]`, of at most `batch` images `[n, height, width, channels]`."""
         return np.asarray(self._classifier.to_probabilities(self.outputs(images)))
 
     def enter(self, images: np.ndarray) -> np.ndarray:
-        """Returns where images `[n, height, width, 3]` lie in path space, `[n, ...path space]`.
+        """Returns where images `[n, height, width, channels]` lie in path space, `[n, ...path space]`.
 
         Raises:
             MemoryError: they do not fit into the device's memory.

@@ -83,7 +83,7 @@ class _Panel:
         gaps: number of trapezoids.
         slope: their sum of dF/dalpha.
         error: estimated L1 error of their sum.
-        values: float32 `[height, width, 3]`: their sum; None while the gradients at both ends are kept.
+        values: float32 `[height, width, channels]`: their sum; None while the gradients at both ends are kept.
     """
 
     lower: _Node
@@ -127,7 +127,7 @@ class _Panel:
         """Halves the gaps of a panel that has its own values.
 
         Args:
-            middles: float32 `[height, width, 3]`: the sum of the gradients at the middles times the gaps' width.
+            middles: float32 `[height, width, channels]`: the sum of the gradients at the middles times the gaps' width.
             slopes: float32 `[gaps]`: dF/dalpha there.
 
         Returns:

@@ -39,7 +39,7 @@ class Path(Generic[K]):
         key: the caller's name for the path; comes back with its integral.
         start: the baseline in path space, as `CompiledStep.enter` gave it.
         end: the image in path space.
-        difference: image − baseline, float32 `[height, width, 3]`.
+        difference: image − baseline, float32 `[height, width, channels]`.
         target: the class whose score is differentiated.
         end_gradient: whether the gradient at the image itself is wanted too, for one more step.
     """
@@ -58,12 +58,12 @@ class Integral(Generic[K]):
 
     Attributes:
         key: the path's key.
-        values: float32 `[height, width, 3]`, in units of the score.
+        values: float32 `[height, width, channels]`, in units of the score.
         error_estimate: estimated L1 error of `values` over its L1 norm.
         converged: whether the rule reached its tolerance.
         steps: gradient evaluations spent on the integral.
         nodes: float32 `[steps, 3]`: alpha, score, dF/dalpha, sorted by alpha.
-        end_gradient: dF/dx at the image, float32 `[height, width, 3]`, where the path wanted it.
+        end_gradient: dF/dx at the image, float32 `[height, width, channels]`, where the path wanted it.
     """
 
     key: K
@@ -115,7 +115,7 @@ class _Resident(Generic[K]):
         return [_Step(pending, node) for pending in blocks for node in range(pending.left)]
 
     def absorb(self, pending: _Pending[K], gradient: np.ndarray) -> None:
-        """Hands a finished block to the rule; `gradient` `[height, width, 3]` is its weighted sum."""
+        """Hands a finished block to the rule; `gradient` `[height, width, channels]` is its weighted sum."""
         block = pending.block
         if block is _END:
             self.end_gradient = gradient

@@ -59,13 +59,13 @@ class PathState(Protocol):
 
         Args:
             key: of the block.
-            contribution: float32 `[height, width, 3]`: `Σ weights[j] · gradient(alphas[j]) · (x − x')`.
+            contribution: float32 `[height, width, channels]`: `Σ weights[j] · gradient(alphas[j]) · (x − x')`.
             scores: float32 `[n]`: F at the block's nodes.
             slopes: float32 `[n]`: dF/dalpha at the block's nodes.
         """
 
     def result(self) -> np.ndarray:
-        """The integral, float32 `[height, width, 3]`, once done."""
+        """The integral, float32 `[height, width, channels]`, once done."""
 
 
 class PathRule(Protocol):

@@ -5,7 +5,17 @@ colors, and colors over a picture); and, imported by name because drawing takes 
 (pictures and curves in one PNG).
 """
 
-from transforms.core.maps.render.color import BLUE, GREEN, ORANGE, RED, colorize, colorize_signed, overlay, tint
+from transforms.core.maps.render.color import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    colorize,
+    colorize_signed,
+    false_color,
+    overlay,
+    tint,
+)
 from transforms.core.maps.render.mask import (
     POLARITIES,
     attribution_mask,
@@ -28,6 +38,7 @@ __all__ = [
     "clip_percentile",
     "colorize",
     "colorize_signed",
+    "false_color",
     "outlines",
     "overlay",
     "signed_map",

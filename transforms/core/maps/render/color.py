@@ -17,6 +17,20 @@ ORANGE, BLUE = (0.85, 0.33, 0.06), (0.10, 0.44, 0.76)
 """More and less, in colors that color-blind people can distinguish."""
 
 
+def false_color(image: np.ndarray) -> np.ndarray:
+    """Returns an image of any channels as a picture, float `[height, width, 3]`.
+
+    One channel is gray, two are red and green, and of more than three the first three are red, green and blue.
+
+    Args:
+        image: float `[height, width, channels]` in [0, 1].
+    """
+    channels = image.shape[2]
+    if channels == 2:
+        return np.concatenate([image, np.zeros_like(image[:, :, :1])], axis=2)
+    return np.repeat(image, 3, axis=2) if channels == 1 else image[:, :, :3]
+
+
 def colorize(mask: np.ndarray, cmap: str = "inferno") -> np.ndarray:
     """Returns `mask` (`[height, width]` in [0, 1]) in color: float `[height, width, 3]` in [0, 1].
 

@@ -1,0 +1,570 @@
+"""Inputs of every kind: each model's maps against plain integrated gradients by a gradient tape over the same function.
+
+The networks are smooth and tiny, so that float32 alone separates both: 1e-5 of a map's L1 norm, 2e-3 in half precision.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transforms.core.errors import UsageError
+from transforms.core.explain.attributor import Attributor
+from transforms.core.explain.settings import Settings
+from transforms.core.model import classifier
+from transforms.core.model.options import ModelOptions
+
+STEPS = 16
+CLASSES = 3
+SMOOTH = 1e-5
+
+
+def weights(*shape: int, seed: int = 0) -> tf.Tensor:
+    return tf.constant(np.random.default_rng([seed, *shape]).normal(0, 0.7, shape), tf.float32)
+
+
+def network(height: int, width: int, channels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a smooth function of floats `[batch, height, width, channels]` in [0, 1] to logits."""
+    kernel, head = weights(3, 3, channels, 4), weights(height * width * 4, CLASSES, seed=1)
+
+    def logits(images: tf.Tensor) -> tf.Tensor:
+        features = tf.nn.softplus(tf.nn.conv2d(images, kernel, 1, "SAME"))
+        return tf.reshape(features, [-1, height * width * 4]) @ head * 0.3
+
+    return logits
+
+
+def pictures(height: int, width: int, channels: int, count: int = 2) -> np.ndarray:
+    """Returns pictures of whole numbers over 255, of which a byte loses nothing."""
+    values = np.random.default_rng(5).integers(0, 256, (count, height, width, channels))
+    return (values / 255).astype(np.float32)
+
+
+def plain(outputs: Callable[[tf.Tensor], tf.Tensor], image: np.ndarray, target: int) -> np.ndarray:
+    """Returns integrated gradients of the probability by a tape, from black, at the midpoints."""
+    alphas = ((np.arange(STEPS) + 0.5) / STEPS).astype(np.float32)
+    points = tf.constant(alphas[:, None, None, None] * image)
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        score = tf.nn.softmax(tf.cast(outputs(points), tf.float32))[:, target]
+    return tape.gradient(score, points).numpy().mean(0, dtype=np.float64) * image
+
+
+def check(model: Any, outputs: Callable[[tf.Tensor], tf.Tensor], tolerance: float = SMOOTH, **options: Any) -> Any:
+    """Checks maps and predictions of a model against a function of raw pixels in [0, 1]; returns the classifier."""
+    loaded = classifier.load(model, ModelOptions(**options))
+    attributor = Attributor(loaded, Settings(rule="midpoint", steps=STEPS), batch_size=8)
+    images = pictures(*loaded.input_shape)
+    for image, found in zip(images, attributor.explain(images), strict=True):
+        attribution = found.attributions[0]
+        wanted = plain(outputs, image, attribution.target)
+        assert np.abs(attribution.values - wanted).sum() <= tolerance * np.abs(wanted).sum()
+        assert np.abs(wanted).sum() > 1e-3
+        probabilities = tf.nn.softmax(tf.cast(outputs(image[None]), tf.float32))[0]
+        assert found.predictions[0].probability == pytest.approx(float(probabilities[attribution.target]), rel=1e-3)
+    return loaded
+
+
+def save(folder: Path, function: Callable[..., Any], *specs: tf.TensorSpec, signature: str = "serving_default") -> str:
+    module = tf.Module()
+    module.function = tf.function(function, input_signature=list(specs), autograph=False)
+    tf.saved_model.save(module, str(folder), signatures={signature: module.function})
+    return str(folder)
+
+
+def spec(*shape: int | None, dtype: Any = tf.float32, name: str = "images") -> tf.TensorSpec:
+    return tf.TensorSpec([None, *shape], dtype, name=name)
+
+
+class TestChannels:
+    @pytest.mark.parametrize("channels", [1, 2, 4, 13])
+    def test_any_number_is_explained(self, channels: int, tmp_path: Path) -> None:
+        logits = network(6, 6, channels)
+        loaded = check(save(tmp_path, logits, spec(6, 6, channels)), logits)
+        assert loaded.input_shape == (6, 6, channels)
+        assert loaded.frozen is not None
+
+    def test_none_at_all_are_gray(self, tmp_path: Path) -> None:
+        logits = network(6, 5, 1)
+        loaded = check(save(tmp_path, lambda images: logits(images[..., None]), spec(6, 5)), logits)
+        assert loaded.input_shape == (6, 5, 1)
+        assert "no axis of channels" in loaded.assumptions[0]
+
+    def test_gray_arrays_need_no_axis(self) -> None:
+        loaded = classifier.load(network(6, 5, 1), ModelOptions(input_size="6x5x1"))
+        attributor = Attributor(loaded, Settings(rule="midpoint", steps=STEPS), 8)
+        raw = pictures(6, 5, 1)
+        wanted = attributor.explain(raw)
+        for given, count in ((raw[..., 0], 2), (raw[0, ..., 0], 1), (tf.data.Dataset.from_tensors(raw[..., 0]), 2)):
+            found = attributor.explain(given)
+            assert len(found) == count
+            np.testing.assert_array_equal(found[0].attributions[0].values, wanted[0].attributions[0].values)
+
+    def test_open_ones_are_three_and_that_is_said(self) -> None:
+        loaded = classifier.load(lambda images: tf.reduce_mean(images, [1, 2]), ModelOptions(input_size="4x5"))
+        assert loaded.input_shape == (4, 5, 3)
+        assert "how many channels" in loaded.assumptions[0]
+        gray = classifier.load(network(4, 5, 1), ModelOptions(input_size="4x5x1"))
+        assert (gray.input_shape, gray.assumptions) == ((4, 5, 1), ())
+
+    def test_input_size_must_agree(self, tmp_path: Path) -> None:
+        path = save(tmp_path, network(6, 6, 1), spec(6, 6, 1))
+        with pytest.raises(UsageError, match=r"input_size=6x6x3: the model takes 1 channel only"):
+            classifier.load(path, ModelOptions(input_size="6x6x3"))
+
+    @pytest.mark.parametrize("pixels", ["imagenet", "caffe"])
+    def test_scalings_of_colors_need_three(self, pixels: str, tmp_path: Path) -> None:
+        path = save(tmp_path, network(6, 6, 1), spec(6, 6, 1))
+        with pytest.raises(UsageError, match=rf"pixels='{pixels}': is for red.* takes 1 channel; allowed are unit, s"):
+            classifier.load(path, ModelOptions(pixels=pixels))
+
+    @pytest.mark.parametrize("baseline", ["white", "mean", "gray", "blur:2", "uniform:2", "gaussian:2", "color:7,9"])
+    def test_every_baseline_has_as_many(self, baseline: str, tmp_path: Path) -> None:
+        loaded = classifier.load(save(tmp_path, network(6, 6, 2), spec(6, 6, 2)), ModelOptions())
+        (found,) = Attributor(loaded, Settings(baseline=baseline), 8).explain(pictures(6, 6, 2, 1))
+        assert found.attributions[0].values.shape == (6, 6, 2)
+        assert found.attributions[0].converged
+
+    def test_a_color_of_another_number_is_refused(self, tmp_path: Path) -> None:
+        loaded = classifier.load(save(tmp_path, network(6, 6, 1), spec(6, 6, 1)), ModelOptions())
+        with pytest.raises(UsageError, match=r"baseline: color:1,2,3 has 3 channels, the model takes 1"):
+            Attributor(loaded, Settings(baseline="color:1,2,3"), 8)
+
+
+class TestLayout:
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_channels_first_are_recognized(self, channels: int, tmp_path: Path) -> None:
+        logits = network(6, 8, channels)
+        path = save(tmp_path, lambda images: logits(tf.transpose(images, [0, 2, 3, 1])), spec(channels, 6, 8))
+        loaded = check(path, logits)
+        assert loaded.input_shape == (6, 8, channels)
+        assert "channels first" in loaded.assumptions[0]
+
+    @pytest.mark.parametrize("shape", [(3, 3, 3), (3, None, None), (13, 16, 16), (3, 4, 4)])
+    def test_what_could_be_either_is_asked(self, shape: tuple[int | None, ...], tmp_path: Path) -> None:
+        path = save(tmp_path, lambda images: tf.reduce_mean(images, [1, 2])[:, :3], spec(*shape))
+        with pytest.raises(UsageError, match=r"layout: the model's input .* --layout channels_first or --layout"):
+            classifier.load(path, ModelOptions(input_size="" if shape[1] else "4x4"))
+
+    def test_the_option_decides(self, tmp_path: Path) -> None:
+        logits = network(3, 3, 3)
+        path = save(tmp_path / "last", logits, spec(3, 3, 3))
+        assert check(path, logits, layout="channels_last").assumptions == ()
+        first = save(tmp_path / "first", lambda images: logits(tf.transpose(images, [0, 2, 3, 1])), spec(3, 3, 3))
+        assert check(first, logits, layout="channels_first").assumptions == ()
+
+
+class TestIntegers:
+    @pytest.mark.parametrize("way", ["cast", "transposed", "resized", "twice", "shape"])
+    def test_a_byte_model_is_entered_behind_its_cast(self, way: str, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+
+        def function(images: Any) -> Any:
+            if way == "twice":
+                return logits(tf.cast(tf.cast(images, tf.int32), tf.float32) / 255.0)
+            if way == "resized":
+                return logits(tf.image.resize(images, [6, 6]) / 255.0)
+            if way == "transposed":
+                images = tf.transpose(tf.reverse(images, [-1]), [0, 1, 2, 3])[:, :, :, ::-1]
+            if way == "shape":
+                images = tf.reshape(images, tf.concat([tf.shape(images)[:1], [6, 6, 3]], 0))
+            return logits(tf.image.convert_image_dtype(images, tf.float32))
+
+        loaded = check(save(tmp_path, function, spec(6, 6, 3, dtype=tf.uint8)), logits)
+        assert "uint8, 0 to 255" in loaded.assumptions[0]
+        assert loaded.frozen is not None
+        raw = pictures(6, 6, 3)
+        own = function(tf.constant(np.rint(raw * 255), tf.uint8))
+        np.testing.assert_allclose(loaded.outputs(raw), own, rtol=1e-4, atol=1e-5)
+
+    def test_of_a_keras_model(self) -> None:
+        import keras
+
+        images = keras.Input((6, 6, 3), dtype="uint8", name="images")
+        scaled = keras.layers.Rescaling(1 / 255)(images)
+        model = keras.Model(images, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(scaled)))
+        dense = model.layers[-1]
+        check(model, lambda raw: tf.reshape(raw, [-1, 108]) @ dense.kernel.value + dense.bias.value)
+
+    def test_other_integers_ask_for_their_range(self, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+        path = save(tmp_path, lambda images: logits(tf.cast(images, tf.float32) / 255.0), spec(6, 6, 3, dtype=tf.int32))
+        with pytest.raises(UsageError, match=r"pixels='unit': the model takes whole numbers, int32.*--pixels byte"):
+            classifier.load(path, ModelOptions())
+        check(path, logits, pixels="byte")
+
+    def test_a_range_that_contradicts_is_refused(self, tmp_path: Path) -> None:
+        path = save(tmp_path, lambda images: tf.cast(images, tf.float32)[:, 0, 0], spec(6, 6, 3, dtype=tf.uint8))
+        with pytest.raises(UsageError, match=r"pixels='signed': the model's own input is byte.*--pixels byte"):
+            classifier.load(path, ModelOptions(pixels="signed"))
+
+    @pytest.mark.parametrize("function", [lambda images: images // 2, lambda images: tf.bitwise.invert(images)])
+    def test_arithmetic_before_the_cast_is_refused(self, function: Any, tmp_path: Path) -> None:
+        path = save(
+            tmp_path, lambda images: tf.cast(function(images), tf.float32)[:, 0, 0], spec(6, 6, 3, dtype=tf.uint8)
+        )
+        with pytest.raises(UsageError, match=r"uint8, which has no gradient.*export the model with a float input"):
+            classifier.load(path, ModelOptions())
+
+
+class TestBatch:
+    @pytest.mark.parametrize("batch", [1, 4])
+    def test_a_fixed_one_is_kept(self, batch: int, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+        fixed = tf.TensorSpec([batch, 6, 6, 3], tf.float32)
+        loaded = check(save(tmp_path, lambda images: logits(tf.reshape(images, [batch, 6, 6, 3])), fixed), logits)
+        assert f"fixed at {batch}" in loaded.assumptions[0]
+
+    def test_an_image_is_alone_in_a_batch_of_one(self, tmp_path: Path) -> None:
+        """The model subtracts the mean of its batch: of one image that is the image's own."""
+        logits = network(6, 6, 3)
+
+        def normalized(images: tf.Tensor) -> tf.Tensor:
+            return logits(images - tf.reduce_mean(images, keepdims=True))
+
+        path = save(tmp_path, normalized, tf.TensorSpec([1, 6, 6, 3], tf.float32))
+        check(path, lambda images: logits(images - tf.reduce_mean(images, [1, 2, 3], keepdims=True)))
+
+    def test_fixed_bytes_with_channels_first(self, tmp_path: Path) -> None:
+        logits = network(6, 8, 3)
+
+        def function(images: Any) -> Any:
+            return logits(tf.cast(tf.transpose(images, [0, 2, 3, 1]), tf.float32) / 255.0)
+
+        path = save(tmp_path, function, tf.TensorSpec([1, 3, 6, 8], tf.uint8))
+        assert len(check(path, logits).assumptions) == 3
+
+    def test_a_sigmoid_stays_one(self, tmp_path: Path) -> None:
+        fixed = tf.TensorSpec([1, 6, 6, 3], tf.float32)
+        path = save(tmp_path, lambda images: tf.sigmoid(network(6, 6, 3)(images)), fixed)
+        assert classifier.load(path, ModelOptions()).kind == "sigmoid"
+
+
+class TestFloats:
+    @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
+    def test_of_any_width(self, dtype: Any, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+        check(
+            save(tmp_path, lambda images: logits(tf.cast(images, tf.float32)), spec(6, 6, 3, dtype=dtype)),
+            lambda images: logits(tf.cast(tf.cast(images, dtype), tf.float32)),
+            tolerance=2e-2 if dtype == tf.bfloat16 else 2e-3,
+        )
+
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    def test_mixed_precision_repeats_itself(self, policy: str) -> None:
+        import keras
+
+        keras.utils.set_random_seed(3)
+        layers, images = keras.layers, keras.Input((8, 8, 3))
+        with_policy = {"dtype": policy}
+        flow = layers.Conv2D(4, 3, use_bias=False, **with_policy)(images)
+        flow = layers.Activation("softplus", **with_policy)(layers.BatchNormalization(**with_policy)(flow))
+        flow = layers.GlobalAveragePooling2D(**with_policy)(layers.DepthwiseConv2D(3, **with_policy)(flow))
+        model = keras.Model(images, layers.Dense(CLASSES, dtype="float32")(flow))
+        loaded = classifier.load(model, ModelOptions())
+        settings = Settings(rule="midpoint", steps=STEPS, targets="class:1")
+        raw = pictures(8, 8, 3)
+        one, other = (Attributor(loaded, settings, batch).explain(raw) for batch in (8, 3))
+        for index, image in enumerate(raw):
+            values, again = (found[index].attributions[0].values for found in (one, other))
+            wanted = plain(lambda images: model(images, training=False), image, 1)
+            norm = np.abs(wanted).sum()
+            assert np.abs(values - again).sum() <= 2e-2 * norm
+            assert np.abs(values - wanted).sum() <= 5e-2 * norm
+
+
+class TestSeveral:
+    SPECS = (
+        spec(6, 6, 3),
+        spec(1, name="temperature"),
+        tf.TensorSpec([], tf.bool, name="training"),
+        spec(3, name="mask"),
+    )
+
+    @staticmethod
+    def of(images: Any, temperature: Any, training: Any, mask: Any) -> Any:
+        return network(6, 6, 3)(images) / temperature * mask + 100.0 * tf.cast(training, tf.float32)
+
+    def test_constants_are_given_by_name(self, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+        constants = ("temperature=2", "training=false", "mask=1,0.5,0.25")
+        path = save(tmp_path, self.of, *self.SPECS)
+        check(path, lambda images: logits(images) / 2.0 * tf.constant([1, 0.5, 0.25]), constants=constants)
+
+    def test_what_is_missing_is_listed(self, tmp_path: Path) -> None:
+        path = save(tmp_path, self.of, *self.SPECS)
+        listed = r"constants: .* like --constants mask=1.0 training=1.0; .*temperature float32 \(None, 1\)"
+        with pytest.raises(UsageError, match=listed):
+            classifier.load(path, ModelOptions(constants=("temperature=1",)))
+        with pytest.raises(UsageError, match=r"constants: scale: no such input; its inputs are .*mask float32"):
+            classifier.load(path, ModelOptions(constants=("scale=1",)))
+        with pytest.raises(UsageError, match=r"constants: training=no is no bool: 'no' is not true or false"):
+            classifier.load(path, ModelOptions(constants=("temperature=1", "training=no", "mask=1")))
+        with pytest.raises(UsageError, match=r"constants: mask=1,2 has 2 values; expected one, or as many as"):
+            classifier.load(path, ModelOptions(constants=("temperature=1", "training=1", "mask=1,2")))
+
+    def test_the_image_is_chosen_by_name(self, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+        path = save(
+            tmp_path,
+            lambda left, right: logits(left) - 2 * logits(right),
+            spec(6, 6, 3, name="left"),
+            spec(6, 6, 3, name="right"),
+        )
+        with pytest.raises(UsageError, match=r"input_name: the image among the model's inputs could be left, right"):
+            classifier.load(path, ModelOptions())
+        black = logits(tf.zeros([1, 6, 6, 3]))
+        check(path, lambda images: black - 2 * logits(images), input_name="right", constants=("left=0",))
+        check(path, lambda images: logits(images) - 2 * black, constants=("right=0",))
+        with pytest.raises(UsageError, match=r"input_name='middle': no such input"):
+            classifier.load(path, ModelOptions(input_name="middle"))
+
+    def test_options_for_what_is_not_there_are_refused(self, tmp_path: Path) -> None:
+        for options, message in (
+            ({"constants": "age=1"}, "constants: age: no such input"),
+            ({"input_name": "photo"}, "input_name='photo': no such input"),
+            ({"custom_objects": "os"}, "custom_objects='os': is for Keras files"),
+        ):
+            for model in (network(6, 6, 3), save(tmp_path / next(iter(options)), network(6, 6, 3), spec(6, 6, 3))):
+                with pytest.raises(UsageError, match=message):
+                    classifier.load(model, ModelOptions(input_size="6x6", **options))
+
+    @pytest.mark.parametrize("as_dict", [False, True])
+    def test_of_a_keras_model(self, as_dict: bool, tmp_path: Path) -> None:
+        import keras
+
+        images, age = keras.Input((6, 6, 3), name="photo"), keras.Input((2,), name="age")
+        flow = keras.layers.Concatenate()([keras.layers.Flatten()(images), age])
+        dense = keras.layers.Dense(CLASSES)
+        model = keras.Model({"photo": images, "age": age} if as_dict else [age, images], dense(flow))
+        model.save(tmp_path / "net.keras")
+
+        def outputs(raw: tf.Tensor) -> tf.Tensor:
+            ages = tf.tile([[0.5, -1.0]], [tf.shape(raw)[0], 1])
+            return tf.concat([tf.reshape(raw, [-1, 108]), ages], 1) @ dense.kernel.value + dense.bias.value
+
+        for each in (model, str(tmp_path / "net.keras")):
+            check(each, outputs, constants="age=0.5,-1")
+            with pytest.raises(UsageError, match=r"besides the image 'photo'.*age float32 \(None, 2\)"):
+                classifier.load(each, ModelOptions())
+
+    def test_a_function_of_keywords_alone_is_called(self, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+
+        class Net(tf.Module):
+            @tf.function(autograph=False)
+            def __call__(self, *, images: Any) -> Any:
+                return logits(images)
+
+        net = Net()
+        net.__call__.get_concrete_function(images=spec(6, 6, 3))
+        tf.saved_model.save(net, str(tmp_path), signatures={})
+        check(str(tmp_path), logits)
+
+
+class TestEncoded:
+    @pytest.mark.parametrize(
+        ("pixels", "dtype", "decode"),
+        [
+            ("unit", tf.float32, "jpeg"),
+            ("signed", tf.float32, "png"),
+            ("byte", tf.uint8, "image"),
+            ("caffe", tf.float32, "jpeg"),
+        ],
+    )
+    def test_it_is_entered_behind_the_decoder(self, pixels: str, dtype: Any, decode: str, tmp_path: Path) -> None:
+        from transforms.core.model.scalings import SCALINGS
+
+        net, divisor = network(6, 6, 3), {"byte": 255.0, "caffe": 128.0}.get(pixels, 1.0)
+
+        def decoded(data: Any) -> Any:
+            decoder = {"jpeg": tf.io.decode_jpeg, "png": tf.io.decode_png, "image": tf.io.decode_image}[decode]
+            extra = {"expand_animations": False} if decode == "image" else {}
+            image = tf.image.resize(decoder(data, channels=3, **extra), [6, 6])
+            image = image if dtype == tf.uint8 else SCALINGS[pixels](image / 255.0)
+            return tf.cast(tf.ensure_shape(image, [6, 6, 3]), dtype)
+
+        def serve(data: Any) -> Any:
+            images = tf.map_fn(decoded, data, fn_output_signature=dtype)
+            return {"logits": net(tf.cast(images, tf.float32) / divisor), "data": data}
+
+        path = save(tmp_path, serve, tf.TensorSpec([None], tf.string))
+
+        loaded = check(path, lambda images: net(SCALINGS[pixels](images) / divisor))
+        assert f"to {pixels} values" in loaded.assumptions[0]
+        assert loaded.frozen is not None
+        with pytest.raises(UsageError, match=rf"pixels='imagenet': the model's own input is {pixels}"):
+            classifier.load(path, ModelOptions(pixels="imagenet"))
+
+    def test_a_batch_of_one(self, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+
+        def serve(data: Any) -> Any:
+            image = tf.image.resize(tf.io.decode_image(data[0], 3, expand_animations=False), [6, 6]) / 255.0
+            return logits(image[None])
+
+        check(save(tmp_path, serve, tf.TensorSpec([1], tf.string)), logits)
+
+    @pytest.mark.parametrize(
+        ("serve", "reason"),
+        [
+            (lambda data: tf.cast(tf.strings.length(data), tf.float32)[:, None], "no tensor .batch, height"),
+            (lambda data: flipped(data), "decodes a PNG of 6 x 6 pixels to other values than unit"),
+            (lambda data: parsed(data), "cannot decode pictures of ours"),
+            (lambda data: flipped(data, add=True), "by other ways than the decoded one"),
+        ],
+    )
+    def test_what_cannot_be_trusted_is_refused(self, serve: Any, reason: str, tmp_path: Path) -> None:
+        path = save(tmp_path, serve, tf.TensorSpec([None], tf.string))
+        with pytest.raises(UsageError, match=rf"(?s){reason}.*export a signature that takes decoded images"):
+            classifier.load(path, ModelOptions())
+
+    def test_a_signature_of_images_is_preferred(self, tmp_path: Path) -> None:
+        logits = network(6, 6, 3)
+        module = tf.Module()
+        module.images = tf.function(logits, input_signature=[spec(6, 6, 3)])
+        module.bytes = tf.function(lambda data: flipped(data), input_signature=[tf.TensorSpec([None], tf.string)])
+        signatures = {"serving_default": module.bytes, "tensors": module.images}
+        tf.saved_model.save(module, str(tmp_path), signatures=signatures)
+        check(str(tmp_path), logits)
+
+
+def flipped(data: Any, add: bool = False) -> Any:
+    def one(each: Any) -> Any:
+        image = tf.ensure_shape(tf.image.resize(tf.io.decode_jpeg(each, channels=3), [6, 6]), [6, 6, 3]) / 255.0
+        return image if add else image[::-1] * 0.9 + 0.01 * image
+
+    logits = network(6, 6, 3)(tf.map_fn(one, data, fn_output_signature=tf.float32))
+    return logits + tf.cast(tf.strings.length(data), tf.float32)[:, None] if add else logits
+
+
+def parsed(data: Any) -> Any:
+    features = tf.io.parse_example(data, {"pixels": tf.io.FixedLenFeature([6, 6, 3], tf.float32)})
+    return network(6, 6, 3)(features["pixels"])
+
+
+@pytest.fixture
+def layers_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_layers.py").write_text(
+        "import keras\n"
+        "class Scale(keras.layers.Layer):\n"
+        "    def call(self, inputs):\n"
+        "        return inputs * 2.0 - 1.0\n"
+        "def bent(x):\n"
+        "    return keras.ops.softplus(x)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_layers", raising=False)
+    return "own_layers"
+
+
+def keras_net(package: Any, *first: Any, activation: Any = "softplus") -> tuple[Any, Callable[[Any], Any]]:
+    """Returns a network of Keras 2 or 3, and what it computes as a function."""
+    layers = package.layers
+    model = package.Sequential(
+        [
+            layers.Input((6, 6, 3)),
+            *first,
+            layers.Conv2D(4, 3, activation=activation),
+            layers.Flatten(),
+            layers.Dense(CLASSES),
+        ]
+    )
+    return model, lambda images: model(images, training=False)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5"])
+    @pytest.mark.parametrize("version", [2, 3])
+    @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+    def test_of_both_versions_of_keras(self, version: int, suffix: str, tmp_path: Path) -> None:
+        package = pytest.importorskip("tf_keras" if version == 2 else "keras")
+        model, outputs = keras_net(package)
+        path = str(tmp_path / f"net{suffix}")
+        model.save(path)
+        check(path, outputs)
+        check(model, outputs)
+
+    @pytest.mark.parametrize("suffix", [".keras", ".h5"])
+    def test_own_layers_come_from_a_module(self, suffix: str, layers_module: str, tmp_path: Path) -> None:
+        import keras
+
+        own = __import__(layers_module)
+        model, outputs = keras_net(keras, own.Scale(), activation=own.bent)
+        path = str(tmp_path / f"net{suffix}")
+        model.save(path)
+        del sys.modules[layers_module]
+        with pytest.raises(ValueError, match=r"(?s)Keras cannot load it in safe mode.*need --custom_objects MODULE"):
+            classifier.load(path, ModelOptions())
+        loaded = check(path, outputs, custom_objects=layers_module)
+        assert "own_layers, which runs as trusted code" in loaded.assumptions[0]
+        with pytest.raises(UsageError, match=r"custom_objects='no_such_module': it cannot be imported"):
+            classifier.load(path, ModelOptions(custom_objects="no_such_module"))
+
+    @pytest.mark.parametrize("version", [2, 3])
+    @pytest.mark.parametrize("nested", [False, True])
+    @pytest.mark.parametrize("suffix", [".keras", ".h5"])
+    def test_a_lambda_is_refused_unread(self, version: int, nested: bool, suffix: str, tmp_path: Path) -> None:
+        package = pytest.importorskip("tf_keras" if version == 2 else "keras")
+        layers, marker = package.layers, str(tmp_path / "ran")
+        code = layers.Lambda(lambda images: (open(marker, "w").close(), images)[1], name="code")
+        images = layers.Input((6, 6, 3))
+        inner = package.Sequential([layers.Input((6, 6, 3)), code]) if nested else code
+        model = package.Model(images, layers.Dense(2)(layers.Flatten()(inner(images))))
+        path = tmp_path / f"net{suffix}"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="You are saving your model as an HDF5 file")
+            model.save(path)
+        Path(marker).unlink(missing_ok=True)
+        with pytest.raises(ValueError, match=r"Keras cannot load it in safe mode.*[Ll]ambda.*--custom_objects"):
+            classifier.load(path, ModelOptions())
+        assert not Path(marker).exists()
+
+    def test_weights_alone_are_no_model(self, tmp_path: Path) -> None:
+        import keras
+
+        model, _ = keras_net(keras)
+        model.save_weights(tmp_path / "net.weights.h5")
+        with pytest.raises(UsageError, match=r"it holds weights only; load them into their model"):
+            classifier.load(tmp_path / "net.weights.h5", ModelOptions())
+
+    def test_another_backend_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import keras
+
+        model, _ = keras_net(keras)
+        model.save(tmp_path / "net.keras")
+        monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+        for each in (model, tmp_path / "net.keras"):
+            with pytest.raises(UsageError, match=r"imported with the backend jax.*KERAS_BACKEND=tensorflow"):
+                classifier.load(each, ModelOptions())
+
+    @pytest.mark.parametrize(
+        ("name", "way"),
+        [
+            ("net.tflite", "give the model that it was made of"),
+            ("net.onnx", "onnx2tf"),
+            ("net.pt", r"torch\.onnx\.export"),
+            ("net.safetensors", r"torch\.onnx\.export"),
+            ("frozen.pb", r"wrap_function"),
+            ("saved_model.pb", "give its folder"),
+            ("net.json", "save the whole model"),
+            ("net.zip", "unpack it"),
+        ],
+    )
+    def test_other_formats_are_refused_with_the_way(self, name: str, way: str, tmp_path: Path) -> None:
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(UsageError, match=rf"model='.*{name}': .*{way}"):
+            classifier.load(tmp_path / name, ModelOptions())
+
+    def test_a_folder_of_transformers_is_refused_with_the_way(self, tmp_path: Path) -> None:
+        for name in ("config.json", "model.safetensors"):
+            (tmp_path / name).write_text("{}")
+        with pytest.raises(ValueError, match=r"no saved_model.pb, but a model of Hugging Face's transformers; load it"):
+            classifier.load(tmp_path, ModelOptions())
