@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Attributor(attributor.Attributor):
     """Explains images with one model, which is loaded and compiled once.
 
-    >>> attributor = Attributor.open(lambda images: images[:, 0, 0], model=ModelOptions(input_size="4x4"))
+    >>> attributor = Attributor.open(lambda images: 9 * images[:, 0, 0], model=ModelOptions(input_size="4x4"))
     >>> attributor.explain(np.ones((1, 4, 4, 3)), [2])[0].attributions[0].values.shape
     (4, 4, 3)
     """

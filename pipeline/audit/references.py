@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from pipeline.config import options
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.store import Provenance
 from transforms.store.run import Run
 
-INCOMPARABLE = ("grid", "targets", "score", "baseline", "resize", "input_size", "value_range", "alpha_color")
+INCOMPARABLE = ("grid", "targets", "score", "layer", "baseline", "resize", "input_size", "value_range", "alpha_color")
 """Options that decide what a number means: runs that differ in one cannot be compared."""
-
-_EARLIER = {"value_range": "", "alpha_color": "black"}
-"""What held in runs that were stored before there was such an option."""
 
 
 def find_references(uris: Sequence[str], most: int = 0, exclude: str = "") -> list[Run]:
@@ -62,11 +61,17 @@ def check_comparable(candidate: Provenance, references: Iterable[Run]) -> None:
     for run in references:
         provenance = run.manifest.provenance
         for name in INCOMPARABLE:
-            earlier = _EARLIER.get(name)
-            here, there = candidate.config.get(name, earlier), provenance.config.get(name, earlier)
+            here, there = stored_option(candidate.config, name), stored_option(provenance.config, name)
             if here != there:
                 found.append(f"{name}: {there!r} in {run.uri}, {here!r} in the candidate; these cannot be compared")
         if candidate.baseline_images != provenance.baseline_images:
             found.append(f"baseline: other pictures in {run.uri} than in the candidate; these cannot be compared")
     if found:
         raise UsageError("\n".join(found))
+
+
+def stored_option(config: Mapping[str, Any], name: str) -> Any:
+    """Returns an option of a stored config; its default if the version that stored it did not have it."""
+    field = options().get(name)
+    default = field.default if field else None
+    return config.get(name, list(default) if isinstance(default, tuple) else default)

@@ -166,3 +166,13 @@ def test_doubled_names_are_kept_since_labels_may_be_numbers(tmp_path):
 def test_other_encodings_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"class_names: .*names.txt: 'utf-8' codec"):
         names_in(tmp_path, "Löwe".encode("utf-16"))
+
+
+def test_a_worker_goes_by_what_the_model_showed_at_launch(remote, tmp_path, monkeypatch):
+    digest = worker.model_digest_of(remote)
+    seen = worker.classifier(AttributorSpec(remote, settings=SETTINGS)).evidence
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of_another_machine"))
+    monkeypatch.setattr("transforms.core.model.classifier.examine", None)
+    worker._load.cache_clear()
+    spec = AttributorSpec(remote, settings=SETTINGS, batch_size=2, model_digest=digest, evidence=seen)
+    assert worker.attributor(spec).attributor.classifier.evidence == seen

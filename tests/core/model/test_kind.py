@@ -183,6 +183,7 @@ class TestSuspicions:
             ("imagenet", 1 / 0.225 / 255, "--pixels byte"),
             ("unit", 1 / 58, "--pixels byte"),
             ("byte", 255 * 255.0, "--pixels unit"),
+            ("byte", 255 / 0.224, "--pixels unit"),
             ("byte", 1.0, ""),
             ("byte", 2.0, ""),
             ("byte", 255.0, ""),

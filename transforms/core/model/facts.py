@@ -25,7 +25,8 @@ _SPANS = {"unit": 1.0, "signed": 2.0, "byte": 255.0, "imagenet": 1 / 0.225, "caf
 _OF_BYTES = 0.03
 """A first layer that multiplies by less was made for [0, 255]: 1/255 is 0.004, 1/127.5 is 0.008, 1/58 is 0.017."""
 
-_OF_UNITS = 50.0
+_OF_UNITS = 1.5
+"""A first layer that multiplies bytes by more was made for [0, 1]: nothing needs larger ones."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ FIXED = 32
 
 _WAVES = 12
 _FLAT = (0.0, 1.0, 0.5)
-_NOISE = 3
+_NATURAL = 6
+_DARK = np.float32(0.3)
+_NOISE = 4
 
 
 def natural_pictures(shape: Sequence[int], count: int) -> np.ndarray:
@@ -39,8 +41,9 @@ def fixed_pictures(shape: Sequence[int]) -> np.ndarray:
         shape: (height, width, channels).
     """
     generator = np.random.default_rng(1)
-    flat = [np.full(shape, value) for value in _FLAT]
-    noise = [generator.random(shape) for _ in range(_NOISE)]
-    contrast = [np.round(generator.random(shape))]
-    extremes = np.stack([*flat, *noise, *contrast]).astype(np.float32)
-    return np.concatenate([natural_pictures(shape, FIXED - len(extremes)), extremes])
+    natural = natural_pictures(shape, _NATURAL)
+    variants = [natural, 1 - natural, natural[:, ::-1, ::-1], natural * _DARK]
+    flat = [np.full(shape, value, np.float32) for value in _FLAT]
+    noise = [generator.random(shape, np.float32) for _ in range(_NOISE)]
+    contrast = np.round(generator.random(shape, np.float32))
+    return np.concatenate([*variants, np.stack([*flat, *noise, contrast])])
