@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.audit.references import check_comparable
+from pipeline.audit.references import check_channels, check_comparable
 from pipeline.audit.thresholds import to_json
 from pipeline.audit.verdict import Verdict, reach_verdict
 from transforms import storage
@@ -73,6 +73,7 @@ def compare(candidate: Run, references: Sequence[Run], thresholds: Thresholds) -
         ValueError: the runs can't be compared, one lacks a column, or none of their slices has enough rows.
     """
     check_comparable(candidate.manifest.provenance, references)
+    check_channels(candidate, references)
     runs = (candidate, *references)
     stored = {key for run in runs for key in _stored_slices(run)}
     this, *others = (run.sample(stored, thresholds.sample_rows) for run in runs)

@@ -70,6 +70,28 @@ def check_comparable(candidate: Provenance, references: Iterable[Run]) -> None:
         raise UsageError("\n".join(found))
 
 
+def check_channels(candidate: Run, references: Iterable[Run]) -> None:
+    """Refuses references whose models take images of another number of channels.
+
+    Raises:
+        ValueError: with a line for each of them.
+    """
+    here = _channels(candidate)
+    found = []
+    for run in references:
+        there = _channels(run)
+        if None not in (here, there) and here != there:
+            found.append(f"model: images have {there} channels in {run.uri}, {here} in the candidate; not comparable")
+    if found:
+        raise UsageError("\n".join(found))
+
+
+def _channels(run: Run) -> int | None:
+    """Returns how many channels the images of a run have; None if all of its maps are zero."""
+    shares = run.statistics(["mean_channel_share"], kind="all").column(0).to_pylist()
+    return len(shares[0]) if shares and shares[0] is not None else None
+
+
 def stored_option(config: Mapping[str, Any], name: str) -> Any:
     """Returns an option of a stored config; its default if the version that stored it did not have it."""
     field = options().get(name)

@@ -11,7 +11,6 @@ def import_tensorflow() -> None:
     """Imports TensorFlow without its startup messages, some of which no setting silences; keeps freed memory."""
     memory.keep_freed()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's own programs run on
     with open(os.devnull, "wb") as nowhere:
         errors = os.dup(2)
         try:

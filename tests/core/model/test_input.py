@@ -5,6 +5,8 @@ The networks are smooth and tiny, so that float32 alone separates both: 1e-5 of 
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -492,6 +494,16 @@ class TestFiles:
         check(path, outputs)
         check(model, outputs)
 
+    @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+    def test_of_keras_2_without_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        model, outputs = keras_net(pytest.importorskip("tf_keras"))
+        for suffix in (".keras", ".h5"):
+            model.save(tmp_path / f"net{suffix}")
+        monkeypatch.setitem(sys.modules, "tf_keras", None)
+        check(str(tmp_path / "net.h5"), outputs)  # which Keras 3 reads
+        with pytest.raises(UsageError, match=r"net.keras': a file of Keras 2\..*install tf_keras.*ig-audit\[keras2\]"):
+            classifier.load(tmp_path / "net.keras", ModelOptions())
+
     @pytest.mark.parametrize("suffix", [".keras", ".h5"])
     def test_own_layers_come_from_a_module(self, suffix: str, layers_module: str, tmp_path: Path) -> None:
         import keras
@@ -534,6 +546,20 @@ class TestFiles:
         model.save_weights(tmp_path / "net.weights.h5")
         with pytest.raises(UsageError, match=r"it holds weights only; load them into their model"):
             classifier.load(tmp_path / "net.weights.h5", ModelOptions())
+
+    def test_the_backend_is_set_whatever_the_environment_says(self) -> None:
+        code = "from transforms.core.model.keras_file import import_keras; print(import_keras().backend.backend())"
+        environment = {**os.environ, "KERAS_BACKEND": "jax"}
+        ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert ran.stdout.strip() == "tensorflow"
+
+    def test_heads_go_by_the_names_of_their_layers(self) -> None:
+        import keras
+
+        images = keras.Input((6, 6, 3))
+        flat = keras.layers.Flatten()(images)
+        heads = [keras.layers.Dense(count, name=name)(flat) for name, count in (("kind", 3), ("color", 2))]
+        assert classifier.load(keras.Model(images, heads), ModelOptions(output_name="color")).classes == 2
 
     def test_another_backend_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import keras

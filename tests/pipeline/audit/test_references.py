@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.audit.references import INCOMPARABLE, check_comparable, find_references
+from pipeline.audit.references import INCOMPARABLE, check_channels, check_comparable, find_references
+from tests import stored_run
 from tests.stored_run import CHUNKS, write_chunk, write_run
 from transforms import store
 from transforms.store.run import Run
@@ -80,3 +81,12 @@ def test_an_option_that_an_earlier_version_did_not_have_is_its_default(folder):
     earlier = {name: value for name, value in provenance.config.items() if name not in defaults}
     check_comparable(dataclasses.replace(provenance, config={**earlier, **defaults}), runs)
     check_comparable(dataclasses.replace(provenance, config=earlier), runs)
+
+
+def test_models_of_other_channels_are_incomparable(folder, tmp_path, monkeypatch):
+    color = Run.open(f"{folder}/a")
+    check_channels(color, [Run.open(f"{folder}/b")])
+    monkeypatch.setattr(stored_run, "SHAPE", (*stored_run.SHAPE[:2], 1))
+    write_run(str(tmp_path / "gray"))
+    with pytest.raises(ValueError, match=rf"images have 3 channels in {color.uri}, 1 in the candidate"):
+        check_channels(Run.open(str(tmp_path / "gray")), [color])

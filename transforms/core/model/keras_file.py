@@ -10,7 +10,6 @@ import dataclasses
 import importlib
 import inspect
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ ANY_SIZE = tf.TensorSpec([None, None, None, None], tf.float32)
 """The input of a model that declares none."""
 
 _BACKEND = "tensorflow"
+_SET_BACKEND = "set the environment variable KERAS_BACKEND=tensorflow, or import ig_audit first"
 _MAX_CONFIG_BYTES = 64 << 20
 
 
@@ -73,6 +73,7 @@ def of_keras(model: Any, name: str, path: Path | None, options: ModelOptions) ->
     if options.signature:
         raise UsageError(f"signature={options.signature!r}: is for SavedModels; a Keras model is called itself")
     structure = _inputs(model)
+    heads = tuple(getattr(model, "output_names", None) or ())  # a subclass has none
     leaves = tf.nest.flatten(structure)
     specs: dict[str, tf.TensorSpec] = {}
     for index, leaf in enumerate(leaves):
@@ -81,7 +82,7 @@ def of_keras(model: Any, name: str, path: Path | None, options: ModelOptions) ->
 
     def call(values: Mapping[str, tf.Tensor]) -> Outputs:
         packed = tf.nest.pack_sequence_as(structure, [values[key] for key in specs])
-        return named(model(packed, training=False))
+        return named(model(packed, training=False), heads)
 
     function = image_function(Entry(specs, call), options)
     if function.takes_bytes:
@@ -104,7 +105,7 @@ def is_keras(model: object) -> bool:
     Raises:
         UsageError: it is one of Keras 3 on another backend than TensorFlow.
     """
-    packages = [sys.modules[name] for name in ("keras", "tf_keras") if name in sys.modules]
+    packages = [sys.modules[name] for name in ("keras", "tf_keras") if sys.modules.get(name) is not None]
     if not any(isinstance(model, package.Model) for package in packages):
         return False
     if any(package.__name__ == "keras" and isinstance(model, package.Model) for package in packages):
@@ -151,19 +152,21 @@ def holds_code(config: object) -> bool:
 
 
 def import_keras() -> Any:
-    """Returns Keras 3, imported for TensorFlow if it is not imported yet.
+    """Returns Keras 3; this package has set its backend if it was not imported before.
 
     Raises:
         UsageError: it has been imported with another backend.
     """
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = _BACKEND
-    import keras
+    try:
+        import keras
 
-    if keras.backend.backend() != _BACKEND:
+        backend = keras.backend.backend()
+    except ImportError as error:  # TensorFlow has tried to import it before, for a backend that is not installed
+        raise UsageError(f"model: Keras cannot be imported: {error}; {_SET_BACKEND}") from error
+    if backend != _BACKEND:
         raise UsageError(
-            f"model: Keras was imported with the backend {keras.backend.backend()}, which TensorFlow cannot "
-            "differentiate; set the environment variable KERAS_BACKEND=tensorflow, or import ig_audit first"
+            f"model: Keras was imported with the backend {backend}, whose models TensorFlow cannot differentiate; "
+            f"{_SET_BACKEND}"
         )
     return keras
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,10 @@ class OpenedModel:
     assumptions: tuple[str, ...] = ()
 
 
-def named(outputs: Any) -> Outputs:
-    """Returns a model's outputs by name; those of a sequence are numbered."""
+def named(outputs: Any, heads: Sequence[str] = ()) -> Outputs:
+    """Returns outputs by name: their own, the names of the layers that they come from, or numbers."""
     if isinstance(outputs, Mapping):
         return outputs
-    return {f"output_{index}": output for index, output in enumerate(tf.nest.flatten(outputs))}
+    flat = tf.nest.flatten(outputs)
+    names = heads if len(set(heads)) == len(flat) else [f"output_{index}" for index in range(len(flat))]
+    return dict(zip(names, flat, strict=True))
