@@ -13,7 +13,6 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pipeline.audit.references import check_comparable, find_references
 from pipeline.audit.thresholds import load_thresholds
@@ -26,9 +25,6 @@ from transforms.core.model.facts import facts_of
 from transforms.formats import Shard
 from transforms.store.run import Run
 from transforms.worker import AttributorSpec
-
-if TYPE_CHECKING:
-    pass
 
 _LIBRARIES = ("apache-beam", "tensorflow", "keras", "numpy", "pillow", "pyarrow")
 
@@ -177,7 +173,7 @@ def _check_model(spec: AttributorSpec) -> AttributorSpec:
     """
     try:
         classifier = worker.classifier(spec)
-        Targets.parse(spec.settings.targets).check(classifier.classes)
+        Targets.parse(spec.settings.targets).check(classifier.classes, classifier.task, classifier.by_class)
         check_channels(parse_baselines(spec.settings.baseline), classifier.input_shape[2])
     except OSError as error:
         raise ConfigError(f"model: {spec.model}: {error}") from error

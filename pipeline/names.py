@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from transforms.core.statistics.slices import Slice, is_overflow
 
 METRICS = {
@@ -20,6 +23,7 @@ METRICS = {
     "center_row": "Center, from the top",
     "center_col": "Center, from the left",
     "border_share": "Share near the border",
+    "label_difference": "Value less label",
     "grid": "Mean map",
     "grid_rank": "Ranking of cells",
     "cells": "Most changed cell",
@@ -39,6 +43,27 @@ KINDS = {
 
 _ALONE = ("all", "wrong")
 """Kinds with a single slice, whose name is that of the kind."""
+
+
+def explained_name(row: Mapping[str, Any]) -> str:
+    """Returns what a row explains: its class or output, or the score if that is of no class.
+
+    >>> explained_name({"target": 3, "target_name": "", "target_rank": 0})
+    '3'
+    """
+    if row["target_name"] is None and row.get("target_rank") is None:
+        return "score"
+    return row["target_name"] or str(row["target"])
+
+
+def label_text(row: Mapping[str, Any]) -> str:
+    """Returns an image's label as text, a name, several or a number; empty if it has none.
+
+    >>> label_text({"label_name": None, "label_value": 0.25})
+    '0.25'
+    """
+    value = row.get("label_value")
+    return row.get("label_name") or ("" if value is None else f"{value:g}")
 
 
 def metric_name(name: str) -> str:

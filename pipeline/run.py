@@ -24,6 +24,7 @@ from pipeline.config import AuditConfig
 from pipeline.exit_code import ExitCode, report_error
 from pipeline.graph import define_pipeline
 from pipeline.launch import Job, resumes
+from pipeline.names import explained_name
 from pipeline.report import write_report
 from transforms import process, store
 from transforms.core.errors import JobError
@@ -211,11 +212,13 @@ def _passed_over(counts: Mapping[str, int]) -> str:
 
 def _table(finished: Run) -> str:
     """Returns the first few rows as text."""
-    columns = ("image_id", "target_name", "score", "convergence_delta", "error_estimate", "steps")
+    named = ("image_id", "target", "target_name", "target_rank")
+    columns = (*named, "score", "convergence_delta", "error_estimate", "steps")
     lines = [f"{'picture':32} {'attributed class':28} {'score':>8} {'delta':>9} {'error':>6} {'steps':>5}"]
     for row in finished.first_rows(_TABLE_ROWS, columns):
+        target = pad(explained_name(row), 28)
         lines.append(
-            f"{pad(row['image_id'], 32)} {pad(row['target_name'], 28)} {row['score']:8.4f} "
+            f"{pad(row['image_id'], 32)} {target} {row['score']:8.4f} "
             f"{row['convergence_delta']:+9.5f} {row['error_estimate']:6.3f} {row['steps']:5d}"
         )
     if finished.manifest.rows > _TABLE_ROWS:
@@ -234,6 +237,8 @@ def _summary(finished: Run, seconds: float) -> str:
     ]
     if manifest.labels:
         lines.insert(1, f"  labels        {printable(str(manifest.labels))}")
-    if manifest.failures:
+    if manifest.untargeted:
+        lines.insert(1, f"  untargeted    {manifest.untargeted:,} images without a class to explain; see errors")
+    if manifest.failures or manifest.untargeted:
         lines.insert(-3, f"  errors        {output}/errors/")
     return "\n".join(lines)

@@ -21,6 +21,7 @@ from transforms.core.model.options import ModelOptions
 from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.statistics.importance import ImportanceStatistics, summarize_rows
 from transforms.core.statistics.slices import Slice, Slicer
+from transforms.core.vocabulary import OPTIONAL_COLUMNS
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
 from transforms.store.rows import rows_of
@@ -123,6 +124,7 @@ class _Attributing(beam.DoFn):
         counter, distribution = Metrics.counter, Metrics.distribution
         self._images = counter(NAMESPACE, "images_attributed")
         self._failures = counter(NAMESPACE, "images_failed")
+        self._untargeted = counter(NAMESPACE, "images_untargeted")
         self._evaluations = counter(NAMESPACE, "gradient_evaluations")
         self._inferences = counter(NAMESPACE, "num_inferences")
         self._failed_batches = counter(NAMESPACE, "failed_batches_counter")
@@ -136,7 +138,7 @@ class _Attributing(beam.DoFn):
         try:
             for outcome in attributor.attribute(images, self._count_batch):
                 if isinstance(outcome, Failure):
-                    self._failures.inc()
+                    (self._untargeted if outcome.stage == "target" else self._failures).inc()
                 else:
                     self._images.inc()
                 yield outcome
@@ -175,13 +177,15 @@ class _AttributeChunks(_Attributing):
 
     def _result(self, part: store.PartSummary, passes: tuple[tuple[str, str], ...], seconds: float) -> ChunkResult:
         """Returns a part's result; its statistics come from the rows as they are stored."""
-        rows = Run.open(self._stage.output).part_rows(part, STATISTIC_COLUMNS)
+        rows = Run.open(self._stage.output).part_rows(part, (*STATISTIC_COLUMNS, *OPTIONAL_COLUMNS))
         return ChunkResult(part, summarize_rows(statistic_columns(rows), self._stage.slicer), passes, seconds)
 
     def _attribute(self, chunk: Chunk, attributor: Attributor) -> store.PartSummary:
         stage = self._stage
         settings, classifier = stage.spec.settings, attributor.classifier
-        with store.write_part(stage.output, chunk, stage.provenance, settings, classifier.input_shape) as part:
+        with store.write_part(
+            stage.output, chunk, stage.provenance, settings, classifier.input_shape, classifier.task
+        ) as part:
             for outcome in self.explanations(attributor, formats.read(chunk, stage.options)):
                 if isinstance(outcome, Failure):
                     part.fail(outcome)

@@ -12,6 +12,7 @@ from pipeline.report.gallery import (
     FarFromMean,
     Pick,
     Ranking,
+    far_from_label,
     find_picks,
     highest_border,
     least_converged,
@@ -37,7 +38,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Section:
-    """Pictures ranked alike: a title, what they have in common, what their value says, and the cards."""
+    """Pictures ranked alike: a title, what they have in common, what their value says, and the cards.
+
+    A value is a share, or, if `unit` is empty, a number.
+    """
 
     title: str
     note: str
@@ -67,6 +71,7 @@ def make_sections(run: Run, rows: Sequence[Row], audited: Audited, most: int) ->
     plans = [
         _far_from_mean(rows, audited),
         _Plan("Wrong and confident", "The highest predictions that are not the label.", "sure", wrong_and_confident),
+        _Plan("Farthest from the label", "The largest differences of the value from the label.", "", far_from_label),
         _Plan(
             "Most attention near the border",
             "The largest shares of attribution within a tenth of the border: frames, stamps and captions show here.",
@@ -89,7 +94,8 @@ def make_sections(run: Run, rows: Sequence[Row], audited: Audited, most: int) ->
 
 def _far_from_mean(rows: Sequence[Row], audited: Audited) -> _Plan:
     """Returns the section of maps far from the mean map of their class: the reference's, where there is one."""
-    predicted = {int(key.value): entry for key, entry in audited.items() if _is_class(key) and entry["grid"]}
+    kind = "predicted" if any(row["kind"] == "predicted" for row in rows) else "target"
+    predicted = {int(key.value): entry for key, entry in audited.items() if _is_class(key, kind) and entry["grid"]}
     if predicted:
         references = {key: entry["grid"]["reference"] for key, entry in predicted.items()}
         drifted = frozenset(key for key, entry in predicted.items() if entry["state"] == "drift")
@@ -98,26 +104,28 @@ def _far_from_mean(rows: Sequence[Row], audited: Audited) -> _Plan:
             "Most drifted",
             "Maps farthest from the reference's mean map of their class" + note,
             "from the mean map",
-            _ranking(references, drifted or None),
+            _ranking(references, drifted or None, kind),
         )
-    known = [row for row in rows if _is_class(slice_of(row)) and row["count"] > 1 and row["mean_grid"]]
+    known = [row for row in rows if _is_class(slice_of(row), kind) and row["count"] > 1 and row["mean_grid"]]
     own = {int(row["value"]): row["mean_grid"] for row in known}
     return _Plan(
         "Unlike their class",
-        "Maps farthest from the mean map of their predicted class.",
+        f"Maps farthest from the mean map of their {'predicted class' if kind == 'predicted' else 'target'}.",
         "from the mean map",
-        _ranking(own, None),
+        _ranking(own, None, kind),
     )
 
 
-def _is_class(key: Slice) -> bool:
-    """Returns whether a slice holds the images of one predicted class; what is counted together is no class."""
-    return key.kind == "predicted" and not is_overflow(key)
+def _is_class(key: Slice, kind: str) -> bool:
+    """Returns whether a slice of this kind holds the rows of one class; what is counted together is no class."""
+    return key.kind == kind and not is_overflow(key)
 
 
-def _ranking(means: Mapping[int, Sequence[float]], only: frozenset[int] | None) -> FarFromMean:
+def _ranking(means: Mapping[int, Sequence[float]], only: frozenset[int] | None, kind: str) -> FarFromMean:
     classes = sorted(means)
-    return FarFromMean(np.array(classes, int), np.array([means[key] for key in classes], float), only)
+    return FarFromMean(
+        np.array(classes, int), np.array([means[key] for key in classes], float), only, kind == "predicted"
+    )
 
 
 def _cards(picks: Iterable[Pick], rows: Mapping[tuple[str, int], Row], most: int) -> list[Card]:

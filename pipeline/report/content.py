@@ -15,6 +15,8 @@ from transforms.core.record import Row
 from transforms.store import Manifest
 from transforms.store.run import Run
 
+_DIFFERENCES = ("count_label_difference", "mean_label_difference", "std_label_difference")
+
 MOST_SLICES = 400
 MOST_CHANGES = 12
 MOST_CARDS = 8
@@ -77,7 +79,8 @@ def gather(run: Run, audit: Audit | None) -> Content:
     manifest = run.manifest
     audited = {slice_of(entry): entry for entry in audit["slices"]} if audit else {}
     changed = sorted((entry for entry in audited.values() if entry["state"] == "drift"), key=weight, reverse=True)
-    rows = sorted(run.statistics(SLICE_COLUMNS).to_pylist(), key=lambda row: _precedence(row, audited))
+    differences = [name for name in _DIFFERENCES if "label_difference" in run.scalars]
+    rows = sorted(run.statistics([*SLICE_COLUMNS, *differences]).to_pylist(), key=lambda row: _precedence(row, audited))
     whole = next((row for row in rows if row["kind"] == "all"), None)
     scale = common_scale(rows[:MOST_SLICES], audited)
     distributions = read_distributions(run, audit)
@@ -113,10 +116,13 @@ def _glance(manifest: Manifest, whole: Row | None, distributions: Distributions)
         ("attributed rows", f"{manifest.rows:,}"),
         ("failed", f"{manifest.failures:,} ({words.percent(manifest.failures / max(1, manifest.images))})"),
     ]
+    if manifest.untargeted:
+        found.append(("without a class to explain", f"{manifest.untargeted:,}"))
     if labels := manifest.labels:
         found.append(("usable labels", f"{labels.usable:,} of {labels.images:,}"))
     if whole:
         found += [
+            *_differences(whole),
             ("converged", words.percent(whole["converged"] / whole["count"])),
             ("mean error of a map", words.percent(distributions.mean("error_estimate"))),
             ("mean gradient steps", words.number(distributions.mean("steps"))),
@@ -125,6 +131,14 @@ def _glance(manifest: Manifest, whole: Row | None, distributions: Distributions)
     if seconds and manifest.images:
         found.append(("images a second, per worker", words.number(manifest.images / seconds)))
     return found
+
+
+def _differences(whole: Row) -> list[tuple[str, str]]:
+    """Returns the mean and spread of value less label, of a regression with labels."""
+    if not whole.get("count_label_difference"):
+        return []
+    mean, spread = (words.number(whole[f"{word}_label_difference"]) for word in ("mean", "std"))
+    return [("mean of value less label, ± spread", f"{mean} ± {spread}")]
 
 
 def _left(items: Sequence[object], most: int) -> int:

@@ -41,6 +41,8 @@ def _sample(run: Run) -> str:
     share = manifest.provenance.config.get("faithfulness")
     if "insertion_auc" not in run.scalars:
         return f"Not measured: {_EARLIER}"
+    if manifest.task in ("values", "dense"):
+        return "Not measured: the model has no probabilities, whose change insertion and deletion measure."
     if share == 0:
         return "Not measured: switched off by --faithfulness 0."
     rows = run.statistics(["count_insertion_auc"], kind="all").to_pylist()

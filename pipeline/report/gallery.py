@@ -29,6 +29,7 @@ _COLUMNS = (
     "score",
     "error_estimate",
     "border_share",
+    "label_difference",
     "grid",
     "predictions.list.element.target",
     "predictions.list.element.probability",
@@ -36,8 +37,10 @@ _COLUMNS = (
 _SHOWN = (
     "image_id",
     "label_name",
+    "label_value",
     "target",
     "target_name",
+    "target_rank",
     "score",
     "error_estimate",
     "border_share",
@@ -56,12 +59,13 @@ class Numbers:
 
     Attributes:
         target: the class explained.
-        rank: how many classes had a higher output than it.
+        rank: how many classes had a higher output than it; −1 if nothing is ranked.
         label: −1 where unknown.
         predicted: the image's top prediction; −1 where unknown.
         probability: of that.
         error_estimate: relative L1 error of the map.
         border_share: share of the attribution near the border; NaN for a map that is zero everywhere.
+        difference: of the score from a label that is a number; NaN if there is none.
         grid: share of the attribution in each cell, `[rows, cells]`; NaN likewise.
     """
 
@@ -72,6 +76,7 @@ class Numbers:
     probability: np.ndarray
     error_estimate: np.ndarray
     border_share: np.ndarray
+    difference: np.ndarray
     grid: np.ndarray
 
 
@@ -104,6 +109,11 @@ def wrong_and_confident(rows: Numbers) -> np.ndarray:
     return np.where(wrong, rows.probability, np.nan)
 
 
+def far_from_label(rows: Numbers) -> np.ndarray:
+    """Ranks by how far a score is from a label that is a number."""
+    return np.abs(rows.difference)
+
+
 @dataclass(frozen=True)
 class FarFromMean:
     """Ranks by how far a map lies from the mean map of its class: total variation of the grids, 0 to 1.
@@ -112,18 +122,20 @@ class FarFromMean:
         means: float `[classes, cells]`.
         classes: int, sorted `[classes]`: the class of each mean; rows of others are left out.
         only: classes that count; None for all.
+        ranked: whether only maps of the top prediction count.
     """
 
     classes: np.ndarray
     means: np.ndarray
     only: frozenset[int] | None = None
+    ranked: bool = True
 
     def __call__(self, rows: Numbers) -> np.ndarray:
         """Returns the distances, float `[rows]`."""
         if not len(self.classes):
             return np.full(len(rows.target), np.nan)
         found = np.minimum(np.searchsorted(self.classes, rows.target), len(self.classes) - 1)
-        known = (self.classes[found] == rows.target) & (rows.rank == 0)
+        known = (self.classes[found] == rows.target) & ((rows.rank == 0) | (not self.ranked))
         if self.only is not None:
             known &= np.isin(rows.target, list(self.only))
         distance = np.abs(rows.grid - self.means[found]).sum(axis=1) / 2
@@ -173,15 +185,21 @@ def _highest(name: str, values: np.ndarray, count: int) -> list[Pick]:
     return [Pick(float(values[position]), name, int(position)) for position in best]
 
 
+def _numbers_of(table: pa.Table, name: str) -> np.ndarray:
+    """Returns an optional column of numbers; NaN in each row if it is not stored."""
+    return table.column(name).to_numpy() if name in table.column_names else np.full(len(table), np.nan)
+
+
 def _numbers(table: pa.Table) -> Numbers:
     first = first_predictions(table)
     return Numbers(
         target=table.column("target").to_numpy(),
-        rank=table.column("target_rank").to_numpy(),
+        rank=table.column("target_rank").fill_null(-1).to_numpy(),
         label=table.column("label").fill_null(-1).to_numpy(),
         predicted=pc.struct_field(first, "target").fill_null(-1).to_numpy(),
         probability=pc.struct_field(first, "probability").fill_null(np.nan).to_numpy(),
         error_estimate=table.column("error_estimate").to_numpy(),
         border_share=table.column("border_share").to_numpy(),
+        difference=_numbers_of(table, "label_difference"),
         grid=matrix(table, "grid"),
     )

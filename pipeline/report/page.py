@@ -34,6 +34,8 @@ def render(content: Content) -> str:
     return template.render(
         content=content,
         member_name=names.member_name,
+        explained_name=names.explained_name,
+        label_text=names.label_text,
         policy=policy,
         style=Markup(style),  # both are ours, and hold neither </style nor </script
         script=Markup(script),

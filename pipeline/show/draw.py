@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.names import explained_name
 from pipeline.show.pictures import KINDS, Look, Subject
 from transforms import storage
 from transforms.core.errors import UsageError
@@ -24,6 +25,8 @@ from transforms.text import fit
 _COLUMNS = (
     "image_id",
     "label_name",
+    "label_value",
+    "predictions",
     "target_name",
     "score",
     "baseline_score",
@@ -80,7 +83,7 @@ def _select(rows: list[Row], target: int | None) -> Row:
     for row in rows:
         if target is None or row["target"] == target:
             return row
-    stored = ", ".join(f"{row['target']} ({row['target_name']})" for row in rows)
+    stored = ", ".join(f"{row['target']} ({explained_name(row)})" for row in rows)
     raise UsageError(f"target: {target} was not attributed for this image; stored are {stored}")
 
 
@@ -114,8 +117,9 @@ def _decoding(config: Mapping[str, Any], channels: int) -> Decoding:
 
 
 def _caption(row: Row) -> str:
-    gain = f"score {row['score']:.4f}, of the baseline {row['baseline_score']:.4f}"
+    value = any(each.get("value") is not None for each in row.get("predictions") or ())
+    gain = f"{'value' if value else 'score'} {row['score']:.4f}, of the baseline {row['baseline_score']:.4f}"
     return (
-        f"{fit(row['image_id'], _WIDTH)}\n{fit(row['target_name'] or str(row['target']), _WIDTH)}: {gain}\n"
+        f"{fit(row['image_id'], _WIDTH)}\n{fit(explained_name(row), _WIDTH)}: {gain}\n"
         f"delta {row['convergence_delta']:+.5f} after {row['steps']} steps"
     )

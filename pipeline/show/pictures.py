@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.names import label_text
 from transforms.core.errors import UsageError
 from transforms.core.maps.render import (
     GREEN,
@@ -163,7 +164,7 @@ KINDS = {
 
 
 def _original(subject: Subject) -> Panel:
-    label = subject.row["label_name"]
+    label = label_text(subject.row)
     return Panel(f"Original: {label}" if label else "Original", subject.image)
 
 

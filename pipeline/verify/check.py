@@ -18,6 +18,7 @@ from pipeline.verify.image_hashes import ImageHashes
 from transforms import process, store
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, iter_slices
 from transforms.core.statistics.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
+from transforms.core.vocabulary import OPTIONAL_COLUMNS
 from transforms.store.files import StoredFile, describe_file, iter_tables
 from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary, read_footer
 from transforms.store.run import Run
@@ -81,11 +82,15 @@ def verify(run: Run, progress: Progress | None = None) -> list[Finding]:
 
 @dataclass(frozen=True)
 class _Content:
-    """What a part and its errors hold: the statistics' columns, the key of each row, the ids of failed images."""
+    """What a part and its errors hold: the statistics' columns, the key of each row, the ids of failed images.
+
+    These include the images without a target, which are counted too.
+    """
 
     tables: list[pa.Table]
     keys: list[tuple[str, int]]
     failed: list[str]
+    untargeted: int
 
     @property
     def images(self) -> list[str]:
@@ -168,6 +173,7 @@ def _check_footer(provenance: Provenance, part: PartSummary, footer: PartFooter)
         "images": (footer.images, part.images),
         "rows": (footer.rows, part.rows),
         "failures": (footer.failures, part.failures),
+        "untargeted": (footer.untargeted, part.untargeted),
         "labels": (footer.labels, part.labels),
     }
     return [
@@ -181,7 +187,8 @@ def _check_content(part: PartSummary, content: _Content) -> list[Finding]:
     name = part.attributions.name
     counts = {
         "rows": (len(content.keys), part.rows),
-        "failures": (len(content.failed), part.failures),
+        "failures": (len(content.failed) - content.untargeted, part.failures),
+        "images without a target": (content.untargeted, part.untargeted),
         "images, attributed or failed": (len(content.images), part.images),
     }
     if part.labels:
@@ -256,14 +263,17 @@ def _by_slice(table: pa.Table) -> dict[Slice, pa.Table]:
 
 
 def _read_content(run: Run, part: PartSummary) -> _Content:
-    tables = list(run.rows(["image_id", *STATISTIC_COLUMNS], [part]))
+    tables = list(run.rows(["image_id", *STATISTIC_COLUMNS, *OPTIONAL_COLUMNS], [part]))
     image_ids, targets = (
         [value for table in tables for value in table.column(name).to_pylist()] for name in ("image_id", "target")
     )
     failed: list[str] = []
+    stages: Counter[str] = Counter()
     if part.errors:
-        failed = [image_id for table in run.errors(["image_id"], [part]) for image_id in table.column(0).to_pylist()]
-    return _Content(tables, list(zip(image_ids, targets, strict=True)), failed)
+        for table in run.errors(["image_id", "stage"], [part]):
+            failed += table.column("image_id").to_pylist()
+            stages.update(table.column("stage").to_pylist())
+    return _Content(tables, list(zip(image_ids, targets, strict=True)), failed, stages["target"])
 
 
 def _doubled(values: Iterable[Hashable]) -> list[Hashable]:

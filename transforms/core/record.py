@@ -145,8 +145,9 @@ class Attribution:
     """The integrated gradients of one score of one image.
 
     Attributes:
-        target: class index whose score was attributed.
-        rank: number of classes with a higher output; 0 for the top prediction.
+        target: class index whose score was attributed; None if the score is that of no class.
+        rank: number of classes with a higher output; 0 for the top prediction. None if nothing is ranked: of a
+            regression, and of no class.
         values: float32 `[height, width, channels]`, in units of the score.
         score: F(x).
         baseline_score: F(x'), averaged over the baselines.
@@ -160,8 +161,8 @@ class Attribution:
         faithfulness: how far the model's probability follows `values`, if the image was chosen for it.
     """
 
-    target: int
-    rank: int
+    target: int | None
+    rank: int | None
     values: np.ndarray
     score: float
     baseline_score: float
@@ -176,11 +177,19 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One of an image's highest-scoring classes."""
+    """One of an image's highest-scoring classes, or one of a regression's outputs.
+
+    Attributes:
+        target: class index.
+        name: of the class.
+        probability: of the class; None of a regression.
+        value: the output of a regression; None of others.
+    """
 
     target: int
     name: str
-    probability: float
+    probability: float | None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,18 +199,23 @@ class Explanation:
     Attributes:
         image: the image as read.
         pixels: the model's input, and the original size.
-        label: class index of the label, if known.
-        predictions: the classes of the highest probabilities, in descending order.
+        label: what the label says, if known: a class index; several, sorted; or, of a regression, a number.
+        predictions: the classes of the highest probabilities, in descending order; the outputs of a regression in
+            theirs; none of dense outputs.
         attributions: one for each target, in descending order of score.
         label_problem: why the image's label names no class; empty if it does, or if there is none.
+        task: what the model decides, one of `vocabulary.TASKS`.
+        decided: of a model of any number of labels, those whose probability is above a half, sorted.
     """
 
     image: Image
     pixels: Pixels
-    label: int | None
+    label: int | float | tuple[int, ...] | None
     predictions: tuple[Prediction, ...]
     attributions: tuple[Attribution, ...]
     label_problem: str = ""
+    task: str = "classes"
+    decided: tuple[int, ...] = ()
 
 
 Row = dict[str, Any]

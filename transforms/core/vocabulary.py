@@ -65,8 +65,8 @@ IMAGE_EXTENSIONS = (
 )
 """Names of pictures end in one of these, or in anything else if their content is that of a picture."""
 
-Stage = Literal["read", "decode", "label", "attribute"]
-"""The step at which an image failed."""
+Stage = Literal["read", "decode", "label", "target", "attribute"]
+"""The step at which an image failed; at `target`, none of what was to be explained is in the image."""
 
 STAGES: tuple[Stage, ...] = typing.get_args(Stage)
 
@@ -76,7 +76,7 @@ BACKGROUNDS = ("auto", "true", "false")
 LAYOUTS = ("auto", "channels_last", "channels_first")
 """Where the channels are in a model's input: after height and width, or before them."""
 
-TARGETS = ("top1", "topK", "label", "class:N")
+TARGETS = ("top1", "topK", "label", "labels", "class:N", "above:P", "none")
 OUTPUTS = ("auto", "logits", "softmax", "sigmoid", "values")
 """What the numbers are that a model puts out; `values` are those of a regression."""
 
@@ -88,13 +88,19 @@ SCORES = ("probability", "logit", "log_odds")
 BASELINES = ("black", "white", "gray", "mean", "color:R,G,B", "blur:SIGMA", "uniform:K", "gaussian:K", "image:URI")
 FIXED_RULES = ("midpoint", "trapezoid", "left", "right", "simpson", "gauss_legendre")
 RULES = ("adaptive", *FIXED_RULES)
-CHANNELS = ("all", "sum", "abs_sum", "mean", "max")
+CHANNELS = ("all", "sum", "abs_sum", "mean", "max", "min")
 DTYPES = ("float16", "float32", "int8")
 GRIDS = (8, 16, 32)
 PRECISIONS = ("float32", "mixed")
 
 VECTORS = ("grid", "signed_grid", "channel_share")
 """Columns of rows that hold a vector of shares, each less than 2 in magnitude."""
+
+TASK_COLUMNS = {"labels": ("labels", "decided"), "values": ("label_value", "label_difference")}
+"""Columns of rows that only runs of such a task have."""
+
+OPTIONAL_COLUMNS = tuple(column for columns in TASK_COLUMNS.values() for column in columns)
+"""Columns that may be asked for of any run: those that it does not store are left out."""
 
 SLICE_KINDS = ("all", "predicted", "target", "label", "wrong", "confusion", "shard")
 """Kinds of slices that every run may have, besides a kind for each field."""

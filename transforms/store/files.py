@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.core.errors import UsageError
+from transforms.core.vocabulary import OPTIONAL_COLUMNS
 
 BATCH_ROWS = 1024
 """Rows that are read at a time."""
@@ -87,11 +88,12 @@ def open_parquet(uri: str, columns: Iterable[str] = ()) -> Iterator[pq.ParquetFi
         FileNotFoundError: there is no such file.
         StorageError: the storage fails: nothing is known of the file.
         OSError: the file is damaged.
-        ValueError: it isn't a Parquet file, or lacks a column: an earlier version wrote it.
+        ValueError: it isn't a Parquet file, or lacks a column that every run has: an earlier version wrote it.
     """
     with storage.open_read(uri) as stream, _parquet(stream, uri) as parquet:
         stored = parquet.schema_arrow.names
-        if missing := [name for name in columns if name.partition(".")[0] not in stored]:
+        needed = [name for name in columns if name not in OPTIONAL_COLUMNS]
+        if missing := [name for name in needed if name.partition(".")[0] not in stored]:
             raise UsageError(
                 f"{uri}: has no column {', '.join(missing)}; another version of ig-audit wrote this run: "
                 "make it again with this one"

@@ -33,7 +33,7 @@ def find_rows(parts: ds.Dataset, image_id: str, columns: Sequence[str]) -> list[
     wanted = dict.fromkeys([*columns, "target", "target_rank", *scales])
     stored = [name for name in wanted if name in parts.schema.names]
     table = parts.to_table(columns=stored, filter=ds.field("image_id") == image_id)
-    return sorted(rows_of_table(table), key=lambda row: (row["target_rank"], row["target"]))
+    return sorted(rows_of_table(table), key=lambda row: (row["target_rank"] or 0, row["target"]))
 
 
 def find_first(parts: ds.Dataset, image_ids: Sequence[str], column: str) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.record import Randomization
+from transforms.core.vocabulary import TASKS
 from transforms.store.files import StoredFile
 from transforms.store.labels import LabelCounts
 from transforms.store.parts import PartSummary
@@ -67,7 +68,7 @@ class Manifest:
 
     @property
     def images(self) -> int:
-        """Number of images read, attributed or failed."""
+        """Number of images read, attributed, failed or without a target."""
         return sum(part.images for part in self.parts)
 
     @property
@@ -77,8 +78,20 @@ class Manifest:
 
     @property
     def failures(self) -> int:
-        """Number of rows in errors."""
+        """Number of images that failed, which errors lists."""
         return sum(part.failures for part in self.parts)
+
+    @property
+    def untargeted(self) -> int:
+        """Number of images without what was to be explained, which errors lists too, with stage `target`."""
+        return sum(part.untargeted for part in self.parts)
+
+    @property
+    def task(self) -> str:
+        """What the model decides, one of `vocabulary.TASKS`; classes if the run does not say."""
+        model = self.facts.get("model")
+        task = model.get("task") if isinstance(model, dict) else None
+        return task if task in TASKS else "classes"
 
     @property
     def labels(self) -> LabelCounts | None:
@@ -98,6 +111,7 @@ def write_manifest(run_uri: str, manifest: Manifest) -> None:
         "images": manifest.images,
         "rows": manifest.rows,
         "failures": manifest.failures,
+        "untargeted": manifest.untargeted,
         "labels": manifest.labels and dataclasses.asdict(manifest.labels),
         **provenance,
         "facts": manifest.facts,

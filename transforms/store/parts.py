@@ -58,8 +58,9 @@ class PartSummary:
         errors: the part with its failures; None where no image failed.
         images: number of images read, attributed or failed.
         rows: number of rows; an image has one for each of its targets.
-        failures: number of rows in errors.
+        failures: number of images that failed, rows in errors.
         labels: what the labels of attributed images are good for; None in runs of earlier versions.
+        untargeted: number of images without what was to be explained, rows in errors too.
     """
 
     chunk: str
@@ -71,6 +72,7 @@ class PartSummary:
     rows: int
     failures: int
     labels: LabelCounts | None = None
+    untargeted: int = 0
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> PartSummary:
@@ -90,6 +92,7 @@ class PartFooter:
     rows: int
     failures: int
     labels: LabelCounts | None
+    untargeted: int
 
 
 class PartWriter:
@@ -112,7 +115,7 @@ class PartWriter:
 
     @property
     def images(self) -> int:
-        """Number of images so far, attributed or failed."""
+        """Number of images so far, attributed, failed or without a target."""
         return self.labels.images + len(self.failures)
 
     def add(self, rows: Sequence[Row], label: LabelCounts = NO_LABEL) -> None:
@@ -136,7 +139,12 @@ class PartWriter:
 
 @contextlib.contextmanager
 def write_part(
-    run_uri: str, chunk: Chunk, provenance: Provenance, settings: Settings, map_shape: tuple[int, int, int]
+    run_uri: str,
+    chunk: Chunk,
+    provenance: Provenance,
+    settings: Settings,
+    map_shape: tuple[int, int, int],
+    task: str = "classes",
 ) -> Iterator[PartWriter]:
     """Opens the writer of a chunk's part; on an error in the block, no part appears.
 
@@ -148,8 +156,9 @@ def write_part(
         provenance: what the part is made by.
         settings: how maps are stored.
         map_shape: (height, width, channels) of a map before channels are reduced.
+        task: what the model decides, one of `vocabulary.TASKS`.
     """
-    columns = schema.attributions_schema(settings, map_shape)
+    columns = schema.attributions_schema(settings, map_shape, task)
     stored_shape = schema.stored_shape(settings, map_shape)
     metadata = provenance.to_metadata() | {KEY + "chunk": schema.to_json(dataclasses.asdict(chunk))}
     metadata[schema.MAP_SHAPE] = schema.to_json(stored_shape)
@@ -158,7 +167,9 @@ def write_part(
         writer = PartWriter(parquet, columns, max(1, _ROW_GROUP_BYTES // map_bytes))
         yield writer
         writer.flush()
-        counts = {"images": writer.images, "rows": writer.rows, "failures": len(writer.failures)}
+        untargeted = sum(failure.stage == "target" for failure in writer.failures)
+        failed = len(writer.failures) - untargeted
+        counts = {"images": writer.images, "rows": writer.rows, "failures": failed, "untargeted": untargeted}
         parquet.add_metadata({KEY + name: str(count) for name, count in counts.items()})
         parquet.add_metadata({KEY + "labels": schema.to_json(dataclasses.asdict(writer.labels))})
         errors = _write_errors(run_uri, chunk.id, writer.failures, metadata)
@@ -179,6 +190,7 @@ def read_footer(uri: str) -> PartFooter:
     try:
         chunk = json.loads(metadata[KEY + "chunk"])
         counts = {name: int(metadata[KEY + name]) for name in ("images", "rows", "failures")}
+        counts["untargeted"] = int(metadata.get(KEY + "untargeted", 0))
         labels = LabelCounts(**json.loads(found)) if (found := metadata.get(KEY + "labels")) else None
         chunk = Chunk(**{**chunk, "members": tuple(chunk["members"])})
         return PartFooter(Provenance.from_metadata(metadata), chunk, **counts, labels=labels)
@@ -201,14 +213,15 @@ def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary
         if footer.provenance.config_digest != config_digest or footer.chunk != chunk:
             return None
         attributions = _check_rows(run_uri, name, footer.rows)
-        errors = _check_rows(run_uri, part_name(ERRORS, chunk.id), footer.failures) if footer.failures else None
+        listed = footer.failures + footer.untargeted
+        errors = _check_rows(run_uri, part_name(ERRORS, chunk.id), listed) if listed else None
         if errors and _was_refused(run_uri, errors.name):
             return None
     except storage.StorageError:
         raise
     except DAMAGES:
         return None
-    counts = {name: getattr(footer, name) for name in ("images", "rows", "failures", "labels")}
+    counts = {name: getattr(footer, name) for name in ("images", "rows", "failures", "labels", "untargeted")}
     return PartSummary(chunk.id, chunk.shard, chunk.start, attributions, errors, **counts)
 
 

@@ -20,19 +20,17 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
         settings: how maps are stored, and the cells of the importance grid.
         names: the model's class names.
     """
-    image, pixels, label = explanation.image, explanation.pixels, explanation.label
+    image, pixels = explanation.image, explanation.pixels
     shared = {
         "image_id": image.id,
         "shard": image.shard,
         "index": image.index,
-        "label": label,
-        "label_name": names[label] if label is not None else _unusable(explanation),
         "predictions": [dict(vars(prediction)) for prediction in explanation.predictions],
         "height": pixels.height,
         "width": pixels.width,
         "thumbnail": encode_thumbnail(pixels.array),
         "fields": list(image.fields),
-    }
+    } | _label_columns(explanation, names)
     rows = []
     for attribution in explanation.attributions:
         importance = summarize_map(attribution.values, settings.grid)
@@ -40,8 +38,8 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
         rows.append(
             shared
             | {
-                "target": attribution.target,
-                "target_name": names[attribution.target],
+                "target": attribution.target or 0,
+                "target_name": None if attribution.target is None else names[attribution.target],
                 "target_rank": attribution.rank,
                 "score": attribution.score,
                 "baseline_score": attribution.baseline_score,
@@ -52,6 +50,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
                 "attribution": stored.values,
                 "scale": stored.scale,
                 "path": attribution.path,
+                "label_difference": _difference(explanation.label, attribution.score),
             }
             | _gradient_columns(attribution)
             | vars(importance)
@@ -59,6 +58,28 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
             | vars(attribution.faithfulness)
         )
     return rows
+
+
+def _label_columns(explanation: Explanation, names: tuple[str, ...]) -> Row:
+    """Returns the columns that say what an image's label is, of whichever kind."""
+    label, decided = explanation.label, _named(explanation.decided, names)
+    if isinstance(label, tuple):
+        found = _named(label, names)
+        joined = ", ".join(each["name"] for each in found)
+        return {"label": None, "label_name": joined, "labels": found, "decided": decided}
+    if isinstance(label, float):
+        return {"label": None, "label_name": None, "label_value": label}
+    name = _unusable(explanation) if label is None else names[label]
+    return {"label": label, "label_name": name, "labels": None, "decided": decided, "label_value": None}
+
+
+def _named(indices: tuple[int, ...], names: tuple[str, ...]) -> list[Row]:
+    return [{"target": index, "name": names[index]} for index in indices]
+
+
+def _difference(label: object, score: float) -> float | None:
+    """Returns score − label, if the label is a number rather than a class."""
+    return score - label if isinstance(label, float) else None
 
 
 def _unusable(explanation: Explanation) -> str | None:

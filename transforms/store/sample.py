@@ -19,8 +19,8 @@ import pyarrow as pa
 from transforms.core.drift.contrast import SCALARS, Rows
 from transforms.core.maps.importance import Importance
 from transforms.core.stable_hash import stable_hash
-from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer
-from transforms.core.vocabulary import VECTORS
+from transforms.core.statistics.slices import SLICE_COLUMNS, Class, Name, Slice, Slicer
+from transforms.core.vocabulary import OPTIONAL_COLUMNS, VECTORS
 from transforms.store.schema import PLACING_COLUMNS, matrix, slice_columns
 
 _OF_MAPS = tuple(field.name for field in dataclasses.fields(Importance))
@@ -100,7 +100,7 @@ class Sample:
         """
         wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(self.chosen[key] for key in slices)]))
         taken, first = [], 0
-        for table in self.reader([*VECTORS, *SCALARS, *PLACING_COLUMNS]):
+        for table in self.reader([*VECTORS, *SCALARS, *PLACING_COLUMNS, *OPTIONAL_COLUMNS]):
             inside = wanted[(wanted >= first) & (wanted < first + len(table))]
             taken.append(table.take(pa.array(inside - first)))
             first += len(table)
@@ -124,12 +124,12 @@ def choose_rows(reader: Reader, slicer: Slicer, slices: Collection[Slice], most:
     chosen = {key: _Chosen() for key in slices}
     classes: Counter[tuple[str, str]] = Counter()
     row, last = 0, -1
-    for table in reader(["image_id", *PLACING_COLUMNS]):
+    for table in reader(["image_id", *PLACING_COLUMNS, *OPTIONAL_COLUMNS]):
         columns = slice_columns(table)
         images = map(stable_hash, table.column("image_id").to_pylist())
         for image, values in zip(images, zip(*(columns[name] for name in SLICE_COLUMNS), strict=True), strict=True):
             if image != last:
-                classes[class_of(*values[:4])] += 1
+                classes[class_of(*values[:6])] += 1
                 last = image
             for key in slicer(*values):
                 if key in chosen:
@@ -142,17 +142,31 @@ def choose_rows(reader: Reader, slicer: Slicer, slices: Collection[Slice], most:
 
 
 def class_of(
-    label: int | None, label_name: str | None, predicted: int | None, predicted_name: str | None
+    label: Class,
+    label_name: Name,
+    predicted: Class,
+    predicted_name: Name,
+    target: int = 0,
+    target_name: str | None = None,
 ) -> tuple[str, str]:
-    """Returns an image's class, (value, name): its label, or its top prediction where it has none."""
+    """Returns a row's class, (value, name): its image's label, or the top prediction where it has none.
+
+    Of a model that gives any number of labels, it is what the row explains: hardly two images have the same labels.
+    """
+    if isinstance(label, tuple) or isinstance(predicted, tuple):
+        return str(target), target_name or ""
     if label is not None:
-        return str(label), label_name or ""
-    return (label_name, label_name) if label_name else (str(predicted), predicted_name or "")
+        return str(label), _text(label_name)
+    return (_text(label_name),) * 2 if label_name else (str(predicted), _text(predicted_name))
+
+
+def _text(name: Name) -> str:
+    return name if isinstance(name, str) else ""
 
 
 def _rows(table: pa.Table, number: int) -> Rows:
     columns = slice_columns(table)
-    classes = map(class_of, *(columns[name] for name in SLICE_COLUMNS[:4]))
+    classes = map(class_of, *(columns[name] for name in SLICE_COLUMNS[:6]))
     values = {name: matrix(table, name) for name in VECTORS}
     values |= {name: table.column(name).to_numpy().astype(np.float32) for name in SCALARS}
     blank = np.asarray(~values["grid"].any(axis=1))

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Failure, Row
-from transforms.core.statistics.importance import taken_columns
+from transforms.core.statistics.importance import LABEL_DIFFERENCE, taken_columns
 from transforms.core.statistics.statistic import Columns
-from transforms.core.vocabulary import VECTORS
+from transforms.core.vocabulary import TASK_COLUMNS, VECTORS
 
 KEY = "ig_audit."
 """What the keys of our file metadata begin with."""
@@ -35,10 +35,13 @@ _SHAPE = b"shape"
 """Metadata of a field of arrays: their shape, as JSON."""
 
 PLACING_COLUMNS = ("label", "label_name", "predictions", "target", "target_name", "target_rank", "shard", "fields")
-"""The columns of attributions that place a row in its slices."""
+"""The columns of attributions that place a row in its slices, beside those that only runs of some tasks have."""
 
 STATISTIC_COLUMNS = (*dict.fromkeys((*taken_columns(), *PLACING_COLUMNS)),)
-"""The columns of attributions from which statistics are computed."""
+"""The columns of attributions from which statistics are computed, beside OPTIONAL_COLUMNS."""
+
+_NAMED = pa.list_(pa.struct([("target", pa.int32()), ("name", pa.string())]))
+_OPTIONAL_TYPES = {"labels": _NAMED, "decided": _NAMED, "label_value": pa.float64(), "label_difference": pa.float32()}
 
 ERRORS = pa.schema(
     [
@@ -104,17 +107,19 @@ class Provenance:
             raise UsageError(f"the file's metadata doesn't say what made it ({error!r})") from error
 
 
-def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> pa.Schema:
+def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], task: str = "classes") -> pa.Schema:
     """Returns the columns of attributions.
 
     Args:
         settings: how maps are stored, and the cells of the importance grid.
         map_shape: (height, width, channels) of a map before channels are reduced.
+        task: what the model decides, one of `vocabulary.TASKS`.
     """
     cells = (settings.grid, settings.grid)
     shares = {"grid": cells, "signed_grid": cells, "channel_share": map_shape[2:]}
     element = pa.from_numpy_dtype(np.dtype(settings.dtype))
-    prediction = pa.struct([("target", pa.int32()), ("name", pa.string()), ("probability", pa.float32())])
+    prediction = [("target", pa.int32()), ("name", pa.string()), ("probability", pa.float32())]
+    prediction += [("value", pa.float32())] if task == "values" else []
     step = pa.struct([("alpha", pa.float32()), ("score", pa.float32()), ("slope", pa.float32())])
     pair = pa.struct([("key", pa.string()), ("value", pa.string())])
     gradient = [_arrays("gradient", pa.int8(), map_shape[:2]), ("gradient_scale", pa.float32())]
@@ -134,7 +139,7 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
             ("error_estimate", pa.float32()),
             ("converged", pa.bool_()),
             ("steps", pa.int32()),
-            ("predictions", pa.list_(prediction)),
+            ("predictions", pa.list_(pa.struct(prediction))),
             _arrays("attribution", element, stored_shape(settings, map_shape)),
             ("scale", pa.float32()),
             *(gradient if settings.gradient else ()),
@@ -154,6 +159,7 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int]) -> 
             ("thumbnail", pa.binary()),
             ("path", pa.list_(step)),
             ("fields", pa.list_(pair)),
+            *((name, _OPTIONAL_TYPES[name]) for name in TASK_COLUMNS.get(task, ())),
         ]
     )
 
@@ -195,9 +201,8 @@ def failures_to_table(failures: Iterable[Failure]) -> pa.Table:
 
 def statistic_columns(table: pa.Table) -> Columns:
     """Returns what `statistics.summarize_rows` takes, from the STATISTIC_COLUMNS of stored rows."""
-    columns = {
-        name: matrix(table, name) if name in VECTORS else table.column(name).to_numpy() for name in taken_columns()
-    }
+    names = [*taken_columns(), *(name for name in (LABEL_DIFFERENCE,) if name in table.column_names)]
+    columns = {name: matrix(table, name) if name in VECTORS else table.column(name).to_numpy() for name in names}
     return columns | slice_columns(table)
 
 
@@ -206,10 +211,21 @@ def slice_columns(table: pa.Table) -> dict[str, list[Any]]:
     columns = {name: table.column(name).to_pylist() for name in PLACING_COLUMNS if name != "predictions"}
     columns["fields"] = list(map(pairs, columns["fields"]))
     top = first_predictions(table)
-    return columns | {
+    columns |= {
         "predicted": pc.struct_field(top, "target").to_pylist(),
         "predicted_name": pc.struct_field(top, "name").to_pylist(),
     }
+    for stored, number, name in (("labels", "label", "label_name"), ("decided", "predicted", "predicted_name")):
+        if stored in table.column_names:
+            found = table.column(stored).to_pylist()
+            columns |= {number: [_part_of(each, "target") for each in found]}
+            columns |= {name: [_part_of(each, "name") for each in found]}
+    return columns
+
+
+def _part_of(labels: list[Any] | None, name: str) -> tuple[Any, ...] | None:
+    """Returns one field of each of an image's labels; None if it has no label."""
+    return None if labels is None else tuple(each[name] for each in labels)
 
 
 def first_predictions(table: pa.Table) -> pa.StructArray:

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.core.statistics.histogram import Histogram
-from transforms.core.statistics.importance import ImportanceStatistics, statistics_columns
+from transforms.core.statistics.importance import LABEL_DIFFERENCE, ImportanceStatistics, statistics_columns
+from transforms.core.statistics.moments import Distribution
 from transforms.core.statistics.slices import Slice
-from transforms.core.statistics.statistic import ColumnType
+from transforms.core.statistics.statistic import ColumnType, ScalarDistribution
 from transforms.store.files import StoredFile, write_parquet
 from transforms.store.schema import Provenance
 
@@ -30,26 +31,35 @@ _TYPES: dict[ColumnType, pa.DataType] = {
 }
 
 
-def statistics_schema() -> pa.Schema:
-    """Returns the columns of statistics; lists over grid cells are row by row."""
+def statistics_schema(differences: bool = False) -> pa.Schema:
+    """Returns the columns of statistics; lists over grid cells are row by row.
+
+    Args:
+        differences: whether they have that of a score from a label that is a number, which only regressions have.
+    """
     key = [(name, pa.string()) for name in ("kind", "value", "name")]
-    columns = [(name, _TYPES[kind]) for name, kind in statistics_columns().items()]
+    columns = [(name, _TYPES[kind]) for name, kind in statistics_columns(differences).items()]
     return pa.schema([*key, *columns, ("state", pa.string())])
 
 
 def statistics_table(statistics: Mapping[Slice, ImportanceStatistics]) -> pa.Table:
     """Returns `statistics` as they are stored."""
-    return pa.concat_tables([statistics_schema().empty_table(), *statistics_blocks(statistics)]).combine_chunks()
+    return pa.concat_tables([_schema_of(statistics).empty_table(), *statistics_blocks(statistics)]).combine_chunks()
 
 
 def statistics_blocks(statistics: Mapping[Slice, ImportanceStatistics]) -> Iterator[pa.Table]:
     """Yields the rows of statistics_table, BLOCK_SLICES at a time."""
-    schema, slices = statistics_schema(), sorted(statistics.items(), key=lambda item: item[0])
+    blank = ScalarDistribution(LABEL_DIFFERENCE).finish(Distribution())
+    schema, slices = _schema_of(statistics), sorted(statistics.items(), key=lambda item: item[0])
     for start in range(0, len(slices), BLOCK_SLICES):
-        rows = [vars(key) | value.finish() for key, value in slices[start : start + BLOCK_SLICES]]
+        rows = [vars(key) | blank | value.finish() for key, value in slices[start : start + BLOCK_SLICES]]
         yield pa.Table.from_arrays(
             [_column([row[field.name] for row in rows], field) for field in schema], schema=schema
         )
+
+
+def _schema_of(statistics: Mapping[Slice, ImportanceStatistics]) -> pa.Schema:
+    return statistics_schema(any(value.values[LABEL_DIFFERENCE].count for value in statistics.values()))
 
 
 def _column(values: list[Any], field: pa.Field) -> pa.Array:
@@ -70,7 +80,7 @@ def write_statistics(
     run_uri: str, statistics: Mapping[Slice, ImportanceStatistics], provenance: Provenance
 ) -> StoredFile:
     """Writes the statistics of a run; returns the file."""
-    with write_parquet(run_uri, STATISTICS, statistics_schema(), provenance.to_metadata()) as parquet:
+    with write_parquet(run_uri, STATISTICS, _schema_of(statistics), provenance.to_metadata()) as parquet:
         for block in statistics_blocks(statistics):
             parquet.write(block)
     return parquet.stored

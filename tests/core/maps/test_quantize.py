@@ -70,7 +70,14 @@ def test_an_unknown_dtype_is_refused():
 
 @pytest.mark.parametrize(
     ("channels", "expected"),
-    [("sum", [-2, 0]), ("abs_sum", [8, 4]), ("mean", [-2 / 3, 0]), ("max", [2, 2]), ("all", [[1, 2, -5], [2, -2, 0]])],
+    [
+        ("sum", [-2, 0]),
+        ("abs_sum", [8, 4]),
+        ("mean", [-2 / 3, 0]),
+        ("max", [2, 2]),
+        ("min", [-5, -2]),
+        ("all", [[1, 2, -5], [2, -2, 0]]),
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_channels_are_reduced_as_named(channels, expected):  # max is signed: -5 is not taken for its magnitude

@@ -23,6 +23,7 @@ from transforms.core.statistics.histogram import FINE
 from transforms.core.statistics.importance import (
     STORED_SCALARS,
     ImportanceStatistics,
+    statistics_columns,
     summarize_rows,
 )
 from transforms.core.statistics.moments import Distribution, Groups, Moments
@@ -311,3 +312,26 @@ def test_no_rows_have_no_slices():
     assert summarize_rows(take(ROWS, [])) == {}
     assert ImportanceStatistics.of(take(ROWS, [])) == ImportanceStatistics.zero()
     assert Slice("all") not in summarize_rows(take(ROWS, []))
+
+
+class TestDifferencesFromLabels:
+    def test_rows_without_them_make_the_same_state_as_ever(self):
+        statistics = ImportanceStatistics.of(make_rows(9, seed=1))
+        assert "label_difference" not in statistics.state()
+        assert not any("label_difference" in column for column in statistics.finish())
+        assert not any("label_difference" in column for column in statistics_columns())
+        assert ImportanceStatistics.from_state(statistics.state()) == statistics
+
+    def test_their_distribution_is_kept_and_merges(self):
+        rows = make_rows(9, seed=1)
+        differences = np.array([0.5, -1.5, np.nan, 2.0, 0.0, -0.25, np.nan, 4.0, 1.0], np.float32)
+        some = {name: column[:4] for name, column in rows.items()} | {"label_difference": differences[:4]}
+        more = {name: column[4:] for name, column in rows.items()} | {"label_difference": differences[4:]}
+        merged = ImportanceStatistics.of(some).merge(ImportanceStatistics.of(more))
+        assert merged == ImportanceStatistics.of({**rows, "label_difference": differences})
+        finished = merged.finish()
+        assert finished.keys() - {"state"} == statistics_columns(differences=True).keys()
+        assert finished["count_label_difference"] == 7
+        assert finished["mean_label_difference"] == pytest.approx(np.nanmean(differences))
+        assert finished["std_label_difference"] == pytest.approx(np.nanstd(differences))
+        assert ImportanceStatistics.from_state(merged.state()) == merged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +102,25 @@ def test_the_overflow_holds_all_that_is_not_kept_whatever_the_order(most, cuts, 
     merged = merge_slices(parts)
     assert kept_slices({key: value.count for key, value in merged.items()}, most) == kept
     assert merge_slices(fold_slices(part.items(), kept) for part in parts) == folded
+
+
+def classes_of(*columns: Any) -> set[tuple[str, str]]:
+    """Returns kind and value of the slices of a row, given its columns up to `target_rank`, but the shard's."""
+    found = Slicer()(*columns, "a.tar", ())
+    return {(key.kind, key.value) for key in found} - {("all", ""), ("shard", "a.tar")}
+
+
+def test_any_number_of_labels():
+    names = {(0, 2): ("cat", "cow"), (1,): ("dog",), (): ()}
+    right = classes_of((0, 2), names[0, 2], (0, 2), names[0, 2], 2, "cow", 0)
+    assert right == {("target", "2"), ("label", "0"), ("label", "2")}
+    wrong = classes_of((0, 2), names[0, 2], (1,), names[1,], 1, "dog", 0)
+    assert wrong == {("target", "1"), ("label", "0"), ("label", "2"), ("wrong", "")}
+    assert classes_of((), (), (), (), 1, "dog", 0) == {("target", "1")}
+    assert classes_of((), (), (1,), names[1,], 1, "dog", 0) == {("target", "1"), ("wrong", "")}
+    assert classes_of(None, None, (1,), names[1,], 1, "dog", 0) == {("target", "1")}
+
+
+def test_what_is_not_ranked_is_in_no_slice_of_predictions():
+    assert classes_of(None, None, 0, "price", 0, "price", None) == {("target", "0")}
+    assert classes_of(None, None, None, None, 0, None, None) == set()

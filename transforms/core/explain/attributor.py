@@ -13,16 +13,24 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from transforms.core.cpus import usable_cpus
+from transforms.core.explain.decision import (
+    decided_labels,
+    has_probabilities,
+    predictions_of,
+    probabilities_of,
+    rank_of,
+)
 from transforms.core.explain.faithfulness import is_chosen, measure
-from transforms.core.explain.job import Decoded, Pending, Predicted, failure
+from transforms.core.explain.given import given_targets
+from transforms.core.explain.job import Decoded, Pending, Predicted, failure, l1_error, mean_path
 from transforms.core.explain.label import LabelError, Labels
 from transforms.core.explain.settings import Settings, check_batch_size
-from transforms.core.explain.target import Targets, ranked
+from transforms.core.explain.target import NoTargetError, Targets
 from transforms.core.image.baseline import Baseline, check_channels, parse_baselines, with_images
 from transforms.core.image.decode import DecodeError, decode
 from transforms.core.image.guard import Guards
@@ -32,16 +40,14 @@ from transforms.core.model.batch_size import StepLadder, compile_calibrated
 from transforms.core.model.classifier import Classifier
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import CompiledStep, compile_step
-from transforms.core.path.integrate import Integral, Integrator, OnBatch, Path
-from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels, Prediction
+from transforms.core.path.integrate import Integrator, OnBatch, Path
+from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-TOP_PREDICTIONS = 5
 
 _MOST_IN_FLIGHT = 4
 """More batches at once cost memory; beyond a few, TensorFlow's own threads keep the cores busy."""
@@ -75,8 +81,8 @@ class Attributor:
         self.classifier = classifier
         self.settings = settings
         self.targets = Targets.parse(settings.targets)
-        self.targets.check(classifier.classes)
-        self._labels = Labels(classifier.names, offset=classifier.label_offset)
+        self.targets.check(classifier.classes, classifier.task, classifier.by_class)
+        self._labels = Labels(classifier.names, classifier.task, classifier.label_offset)
         pictures = [self._picture(each, f"baseline image {index}") for index, each in enumerate(baseline_images)]
         self.baselines = with_images(parse_baselines(settings.baseline), pictures)
         check_channels(self.baselines, classifier.input_shape[2])
@@ -124,7 +130,9 @@ class Attributor:
 
     def warm_up(self) -> None:
         """Runs the model and one integral, so that the first image pays nothing extra."""
-        self.explain(np.zeros([1, *self.classifier.input_shape], np.float32), [0])
+        pixels = Pixels(np.zeros(self.classifier.input_shape, np.float32), *self.classifier.input_shape[:2])
+        image = Decoded(Image("", "", 0, b""), pixels, targets=(0,))
+        collections.deque(self._explain([image]), maxlen=0)
 
     def attribute(
         self, images: Iterable[Image | Failure], on_batch: OnBatch = lambda steps, seconds: None
@@ -157,7 +165,7 @@ class Attributor:
         except DecodeError as error:
             return failure(image, "decode", error)
         try:
-            return Decoded(image, pixels, cast(int | None, self._labels.resolve_image(image)))
+            return Decoded(image, pixels, self._labels.resolve_image(image))
         except LabelError as error:
             if self.targets.needs_label:
                 return failure(image, "label", error)
@@ -179,7 +187,8 @@ class Attributor:
             images: array or tensor `[n, height, width, channels]` at the model's input size, float in
                 [0, 1] or uint8, of gray images also `[n, height, width]`; or a `tf.data.Dataset` of such images, or
                 of (images, targets), batched.
-            targets: class indices `[n]` or one-hot rows `[n, classes]`; None follows the settings.
+            targets: class indices or names `[n]`, or for each image a list of several, or a row of zeros and ones
+                `[n, classes]`; one index or name is for all images; None follows the settings.
 
         Raises:
             ValueError: shapes, values or targets do not fit the model; or an image has no finite attribution.
@@ -199,11 +208,12 @@ class Attributor:
         image, pixels = Image(str(index), "", index, b""), Pixels(values, *array.shape[:2])
         if target is None:
             return Decoded(image, pixels)
-        target, classes = np.asarray(target), self.classifier.classes
-        chosen = int(np.argmax(target) if target.ndim else target)
-        if not 0 <= chosen < classes or (target.ndim and len(target) != classes):
-            raise ValueError(f"target {target} of image {index}: the model has {classes} classes")
-        return Decoded(image, pixels, targets=(chosen,))
+        names = () if self.targets.none else self.classifier.names
+        try:
+            chosen = given_targets(target, names, self.classifier.task)
+        except ValueError as error:
+            raise ValueError(f"image {index}: {error}") from error
+        return Decoded(image, pixels, targets=chosen)
 
     def _explain(
         self, images: Iterable[Decoded | Failure], on_batch: OnBatch = lambda steps, seconds: None
@@ -256,13 +266,21 @@ class Attributor:
         return explained, outputs
 
     def _predicted(self, decoded: Decoded, outputs: np.ndarray, explained: np.ndarray) -> Predicted | Failure:
-        try:
-            targets = decoded.targets or self.targets.choose(outputs, decoded.label)
-        except LabelError as error:
-            return failure(decoded.image, "label", error)
         if not (np.isfinite(outputs).all() and np.isfinite(explained).all()):
             return failure(decoded.image, "attribute", FloatingPointError("the model's outputs are not finite"))
+        try:
+            targets = decoded.targets or self._choose(outputs, decoded)
+        except NoTargetError as error:
+            return failure(decoded.image, "target", error)
+        except LabelError as error:
+            return failure(decoded.image, "label", error)
         return Predicted(decoded, outputs, explained, targets)
+
+    def _choose(self, outputs: np.ndarray, decoded: Decoded) -> tuple[int, ...]:
+        """Returns the classes of an image that the settings choose; an image without labels has none that is true."""
+        label = () if decoded.label is None and self.classifier.task == "labels" else decoded.label
+        probabilities = probabilities_of(self.classifier, outputs) if self.targets.above is not None else None
+        return self.targets.choose(outputs, label, probabilities)
 
     def _paths(self, pending: Pending) -> Iterator[Path[Any]]:
         """Yields the paths of an image: to it from each baseline, for each target."""
@@ -295,24 +313,25 @@ class Attributor:
         attributions = tuple(self._attribution(ended, target) for target in ended.predicted.targets)
         if not all(np.isfinite(attribution.values).all() for attribution in attributions):
             return failure(decoded.image, "attribute", FloatingPointError("the attribution is not finite"))
-        predictions = self._predictions(ended.predicted.outputs)
-        return Explanation(
-            decoded.image, decoded.pixels, decoded.label, predictions, attributions, decoded.label_problem
-        )
+        model, outputs = self.classifier, ended.predicted.outputs
+        predictions, label = predictions_of(model, outputs), decoded.label
+        more = decoded.label_problem, model.task, decided_labels(model, outputs)
+        return Explanation(decoded.image, decoded.pixels, label, predictions, attributions, *more)
 
     def _attribution(self, pending: Pending, target: int) -> Attribution:
         """Returns the mean over the baselines of a target's integrals, with the errors' bound."""
         integrals, predicted = pending.take(target), pending.predicted
         values = np.asarray(np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64))
         norm = np.abs(values).sum()
-        error = np.mean([_error(integral) for integral in integrals])
+        error = np.mean([l1_error(integral) for integral in integrals])
         ends = np.stack([predicted.explained, *pending.baseline_explained])
         scores = np.asarray(self.classifier.score(ends, np.full(len(ends), target, np.int32)))
         score, baseline_score = float(scores[0]), float(np.mean(scores[1:], dtype=np.float64))
         estimate = float(error / norm) if norm else 0.0
+        explained = None if self.targets.none else target
         return Attribution(
-            target=target,
-            rank=int(np.flatnonzero(ranked(predicted.outputs) == target)[0]),
+            target=explained,
+            rank=rank_of(self.classifier, predicted.outputs, explained),
             values=values.astype(np.float32),
             score=score,
             baseline_score=baseline_score,
@@ -320,14 +339,15 @@ class Attributor:
             error_estimate=estimate,
             converged=estimate <= self.settings.tolerance and all(integral.converged for integral in integrals),
             steps=sum(integral.steps for integral in integrals),
-            path=_mean_path([integral.nodes for integral in integrals]),
+            path=mean_path([integral.nodes for integral in integrals]),
             gradient=next((found for integral in integrals if (found := integral.end_gradient) is not None), None),
             faithfulness=self._faithfulness(predicted.decoded, target, values.astype(np.float32)),
         )
 
     def _faithfulness(self, decoded: Decoded, target: int, values: np.ndarray) -> Faithfulness:
         """Returns how far the probability of a target follows its map, from the first baseline, for chosen images."""
-        if not is_chosen(decoded.image.id, self.settings.faithfulness):
+        known = has_probabilities(self.classifier) and not self.targets.none
+        if not (known and is_chosen(decoded.image.id, self.settings.faithfulness)):
             return Faithfulness()
 
         def probability(pictures: np.ndarray) -> np.ndarray:
@@ -335,11 +355,6 @@ class Attributor:
 
         baseline = self.baselines[0].make(decoded.pixels.array, decoded.image.id)[0]
         return measure(values, decoded.pixels.array, baseline, probability, self.step.batch)
-
-    def _predictions(self, outputs: np.ndarray) -> tuple[Prediction, ...]:
-        probabilities = np.asarray(self.classifier.to_probabilities(outputs[None]))[0]
-        top = ranked(outputs)[:TOP_PREDICTIONS]
-        return tuple(Prediction(int(i), self.classifier.names[i], float(probabilities[i])) for i in top)
 
 
 def _ahead(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
@@ -376,22 +391,10 @@ def _pairs(images: Any, targets: Any, shape: tuple[int, int, int]) -> Iterator[t
     if shape[2] == 1 and arrays.shape[-2:] == shape[:2]:  # gray, without an axis of channels
         arrays = arrays[..., None]
     if arrays.ndim == 3:
-        arrays, targets = arrays[None], None if targets is None else np.asarray(targets)[None]
-    if targets is not None and len(targets) != len(arrays):
+        arrays, targets = arrays[None], None if targets is None else [targets]
+    if targets is None or isinstance(targets, str | int | np.integer):
+        yield from zip(arrays, itertools.repeat(targets), strict=False)
+        return
+    if len(targets) != len(arrays):
         raise ValueError(f"targets: {len(targets)} targets for {len(arrays)} images")
-    yield from zip(arrays, itertools.repeat(None) if targets is None else np.asarray(targets), strict=False)
-
-
-def _error(integral: Integral[Any]) -> float:
-    """Returns the estimated L1 error of an integral; none of a map that is zero everywhere."""
-    norm = float(np.abs(integral.values).sum())
-    return integral.error_estimate * norm if norm else 0.0
-
-
-def _mean_path(paths: list[np.ndarray]) -> np.ndarray:
-    """Returns the steps `[n, 3]` that all `paths` share by alpha, averaged over them."""
-    if len(paths) == 1:
-        return paths[0]
-    shared = sorted(set.intersection(*(set(path[:, 0].tolist()) for path in paths)))
-    picked = [path[np.isin(path[:, 0], np.array(shared, np.float32))] for path in paths]
-    return np.asarray(np.mean(picked, axis=0, dtype=np.float64), np.float32)
+    yield from zip(arrays, targets, strict=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from transforms.core.explain.label import Resolved
 from transforms.core.path.integrate import Integral
 from transforms.core.record import Failure, Image, Pixels
 from transforms.core.vocabulary import Stage
@@ -25,14 +26,14 @@ class Decoded:
     Attributes:
         image: as read.
         pixels: decoded, at the model's input size.
-        label: class index of its label; None if it has none.
+        label: what its label says: a class index, several, or a number; None if it has none.
         targets: classes to explain; empty if the settings choose them.
         label_problem: why the image's label names no class; empty if it does, or if there is none.
     """
 
     image: Image
     pixels: Pixels
-    label: int | None = None
+    label: Resolved = None
     targets: tuple[int, ...] = ()
     label_problem: str = ""
 
@@ -82,3 +83,18 @@ class Pending:
 def failure(image: Image, stage: Stage, error: Exception) -> Failure:
     """Returns the failure of an image."""
     return Failure(image.id, image.shard, image.index, stage, type(error).__name__, str(error))
+
+
+def l1_error(integral: Integral[Any]) -> float:
+    """Returns the estimated L1 error of an integral; none of a map that is zero everywhere."""
+    norm = float(np.abs(integral.values).sum())
+    return integral.error_estimate * norm if norm else 0.0
+
+
+def mean_path(paths: list[np.ndarray]) -> np.ndarray:
+    """Returns the steps `[n, 3]` that all `paths` share by alpha, averaged over them."""
+    if len(paths) == 1:
+        return paths[0]
+    shared = sorted(set.intersection(*(set(path[:, 0].tolist()) for path in paths)))
+    picked = [path[np.isin(path[:, 0], np.array(shared, np.float32))] for path in paths]
+    return np.asarray(np.mean(picked, axis=0, dtype=np.float64), np.float32)

@@ -39,6 +39,8 @@ def check_randomization(attributor: Attributor, images: np.ndarray, targets: Seq
         targets: the class to explain of each.
     """
     classifier = attributor.classifier
+    if classifier.task == "dense" or attributor.targets.none:
+        return Randomization(reason="the score is what a function makes of the outputs, not that of a class")
     if classifier.frozen is None:
         return Randomization(reason=classifier.frozen_reason)
     try:

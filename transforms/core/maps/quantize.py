@@ -18,6 +18,7 @@ _REDUCERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "abs_sum": lambda values: np.abs(values).sum(axis=-1, dtype=np.float64).astype(np.float32),
     "mean": lambda values: values.mean(axis=-1, dtype=np.float64).astype(np.float32),
     "max": lambda values: values.max(axis=-1),
+    "min": lambda values: values.min(axis=-1),
 }
 _COMPANDING = 0.4
 _LEVELS = 127
@@ -43,8 +44,8 @@ def reduce_channels(values: np.ndarray, channels: str) -> np.ndarray:
     Args:
         values: float32 `[height, width, channels]`.
         channels: `all` returns the map unchanged. The others return float32 `[height, width]`: `sum` (preserves
-            completeness), `abs_sum` (the sum of magnitudes), `mean`, and `max`, the largest signed value, as
-            in Xplique's reducer of that name.
+            completeness), `abs_sum` (the sum of magnitudes), `mean`, `max`, the largest signed value,
+            and `min`, the smallest, as in Xplique's reducers of these names.
 
     Raises:
         ValueError: `channels` is none of these.

@@ -43,12 +43,16 @@ STORED_SCALARS = (
 )
 """Columns of rows that hold a number whose distribution is kept."""
 
+LABEL_DIFFERENCE = "label_difference"
+"""Score − label: its distribution is kept of rows that have it, those of a regression with labels."""
+
 STATISTICS: tuple[Statistic[Any], ...] = (
     Count("count"),
     Count("converged", "converged"),
     *map(VectorMoments, VECTORS),
     *map(ScalarDistribution, STORED_SCALARS),
     RelativeDelta(),
+    ScalarDistribution(LABEL_DIFFERENCE),
 )
 """What is kept of every slice, in the order of the columns."""
 
@@ -80,6 +84,10 @@ class ImportanceStatistics:
         count: int = self.values["count"]
         return count
 
+    def has(self, one: Statistic[Any]) -> bool:
+        """Returns whether a statistic is stored: one that is for regressions alone is not of rows without labels."""
+        return one.name != LABEL_DIFFERENCE or self.values[one.name].count > 0
+
     @classmethod
     def zero(cls) -> ImportanceStatistics:
         """Returns the statistics of no rows."""
@@ -105,14 +113,14 @@ class ImportanceStatistics:
         )
 
     def finish(self) -> Row:
-        """Returns one flat row: `statistics_columns`.
+        """Returns one flat row: `statistics_columns`, those of LABEL_DIFFERENCE if there is one.
 
         Means and standard deviations are correctly rounded float64; those of nothing are None. The
         column `state` holds the statistics themselves, for `from_state`.
         """
         row: Row = {}
         for one in STATISTICS:
-            row |= one.finish(self.values[one.name])
+            row |= one.finish(self.values[one.name]) if self.has(one) else {}
         return row | {"state": self.state()}
 
     def state(self) -> str:
@@ -120,7 +128,8 @@ class ImportanceStatistics:
         content: dict[str, Any] = {"version": STATE_VERSION}
         for one in STATISTICS:
             section = content.setdefault(one.section, {}) if one.section else content
-            section[one.name] = one.state(self.values[one.name])
+            if self.has(one):
+                section[one.name] = one.state(self.values[one.name])
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -134,8 +143,11 @@ class ImportanceStatistics:
             content = json.loads(text)
             if content["version"] != STATE_VERSION:
                 raise ValueError(f"version {content['version']}, where {STATE_VERSION} is known")
-            sections = ((one, content[one.section] if one.section else content) for one in STATISTICS)
-            return cls({one.name: one.restore(section[one.name]) for one, section in sections})
+            sections = {one: content[one.section] if one.section else content for one in STATISTICS}
+            if LABEL_DIFFERENCE not in content["scalars"]:
+                sections = {one: section for one, section in sections.items() if one.name != LABEL_DIFFERENCE}
+            restored = {one.name: one.restore(section[one.name]) for one, section in sections.items()}
+            return cls({**cls().values, **restored})
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not the state of importance statistics: {error!r}") from error
 
@@ -145,13 +157,18 @@ def _of_values(values: Sequence[Any]) -> ImportanceStatistics:
 
 
 def taken_columns() -> tuple[str, ...]:
-    """Returns the columns of rows that STATISTICS take, beside SLICE_COLUMNS."""
-    return tuple(dict.fromkeys(column for one in STATISTICS for column in one.takes))
+    """Returns the columns of rows that STATISTICS take, beside SLICE_COLUMNS, and LABEL_DIFFERENCE if rows have it."""
+    return tuple(dict.fromkeys(column for one in STATISTICS for column in one.takes if column != LABEL_DIFFERENCE))
 
 
-def statistics_columns() -> dict[str, ColumnType]:
-    """Returns the finished columns of STATISTICS, in order; `finish` returns these and `state`."""
-    return {column: kind for one in STATISTICS for column, kind in one.columns.items()}
+def statistics_columns(differences: bool = False) -> dict[str, ColumnType]:
+    """Returns the finished columns of STATISTICS, in order; `finish` returns these and `state`.
+
+    Args:
+        differences: whether there are rows with a LABEL_DIFFERENCE.
+    """
+    stored = (one for one in STATISTICS if differences or one.name != LABEL_DIFFERENCE)
+    return {column: kind for one in stored for column, kind in one.columns.items()}
 
 
 def summarize_rows(rows: Columns, slices_of: SliceRow = _SLICER) -> dict[Slice, ImportanceStatistics]:
@@ -213,6 +230,10 @@ def _summarize_groups(
 ) -> Iterator[tuple[Slice, ImportanceStatistics]]:
     groups = Groups.of(list(members.values()))
     fine = [key.kind in FINE_KINDS for key in members]
-    values = {one.name: one.grouped(rows, groups, fine) for one in STATISTICS}
+    values = {
+        one.name: one.grouped(rows, groups, fine) if one.name in rows or one.name != LABEL_DIFFERENCE else zeros
+        for one in STATISTICS
+        for zeros in [[one.zero()] * len(members)]
+    }
     for group, key in enumerate(members):
         yield key, ImportanceStatistics({name: of_groups[group] for name, of_groups in values.items()})

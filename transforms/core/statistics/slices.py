@@ -12,6 +12,10 @@ A row is one image and one target, and a row counts once in each slice it belong
 - `shard` g: rows of a group of shards: those whose file names differ in numbers only (`cats-*-of-*.tfrecord`);
 - `field:f` v: rows of images whose field f is v, for each field that was asked for.
 
+Of a model that gives any number of labels, all rows that explain class c are in `target` c, an image is in `label` c
+for each c of its labels, and it is `wrong` if those predicted are others; there are no confusion pairs. Of a
+regression, rows are in `target` c for its output c. Rows that explain no class are in no slice of one.
+
 Confusion pairs and fields can be countless. Of each kind the largest slices are kept; the rows of the others are
 counted together, in the slice of that kind which `overflow` names. Which are kept depends on the rows alone, not on
 their order, chunks or workers.
@@ -38,7 +42,11 @@ SLICE_COLUMNS = (
     "shard",
     "fields",
 )
-"""What places a row in its slices; `predicted` is the image's top prediction, `fields` are pairs of text."""
+"""What places a row in its slices; `predicted` is the image's top prediction, `fields` are pairs of text. Of a model
+that gives any number of labels, `label`, `predicted` and their names are tuples."""
+
+Class = int | tuple[int, ...] | None
+Name = str | tuple[str, ...] | None
 
 FIELD = "field:"
 OTHER = "other"
@@ -92,13 +100,13 @@ class Slicer:
 
     def __call__(
         self,
-        label: int | None,
-        label_name: str | None,
-        predicted: int | None,
-        predicted_name: str | None,
+        label: Class,
+        label_name: Name,
+        predicted: Class,
+        predicted_name: Name,
         target: int,
         target_name: str | None,
-        target_rank: int,
+        target_rank: int | None,
         shard: str,
         fields: Iterable[tuple[str, str]],
     ) -> tuple[Slice, ...]:
@@ -115,23 +123,38 @@ class Slicer:
 
 @functools.lru_cache(maxsize=65536)
 def _class_slices(
-    label: int | None,
-    label_name: str | None,
-    predicted: int | None,
-    predicted_name: str | None,
+    label: Class,
+    label_name: Name,
+    predicted: Class,
+    predicted_name: Name,
     target: int,
     target_name: str | None,
-    target_rank: int,
+    target_rank: int | None,
 ) -> tuple[Slice, ...]:
-    found = [Slice("all"), Slice("predicted" if target_rank == 0 else "target", str(target), target_name or "")]
-    if label is not None:
-        found.append(Slice("label", str(label), label_name or ""))
+    found, several = [Slice("all")], isinstance(predicted, tuple)
+    if target_rank is not None or target_name is not None:
+        kind = "predicted" if target_rank == 0 and not several else "target"
+        found.append(Slice(kind, str(target), target_name or ""))
+    if isinstance(label, tuple):
+        found += [Slice("label", str(one), name) for one, name in zip(label, _names(label_name), strict=True)]
+        found += [Slice("wrong")] * (predicted is not None and set(label) != set(_several(predicted)))
+    elif label is not None:
+        name = label_name if isinstance(label_name, str) else ""
+        found.append(Slice("label", str(label), name))
         if predicted is not None and predicted != label:
-            pair = f"{label_name or label} → {predicted_name or predicted}"
+            pair = f"{name or label} → {predicted_name or predicted}"
             found += [Slice("wrong"), Slice("confusion", f"{label}>{predicted}", pair)]
-    elif label_name:
+    elif isinstance(label_name, str) and label_name:
         found.append(Slice("label", label_name, label_name))
     return tuple(found)
+
+
+def _names(names: Name) -> tuple[str, ...]:
+    return names if isinstance(names, tuple) else ()
+
+
+def _several(classes: Class) -> tuple[int, ...]:
+    return classes if isinstance(classes, tuple) else () if classes is None else (classes,)
 
 
 @functools.lru_cache(maxsize=4096)
