@@ -1,4 +1,4 @@
-"""The command line: `ig-audit run · compare · report · verify · show · samples`.
+"""The command line: `ig-audit check · run · compare · report · verify · show · samples`.
 
 Exit codes are those of `exit_code`. Each command imports its modules only when it runs.
 """
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
 def _main(arguments: Sequence[str] | None) -> ExitCode:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command is not _run:
+    if rest and options.command not in (_run, _check):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         with process.ending_by_signals():
@@ -84,6 +84,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--version", action="version", version=f"ig-audit {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(_command(commands, "run", _run, "attribute every image of the input, and write a run directory"))
+    _add_check(_command(commands, "check", _check, "look at the input and the model, and estimate the cost of a run"))
     _add_compare(_command(commands, "compare", _compare, "compare a run with approved runs"))
     _add_verify(_command(commands, "verify", _verify, "recompute a run's statistics from its rows and compare exactly"))
     _add_show(_command(commands, "show", _show, "draw one image's attribution from stored data"))
@@ -102,6 +103,24 @@ def _add_run(run: CommandParser) -> None:
         "Every option can also be set in the YAML file given by --config. Unrecognized\n"
         "flags are passed to Beam: --runner=FlinkRunner, --direct_num_workers=2, …\n\n"
     ) + examples(*_FIRST_STEPS, *_NIGHTLY)
+
+
+def _add_check(check: CommandParser) -> None:
+    check.usage = "ig-audit check --input URI [URI ...] --model URI [OPTION ...]"
+    check.passed_on = beam_flags.names
+    config.add_arguments(check)
+    check.add_argument(
+        "--json", type=output_file, nargs="?", const="-", metavar="FILE", help="print JSON, or also write it to a file"
+    )
+    check.add_argument("--layers", action="store_true", help="only list the layers that --layer can name")
+    check.epilog = (
+        "Takes the options of a run; makes no use of --output and Beam's flags.\n"
+        "Looks at some of the images only, writes nothing, and exits with 0 or 2.\n\n"
+    ) + examples(
+        "ig-audit check --config samples/config.yaml",
+        "ig-audit check --input photos --model net.keras --json",
+        "ig-audit check --model net.keras --layers",
+    )
 
 
 def _add_compare(compare: CommandParser) -> None:
@@ -245,6 +264,18 @@ def _run(options: argparse.Namespace, rest: list[str]) -> ExitCode:
     from pipeline.run import run
 
     return run(job, rest)
+
+
+def _check(options: argparse.Namespace, rest: list[str]) -> ExitCode:
+    beam_flags.check_words(rest)
+    flags = {name: value for name, value in vars(options).items() if name not in ("command", "json", "layers")}
+    unused = {"output": "{date}"} | ({"input": "."} if options.layers else {})
+    audit = config.load(flags, unused)
+    from pipeline.check.command import check, list_layers
+
+    if options.layers:
+        return list_layers(audit)
+    return check(audit, options.json)
 
 
 def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:

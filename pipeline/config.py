@@ -221,8 +221,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(flags: dict[str, Any]) -> AuditConfig:
-    """Returns the config of parsed flags, which override the YAML file that `config` names.
+def load(flags: dict[str, Any], defaults: dict[str, Any] | None = None) -> AuditConfig:
+    """Returns the config of parsed flags, which override the YAML file that `config` names, which overrides `defaults`.
 
     >>> load({"input": "photos", "model": "model.keras", "output": "runs/first", "steps": "64", "rule": "left"}).steps
     64
@@ -232,7 +232,7 @@ def load(flags: dict[str, Any]) -> AuditConfig:
     """
     given = dict(flags)
     path = given.pop("config", None)
-    named = {**(_read_yaml(path) if path else {}), **given}
+    named = {**(defaults or {}), **(_read_yaml(path) if path else {}), **given}
     problems, values = [], {}
     for name, value in named.items():
         if name not in options():

@@ -8,7 +8,7 @@ from pipeline.launch import Job
 from transforms.attribute import AttributeChunks
 from transforms.core.statistics.slices import Slicer
 from transforms.finish import FinishRun
-from transforms.plan import PlanChunks
+from transforms.plan import ChooseChunks, PlanChunks
 from transforms.progress import Meter
 
 
@@ -28,6 +28,12 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "
     # a runner fuses planning with attribution, and one worker would attribute a whole shard.
     chunks = root | "Shards" >> beam.Create(job.shards) | "PlanChunks" >> PlanChunks(options, meter)
 
+    # A sample is chosen among the chunks of all shards, so it waits for their plans; these read no pixels.
+    planned = None
+    if options.limit:
+        planned = chunks | "Images" >> beam.Map(lambda chunk: chunk.count) | "Planned" >> beam.CombineGlobally(sum)
+        chunks = chunks | "ChooseChunks" >> ChooseChunks(options.limit, meter)
+
     # Each chunk becomes a part file, written by the worker that computed it. Only summaries are passed on. The hints
     # are set only on stages that run the model, so that a runner that chooses machines by stage uses GPUs for no other.
     hints = config.resource_hints()
@@ -46,5 +52,6 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "
         meter,
         holder,
         dict(job.passed_over),
+        planned,
     )
     results | "FinishRun" >> finish

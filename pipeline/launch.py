@@ -62,25 +62,8 @@ def prepare(config: AuditConfig) -> Job:
     """
     started = datetime.datetime.now(datetime.timezone.utc)
     config = config.dated(started.date())
-    try:
-        discovery = formats.discover(config.input, config.input_format)
-    except (UsageError, OSError) as error:
-        raise ConfigError(f"input: {error}") from error
-    notes = formats.describe(discovery.shards, config.read_options())
-    try:
-        spec = worker.resolve(
-            config.model,
-            config.model_options(),
-            config.settings(),
-            0 if config.batch_size == "auto" else int(config.batch_size),
-        )
-    except UsageError as error:
-        raise ConfigError(str(error)) from error
-    try:
-        model_digest = worker.model_digest_of(config.model)
-    except OSError as error:
-        raise ConfigError(f"model: {config.model}: {error}") from error
-    spec = _with_facts(config, dataclasses.replace(spec, model_digest=model_digest))
+    found, spec = discover(config), _with_facts(config, spec_of(config))
+    notes = formats.describe(found.shards, config.read_options())
     provenance = _provenance(config, spec)
     if config.reference:
         check_comparable(provenance, find_references(config.reference, config.nights, exclude=config.output))
@@ -90,7 +73,36 @@ def prepare(config: AuditConfig) -> Job:
         if checked != spec:  # a damaged local copy has been replaced
             spec, provenance = checked, _provenance(config, checked)
     began = started.isoformat(timespec="seconds")
-    return Job(config, discovery.shards, spec, provenance, began, discovery.passed_over, notes)
+    return Job(config, found.shards, spec, provenance, began, found.passed_over, notes)
+
+
+def discover(config: AuditConfig) -> formats.Discovery:
+    """Returns the shards of the input, sorted, and what was passed over.
+
+    Raises:
+        ConfigError: an input is missing, or its format is unknown.
+    """
+    try:
+        return formats.discover(config.input, config.input_format)
+    except (UsageError, OSError) as error:
+        raise ConfigError(f"input: {error}") from error
+
+
+def spec_of(config: AuditConfig) -> AttributorSpec:
+    """Returns what each worker loads, with the digest of the model's files; loads no model.
+
+    Raises:
+        ConfigError: a file that the options name is missing or cannot be used.
+    """
+    batch_size = 0 if config.batch_size == "auto" else int(config.batch_size)
+    try:
+        spec = worker.resolve(config.model, config.model_options(), config.settings(), batch_size)
+    except UsageError as error:
+        raise ConfigError(str(error)) from error
+    try:
+        return dataclasses.replace(spec, model_digest=worker.model_digest_of(config.model))
+    except OSError as error:
+        raise ConfigError(f"model: {config.model}: {error}") from error
 
 
 def _with_facts(config: AuditConfig, spec: AttributorSpec) -> AttributorSpec:

@@ -52,10 +52,10 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
         JobError: the job failed.
     """
     options = _beam_options(beam_arguments)
-    for line in job.spec.facts.lines() if job.spec.facts else ():
-        print(line, file=sys.stderr)
     if job.passed_over:
         print(_passed_over(job.passed_over), file=sys.stderr)
+    for line in job.spec.facts.lines() if job.spec.facts else ():
+        print(line, file=sys.stderr)
     for note in job.notes:
         print(printable(note), file=sys.stderr)
     with lock.hold(job.config.output) as held:
@@ -123,6 +123,8 @@ def _conclude(config: AuditConfig, finished: Run, held: lock.Lock, start: float)
             code = report_error(error)
             codes.append(ExitCode.FAILED if isinstance(error, OSError) else code)  # the job could write, so it failed
             print(f"ig-audit: the run is complete; continue with: ig-audit {shlex.join(command)}", file=sys.stderr)
+    for line in finished.manifest.suspicions:
+        print(f"suspicious: {printable(line)}", file=sys.stderr)
     print(_summary(finished, time.monotonic() - start))
     manifest = finished.manifest
     share = manifest.failures / max(1, manifest.images)
@@ -228,8 +230,10 @@ def _table(finished: Run) -> str:
 
 def _summary(finished: Run, seconds: float) -> str:
     output, manifest = finished.uri, finished.manifest
+    whole_input = manifest.facts.get("sample_of")
+    sampled = f" (a sample of {whole_input})" if whole_input is not None else ""
     lines = [
-        f"{manifest.images} images: {manifest.rows} rows, {manifest.failures} errors, in {seconds:.1f} s",
+        f"{manifest.images} images{sampled}: {manifest.rows} rows, {manifest.failures} errors, in {seconds:.1f} s",
         f"  attributions  {output}/attributions/",
         f"  statistics    {output}/statistics/statistics.parquet",
         f"  manifest      {output}/manifest.json",

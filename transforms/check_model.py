@@ -1,24 +1,34 @@
-"""The model-randomization check of a run, made once, on a few of its stored pictures, whatever the runner and workers.
+"""Two checks of a run's model, made once, on a few of its stored pictures, whatever the runner and workers.
 
-It needs the model, but not the input: stored pictures show what the model saw, and both maps of the check are made
-of the same picture.
+They need the model, but not the input: stored pictures show what the model saw. One compares maps with those of
+randomized weights, both of the same picture; the other looks at predictions, for what is likely wrong with the options.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from transforms import worker
 from transforms.core.image.decode import Decoding, decode
-from transforms.core.record import Randomization
+from transforms.core.record import Randomization, Row
 from transforms.core.stable_hash import stable_digest
+from transforms.preflight import TRIED, Look, Subject, look
 from transforms.store import PartSummary
 from transforms.store.run import Run
 from transforms.worker import AttributorSpec
 
+if TYPE_CHECKING:
+    from transforms.core.explain.attributor import Attributor
+
 PICTURES = 2
+PARTS = 8
+"""Parts whose pictures are looked at: neighbors may be of one class."""
+
+_SECONDS = 3.0
 
 
 def rank(part: PartSummary) -> bytes:
@@ -50,9 +60,52 @@ def check_run(run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, conf
     from transforms.core.explain.randomization import check_randomization
 
     attributor = worker.attributor(spec).attributor
-    height, width, channels = attributor.classifier.input_shape
-    if channels not in (1, 3, 4):
+    channels = attributor.classifier.input_shape[2]
+    if channels not in _SHOWN:
         return Randomization(reason=f"stored pictures do not hold the {channels} channels of the model's input")
+    return check_randomization(attributor, _pictures(rows, attributor), [row["target"] for row in rows])
+
+
+def look_at_run(
+    run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, config_digest: str
+) -> Mapping[str, Any] | None:
+    """Returns what the predictions for some of a run's pictures show, as JSON values: see `preflight.Look`.
+
+    Arguments and errors are those of `check_run`, by whose loaded model it looks; None if that is switched off.
+    """
+    if not spec.settings.faithfulness:
+        return None
+    earlier = run.manifest if run.is_finished else None
+    if earlier and "look" in earlier.facts and earlier.provenance.config_digest == config_digest:
+        found: Mapping[str, Any] = earlier.facts["look"]
+        return found
+    chosen = sorted(parts, key=rank)[:PARTS]
+    columns = ("image_id", "label", "label_name", "thumbnail")
+    each = -(-TRIED // max(1, len(chosen)))
+    rows = {row["image_id"]: row for part in chosen for row in run.first_rows(each, columns, [part])}
+    if not rows:
+        return Look(reason="no image was attributed").to_json()
+    attributor = worker.attributor(spec).attributor
+    if attributor.classifier.input_shape[2] not in _SHOWN:
+        return Look(reason="stored pictures do not hold the channels of the model's input").to_json()
+    pictures = _pictures(list(rows.values()), attributor)
+    labels = [_index(row, attributor.classifier.label_offset) for row in rows.values()]
+    return look(Subject.of(attributor), pictures, attributor.outputs(pictures), labels, _SECONDS).to_json()
+
+
+_SHOWN = (1, 3, 4)
+"""Channels that stored pictures hold."""
+
+
+def _pictures(rows: Sequence[Row], attributor: Attributor) -> np.ndarray:
+    height, width, channels = attributor.classifier.input_shape
     how = Decoding("stretch", channels=channels)
-    pictures = np.stack([decode(row["thumbnail"], (height, width), how).array for row in rows])
-    return check_randomization(attributor, pictures, [row["target"] for row in rows])
+    return np.stack([decode(row["thumbnail"], (height, width), how).array for row in rows])
+
+
+def _index(row: Row, offset: int) -> int | None:
+    """Returns the class index of a row's label, or the index that it says though the model has no such class."""
+    if isinstance(row["label"], int):
+        return row["label"]
+    stored = str(row["label_name"])
+    return int(stored) + offset if re.fullmatch("[0-9]{1,9}", stored) else None

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 
@@ -38,6 +39,7 @@ class FinishRun(beam.PTransform):
         meter: for a job on this machine, reports whether it has ended meanwhile.
         holder: identifies this run's lock among those of others; empty if there is none.
         passed_over: how many files of the input's folders were not taken, by extension.
+        planned: the number of images of the whole input, of which the run takes a sample; None if it takes all.
     """
 
     output: str
@@ -49,9 +51,11 @@ class FinishRun(beam.PTransform):
     meter: Meter
     holder: str
     passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    planned: beam.PCollection[int] | None = None
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
         """Takes the chunks' results; returns the URI of the manifest."""
+        stage = dataclasses.replace(self, planned=None)  # is sent to workers, which take no collection
         statistics = (
             results
             | "Slices" >> beam.FlatMap(lambda result: result.statistics.items())
@@ -61,19 +65,20 @@ class FinishRun(beam.PTransform):
         chunks = results | "Chunks" >> beam.Map(lambda result: dataclasses.replace(result, statistics={}))
         packed = chunks | "Batch" >> beam.BatchElements(min_batch_size=64) | "Pack" >> beam.Map(pack)
         once = results.pipeline | "Once" >> beam.Create([self.output])
-        check = once | "CheckModel" >> beam.Map(
-            self._check, beam.pvalue.AsSingleton(chunks | "Shown" >> _FirstParts())
-        ).with_resource_hints(**self.machine)
+        shown = beam.pvalue.AsSingleton(chunks | "Shown" >> _FirstParts())
+        check = once | "CheckModel" >> beam.Map(stage._check, shown).with_resource_hints(**self.machine)
         return once | "Write" >> beam.Map(
-            self._write,
+            stage._write,
             beam.pvalue.AsIter(statistics),
             beam.pvalue.AsList(counts),
             beam.pvalue.AsList(packed),
             beam.pvalue.AsSingleton(check),
+            *([] if self.planned is None else [beam.pvalue.AsSingleton(self.planned)]),
         )
 
-    def _check(self, output: str, parts: list[store.PartSummary]) -> Randomization:
-        return check_model.check_run(Run.open(output), parts, self.spec, self.provenance.config_digest)
+    def _check(self, output: str, parts: list[store.PartSummary]) -> tuple[Randomization, Mapping[str, Any] | None]:
+        of = Run.open(output), parts, self.spec, self.provenance.config_digest
+        return check_model.check_run(*of), check_model.look_at_run(*of)
 
     def _write(
         self,
@@ -81,7 +86,8 @@ class FinishRun(beam.PTransform):
         statistics: Iterable[tuple[Slice, ImportanceStatistics]],
         counts: list[tuple[Slice, int]],
         packed: list[bytes],
-        check: Randomization,
+        checks: tuple[Randomization, Mapping[str, Any] | None],
+        planned: int | None = None,
     ) -> str:
         chunks: list[ChunkResult] = [chunk for batch in packed for chunk in unpack(batch)]
         parts = sorted((chunk.part for chunk in chunks), key=lambda part: (part.shard, part.start))
@@ -98,6 +104,9 @@ class FinishRun(beam.PTransform):
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }
+        check, look = checks
+        facts |= {} if planned is None else {"sample_of": planned}
+        facts |= {} if look is None else {"look": look}
         self._check_lock()
         store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts, check))
         lock.release_submitted(output)
@@ -115,8 +124,8 @@ class FinishRun(beam.PTransform):
 
 
 class _FirstParts(beam.PTransform):
-    """The parts from which the check of the model takes its pictures, as one list: no others need to be sent."""
+    """The parts from which the checks of the model take their pictures, as one list: no others need to be sent."""
 
     def expand(self, chunks: beam.PCollection[ChunkResult]) -> beam.PCollection[list[store.PartSummary]]:
         parts = chunks | beam.Map(lambda chunk: chunk.part) | beam.Filter(lambda part: part.rows)
-        return parts | beam.combiners.Top.Smallest(check_model.PICTURES, key=check_model.rank)
+        return parts | beam.combiners.Top.Smallest(check_model.PARTS, key=check_model.rank)

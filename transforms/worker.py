@@ -144,6 +144,18 @@ def classifier(spec: AttributorSpec) -> Classifier:
         return _load(spec.model, spec.options)
 
 
+def layers(spec: AttributorSpec) -> list[tuple[str, tuple[int | None, ...]]]:
+    """Returns the names and shapes of what the option `layer` can name of a model, which is loaded for that.
+
+    Raises:
+        ValueError: the model cannot be loaded, or has no such names.
+    """
+    process.import_tensorflow()
+    from transforms.core.model.named_layers import named_layers
+
+    return on_local_copy(spec.model, lambda path: named_layers(path, spec.options))
+
+
 def known_evidence(spec: AttributorSpec) -> Evidence | None:
     """Returns what the model's outputs showed when this machine first saw the model; None if it has not."""
     return evidence_cache.recall(spec.model_digest, spec.options)

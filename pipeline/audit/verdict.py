@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from pipeline import config
 from pipeline.audit.references import INCOMPARABLE
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
@@ -18,6 +20,8 @@ from transforms.store.run import Run
 _TOPICS = {ATTENTION: "the model looks elsewhere", SCORE: "scores differ", CONVERGENCE: "convergence differs"}
 _NAMED_METRICS, _NAMED_CELLS, _NAMED_CLASSES = 3, 3, 3
 _DIGEST = 12
+_FOUND = ("outputs",)  # found out about the model, which earlier versions did not do
+_NO_ALARM = ("version of ", "limit ")  # a sample is compared like the whole
 
 
 @dataclass(frozen=True)
@@ -151,12 +155,21 @@ def _config_reasons(candidate: Run, references: Sequence[Run]) -> Iterable[_Foun
         other = run.manifest.provenance
         for what, here, there in (("", this.config, other.config), ("version of ", this.versions, other.versions)):
             differences |= {
-                f"{what}{name} {there.get(name)!r} → {here.get(name)!r}"
+                f"{what}{name} {_stored(there, name)!r} → {_stored(here, name)!r}"
                 for name in {**here, **there}
-                if here.get(name) != there.get(name) and name not in INCOMPARABLE
+                if _stored(here, name) != _stored(there, name)
+                and name not in INCOMPARABLE
+                and not (name in _FOUND and None in (here.get(name), there.get(name)))
             }
     for difference in sorted(differences):
-        yield "config", not difference.startswith("version of "), f"OTHER OPTIONS: {difference}"
+        yield "config", not difference.startswith(_NO_ALARM), f"OTHER OPTIONS: {difference}"
+
+
+def _stored(values: Mapping[str, Any], name: str) -> Any:
+    """Returns a stored option; its default if the version that stored the others did not know it yet."""
+    field = config.options().get(name)
+    default = field.default if field else None
+    return values.get(name, list(default) if isinstance(default, tuple) else default)
 
 
 def _row_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:

@@ -45,6 +45,7 @@ class Content:
         failures: by kind.
         failures_left: how many kinds are not shown.
         trends: slices over the runs.
+        suspicions: what is likely wrong with the options, one line each.
     """
 
     run: Run
@@ -63,6 +64,7 @@ class Content:
     failures: list[FailureKind]
     failures_left: int
     trends: Trends
+    suspicions: list[str]
 
 
 def gather(run: Run, audit: Audit | None) -> Content:
@@ -102,6 +104,7 @@ def gather(run: Run, audit: Audit | None) -> Content:
         failures=failures[:MOST_FAILURES],
         failures_left=_left(failures, MOST_FAILURES),
         trends=Trends.of(audit, MOST_TRENDS),
+        suspicions=manifest.suspicions,
     )
 
 
@@ -111,8 +114,10 @@ def _precedence(row: Row, audited: Audited) -> tuple[bool, bool, int, str, str]:
 
 
 def _glance(manifest: Manifest, whole: Row | None, distributions: Distributions) -> list[tuple[str, str]]:
+    whole_input = manifest.facts.get("sample_of")
+    sampled = f", a sample of {whole_input:,}" if whole_input is not None else ""
     found = [
-        ("images", f"{manifest.images:,}"),
+        ("images", f"{manifest.images:,}{sampled}"),
         ("attributed rows", f"{manifest.rows:,}"),
         ("failed", f"{manifest.failures:,} ({words.percent(manifest.failures / max(1, manifest.images))})"),
     ]
@@ -127,6 +132,8 @@ def _glance(manifest: Manifest, whole: Row | None, distributions: Distributions)
             ("mean error of a map", words.percent(distributions.mean("error_estimate"))),
             ("mean gradient steps", words.number(distributions.mean("steps"))),
         ]
+    if manifest.suspicions:
+        found.append(("suspicions", f"{len(manifest.suspicions)}: see run facts"))
     seconds = manifest.facts.get("worker_seconds")
     if seconds and manifest.images:
         found.append(("images a second, per worker", words.number(manifest.images / seconds)))

@@ -102,7 +102,7 @@ def test_the_help_fits_a_terminal_and_its_examples_are_commands(capsys, monkeypa
         (["run", "--no_streaming"], f"--no_streaming: {NEITHER}"),
         (["run", "--no_resume"], "--no_resume: is not an option; did you mean --resume=false?"),
         (["run", "-x"], f"-x: {NEITHER}"),
-        (["run", "--json", "f"], "--json: is an option of ig-audit compare, not of ig-audit run"),
+        (["run", "--json", "f"], "--json: is an option of ig-audit check, not of ig-audit run"),
         (["show", "--klnd", "mask"], "--klnd: is not an option of ig-audit show; did you mean --kind?"),
         (["show", "r", "i", "-output", "f"], "-output: is not an option of ig-audit show; did you mean --output?"),
         (["verify", "r", "--runner=x"], "--runner: is not an option of ig-audit verify"),

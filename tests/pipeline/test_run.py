@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.cli import main
 from tests.pipeline.job import pictures, png, rows_of, run, table_of
 from tests.saved_models import smooth
 from tests.shards import write_shard
@@ -210,3 +211,21 @@ def test_a_run_ends_with_its_report(tmp_path, model, images, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"  report        {tmp_path}/run/report.html"
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Not compared" in page and page.count('<img src="data:image/jpeg') > 8
+
+
+def test_a_limit_takes_a_sample_that_manifest_and_report_name_and_verify_confirms(tmp_path, model, images, capsys):
+    inputs = shards(tmp_path, "tfrecord", images)
+    assert run(tmp_path / "all", input=inputs, model=model, **FAST) == 0
+    assert run(tmp_path / "run", input=inputs, model=model, limit=5, **FAST) == 0
+    assert f"5 images (a sample of {COUNT}): 5 rows" in capsys.readouterr().out
+    whole = {row["image_id"]: row for row in rows_of(tmp_path / "all")}
+    for row in rows_of(tmp_path / "run"):
+        wanted = whole[row["image_id"]]["attribution"]
+        assert np.abs(row["attribution"] - wanted).sum() <= 1e-5 * np.abs(wanted).sum()  # batches of other images
+    manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("run", "all")]
+    assert [each["facts"].get("sample_of") for each in manifests] == [COUNT, None]
+    assert manifests[0]["config_digest"] != manifests[1]["config_digest"]
+    assert f"5, a sample of {COUNT}" in (tmp_path / "run" / "report.html").read_text()
+    assert main(["verify", str(tmp_path / "run")]) == 0
+    assert run(tmp_path / "run", "--resume", input=inputs, model=model, limit=5, **FAST) == 0
+    assert run(tmp_path / "run", "--resume", input=inputs, model=model, limit=6, **FAST) == 2

@@ -12,16 +12,17 @@ from transforms.core.record import Randomization
 from transforms.progress import Meter
 from transforms.store import lock
 from transforms.store.run import Run
+from transforms.worker import AttributorSpec
 
 
 @pytest.fixture
 def stage(tmp_path):
     provenance = store.Provenance(config={}, config_digest="", model="", model_digest="", versions={})
-    return finish.FinishRun(str(tmp_path / "run"), provenance, "", 10, None, {}, Meter(), "")
+    return finish.FinishRun(str(tmp_path / "run"), provenance, "", 10, AttributorSpec("model"), {}, Meter(), "")
 
 
 def write(stage) -> None:
-    stage._write(stage.output, (), [], [], Randomization(reason="none"))
+    stage._write(stage.output, (), [], [], (Randomization(reason="none"), None))
 
 
 @pytest.fixture

@@ -19,6 +19,13 @@ class ReadOptions:
         "auto", "format of the shards", ("auto", *INPUT_FORMATS), group="input", metavar="FORMAT"
     )
     chunk_images: int = option(256, "images in a chunk, the unit of work, retry and resume", low=1, group="input")
+    limit: int = option(
+        0,
+        "audit a sample of so many images, in runs of neighbors chosen by a hash; 0 audits all",
+        low=0,
+        group="input",
+        metavar="N",
+    )
     image_feature: str = option(
         "image/encoded",
         "feature of a tf.Example that holds the image",

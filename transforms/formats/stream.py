@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import gzip
 import os
 import sys
+import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
 
@@ -31,6 +34,40 @@ def compression_of(head: bytes) -> int:
     return 0 if is_header(head) else found
 
 
+_LEAST_READS = 1000
+"""Reads that a glimpse allows whatever the time: enough to extrapolate from."""
+
+
+@dataclass
+class Glimpse:
+    """A look at the beginning of a shard.
+
+    Attributes:
+        until: when it ends, on the monotonic clock.
+        share: the share of the shard's bytes that was passed, from 0 to 1.
+        complete: whether it reached the end of the shard, or of what can be read of it.
+    """
+
+    until: float
+    share: float = 0.0
+    complete: bool = True
+    reads: int = 0
+
+
+_GLIMPSE: contextvars.ContextVar[Glimpse | None] = contextvars.ContextVar("glimpse", default=None)
+
+
+@contextlib.contextmanager
+def glimpsing(seconds: float) -> Iterator[Glimpse]:
+    """Within the block, shards that this thread reads seem to be cut off after `seconds`: a ShardError."""
+    glimpse = Glimpse(time.monotonic() + seconds)
+    token = _GLIMPSE.set(glimpse)
+    try:
+        yield glimpse
+    finally:
+        _GLIMPSE.reset(token)
+
+
 class ShardStream:
     """Reads a shard from front to back.
 
@@ -45,7 +82,7 @@ class ShardStream:
             StorageError: it cannot be read; the other methods raise it too.
         """
         self._raw = storage.open_read(uri)
-        self._size = self._raw.seek(0, os.SEEK_END)
+        self._size = self._raw_size = self._raw.seek(0, os.SEEK_END)
         self._raw.seek(0)
         compression = compression_of(self._raw.read(_HEAD_BYTES))
         self._raw.seek(0)
@@ -60,6 +97,8 @@ class ShardStream:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Closes the shard."""
+        if glimpse := _GLIMPSE.get():
+            glimpse.share = 1.0 if glimpse.complete else min(1.0, self._raw.tell() / max(1, self._raw_size))
         self._file.close()
         self._raw.close()
 
@@ -74,6 +113,8 @@ class ShardStream:
             ShardError: the shard ends, or is damaged, before that.
         """
         position = self.tell()
+        if glimpse := _GLIMPSE.get():
+            _go_on(glimpse)
         if count > self._size - position > 0:
             raise _cut(position, count)
         with _told(position):
@@ -152,6 +193,14 @@ class _ZlibFile:
             if not stored:
                 raise EOFError("the stream ends without its end mark")
         return b""
+
+
+def _go_on(glimpse: Glimpse) -> None:
+    """Raises ShardError once a glimpse is over."""
+    glimpse.reads += 1
+    if glimpse.reads > _LEAST_READS and time.monotonic() > glimpse.until:
+        glimpse.complete = False
+        raise ShardError("the rest was not looked at")
 
 
 def _cut(position: int, count: int) -> ShardError:

@@ -67,6 +67,13 @@ class Manifest:
             raise UsageError(f"not a manifest ({error!r})") from error
 
     @property
+    def suspicions(self) -> list[str]:
+        """What is likely wrong with the options, by the predictions for some of the run's pictures, one line each."""
+        look = self.facts.get("look")
+        found = look.get("suspicions", ()) if isinstance(look, Mapping) else ()
+        return [f"{each.get('problem')}: {each.get('evidence')} → {each.get('option')}" for each in found]
+
+    @property
     def images(self) -> int:
         """Number of images read, attributed, failed or without a target."""
         return sum(part.images for part in self.parts)

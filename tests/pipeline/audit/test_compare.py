@@ -214,3 +214,16 @@ def test_comparing_imports_neither_beam_nor_tensorflow(runs):
         [sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.stderr.strip() == "0 set()"
+
+
+def test_a_sample_and_an_option_at_the_default_that_an_earlier_version_did_not_know_are_no_alarm(runs, tmp_path):
+    write_rows(tmp_path / "sample", draw(POOL, 400, seed=9), 9, limit=400, fields=[], outputs="softmax", other=1)
+    code, audit = compare(runs, str(tmp_path / "sample"), str(runs / "nights"), "--thresholds", _only_config(tmp_path))
+    told = {reason["message"]: reason["alarm"] for reason in audit["verdict"]["reasons"] if reason["topic"] == "config"}
+    assert told == {"OTHER OPTIONS: limit 0 → 400": False, "OTHER OPTIONS: other None → 1": True}
+    assert code == 3
+
+
+def _only_config(folder: Path) -> str:
+    (folder / "thresholds.yaml").write_text("alarms: [config]\n")
+    return str(folder / "thresholds.yaml")

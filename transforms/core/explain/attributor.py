@@ -149,6 +149,22 @@ class Attributor:
         with ThreadPoolExecutor(self._threads, "decode") as threads:
             yield from self._explain(_ahead(threads, self._decode, images, 2 * self.step.batch), on_batch)
 
+    def predict(self, images: Iterable[Image | Failure]) -> Iterator[Predicted | Failure]:
+        """Yields the model's outputs for each of `images`, in their order, or its failure; attributes none.
+
+        Args:
+            images: as read from a shard.
+        """
+        with ThreadPoolExecutor(self._threads, "decode") as threads:
+            decoded = _ahead(threads, self._decode, images, 2 * self.step.batch)
+            while window := list(itertools.islice(decoded, self.step.batch)):
+                for begun in self._begin(window):
+                    yield begun.predicted if isinstance(begun, Pending) else begun
+
+    def outputs(self, images: np.ndarray) -> np.ndarray:
+        """Returns the model's outputs `[n, classes]` for any number of images `[n, height, width, channels]`."""
+        return self._ladder.outputs(images)
+
     def _picture(self, picture: np.ndarray | bytes, name: str) -> np.ndarray:
         """Returns the picture of a baseline, float32 `[height, width, channels]` in [0, 1]."""
         shape, settings = self.classifier.input_shape, self.settings

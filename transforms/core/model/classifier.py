@@ -61,6 +61,7 @@ class Classifier:
         frozen_reason: why the model cannot be frozen; empty when it is.
         label_offset: what is added to a label that is a number.
         assumptions: what was found out or assumed about the model that its files do not say, one sentence each.
+        pixels: the range of its input, one of `vocabulary.PIXELS`.
     """
 
     input_shape: tuple[int, int, int]
@@ -80,6 +81,7 @@ class Classifier:
     frozen_reason: str = ""
     label_offset: int = 0
     assumptions: tuple[str, ...] = ()
+    pixels: str = "unit"
 
     @property
     def explains_outputs(self) -> bool:
@@ -179,6 +181,7 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
         frozen_reason=explained.frozen_reason,
         label_offset=options.label_offset,
         assumptions=assumed,
+        pixels=fed.pixels,
     )
 
 
