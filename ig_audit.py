@@ -4,6 +4,7 @@
     ModelOptions, Settings       what the explained function is, and how it is attributed
     AttributeImages              images to explanations in your own Beam pipeline
     Image, Explanation           what goes in there, and what comes out
+    Explanations                 what explain returns: a sequence of these, with arrays and pictures
     open_run                     the results of the command line
 
     >>> import ig_audit
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from transforms.core.explain.settings import Settings
     from transforms.core.model.options import ModelOptions
     from transforms.core.record import Explanation, Image
+    from transforms.explanations import Explanations
     from transforms.notebook import Attributor, explain
     from transforms.store.run import Run
 
@@ -34,6 +36,7 @@ __all__ = [
     "AttributeImages",
     "Attributor",
     "Explanation",
+    "Explanations",
     "Image",
     "ModelOptions",
     "Settings",
@@ -47,6 +50,7 @@ _MODULES = {
     "AttributeImages": "transforms.attribute",
     "Attributor": "transforms.notebook",
     "Explanation": "transforms.core.record",
+    "Explanations": "transforms.explanations",
     "Image": "transforms.core.record",
     "ModelOptions": "transforms.core.model.options",
     "Settings": "transforms.core.explain.settings",

@@ -8,6 +8,7 @@ import re
 import shlex
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -132,6 +133,18 @@ def test_examples_in_python_are_python():
     assert found
     for page, block in found:
         ast.parse(block, page)
+
+
+def test_the_notebooks_examples_run() -> None:
+    blocks = [block for language, block in split(ROOT / "docs/notebook.md")[1] if language == "python"]
+    ours = [block for block in blocks if not re.search("^from (xplique|captum)", block, re.MULTILINE)]
+    assert len(ours) == len(blocks) - 2 == 7
+    names: dict[str, Any] = {}
+    for block in ours:
+        exec(compile(block, "docs/notebook.md", "exec"), names)
+        assert block == ours[0] or len(block.splitlines()) <= 10  # the first makes a model and pictures
+    assert names["maps"].shape == (4, 16, 16)
+    assert names["attributions"].shape == (4, 16, 16, 3)
 
 
 def test_examples_in_yaml_are_accepted(tmp_path):

@@ -17,6 +17,7 @@ PUBLIC = {
     "AttributeImages",
     "Attributor",
     "Explanation",
+    "Explanations",
     "Image",
     "ModelOptions",
     "Settings",

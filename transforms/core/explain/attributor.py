@@ -34,6 +34,7 @@ from transforms.core.explain.target import NoTargetError, Targets
 from transforms.core.image.baseline import Baseline, check_channels, parse_baselines, with_images
 from transforms.core.image.decode import DecodeError, decode
 from transforms.core.image.guard import Guards
+from transforms.core.image.unit import unit_values
 from transforms.core.model import classifier as classifiers
 from transforms.core.model.accelerate import accelerate
 from transforms.core.model.batch_size import StepLadder, compile_calibrated
@@ -135,7 +136,7 @@ class Attributor:
         collections.deque(self._explain([image]), maxlen=0)
 
     def attribute(
-        self, images: Iterable[Image | Failure], on_batch: OnBatch = lambda steps, seconds: None
+        self, images: Iterable[Image | Decoded | Failure], on_batch: OnBatch = lambda steps, seconds: None
     ) -> Iterator[Explanation | Failure]:
         """Yields an explanation or a failure for each of `images`, in their order.
 
@@ -143,7 +144,7 @@ class Attributor:
         out; an image that cannot be decoded, labelled or attributed becomes one.
 
         Args:
-            images: as read from a shard.
+            images: as read from a shard, or decoded already.
             on_batch: told of each batch of steps in the caller's thread: its size and seconds.
         """
         with ThreadPoolExecutor(self._threads, "decode") as threads:
@@ -170,11 +171,11 @@ class Attributor:
         shape, settings = self.classifier.input_shape, self.settings
         if isinstance(picture, bytes):
             return decode(picture, shape[:2], settings.decoding(shape[2])).array
-        return _values(np.asarray(picture), shape, name)
+        return unit_values(np.asarray(picture), shape, name)
 
-    def _decode(self, image: Image | Failure) -> Decoded | Failure:
+    def _decode(self, image: Image | Decoded | Failure) -> Decoded | Failure:
         """Returns an image as the model sees it, with its label."""
-        if isinstance(image, Failure):
+        if isinstance(image, Decoded | Failure):
             return image
         try:
             pixels = self._pixels(image)
@@ -197,7 +198,7 @@ class Attributor:
         return dataclasses.replace(pixels, mask=mask)
 
     def explain(self, images: Any, targets: Any = None) -> list[Explanation]:
-        """Returns the explanations of arrays, for a notebook.
+        """Returns the explanations of arrays; the notebook's door takes more.
 
         Args:
             images: array or tensor `[n, height, width, channels]` at the model's input size, float in
@@ -220,7 +221,7 @@ class Attributor:
 
     def _decoded(self, index: int, array: np.ndarray, target: Any) -> Decoded:
         """Returns an array as a decoded image."""
-        values = _values(array, self.classifier.input_shape, f"image {index}")
+        values = unit_values(array, self.classifier.input_shape, f"image {index}")
         image, pixels = Image(str(index), "", index, b""), Pixels(values, *array.shape[:2])
         if target is None:
             return Decoded(image, pixels)
@@ -382,16 +383,6 @@ def _ahead(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Itera
             yield futures.popleft().result()
     while futures:
         yield futures.popleft().result()
-
-
-def _values(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """Returns an array of bytes, or of floats in [0, 1], as float32 in [0, 1]; refuses others by their `name`."""
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; the model takes {shape}")
-    values = array.astype(np.float32) / np.float32(255 if array.dtype == np.uint8 else 1)
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-        raise ValueError(f"{name} has values outside [0, 1]; give uint8, or floats in [0, 1]")
-    return values
 
 
 def _pairs(images: Any, targets: Any, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, Any]]:
