@@ -92,22 +92,22 @@ def look_at_run(
         return Look(reason="stored pictures do not hold the channels of the model's input").to_json()
     pictures = _pictures(list(rows.values()), attributor)
     labels = [_index(row, attributor.classifier.label_offset) for row in rows.values()]
-    found = look(Subject.of(attributor), pictures, attributor.outputs(pictures), labels, _SECONDS)
-    return (found if found.reason else _as_stored(found, list(rows.values()), labels)).to_json()
+    seen = look(Subject.of(attributor), pictures, attributor.outputs(pictures), labels, _SECONDS)
+    return (seen if seen.reason else _as_stored(seen, list(rows.values()), labels)).to_json()
 
 
 _SHOWN = (1, 3)
 """Channels that stored pictures hold."""
 
 
-def _as_stored(found: Look, rows: Sequence[Row], labels: Sequence[int | None]) -> Look:
+def _as_stored(seen: Look, rows: Sequence[Row], labels: Sequence[int | None]) -> Look:
     """Returns a look with the accuracy of the stored predictions: stored pictures are JPEGs, which move some."""
     classes = [row["predictions"][0]["target"] for row in rows]
     names = Counter(row["predictions"][0]["name"] for row in rows)
     ((name, count),) = names.most_common(1)
     right = sum(label == each for label, each in zip(labels, classes, strict=True))
-    accuracy = right / found.labeled if found.labeled else None
-    return dataclasses.replace(found, accuracy=accuracy, top_class=name, top_share=count / len(rows))
+    accuracy = right / seen.labeled if seen.labeled else None
+    return dataclasses.replace(seen, accuracy=accuracy, top_class=name, top_share=count / len(rows))
 
 
 def _pictures(rows: Sequence[Row], attributor: Attributor) -> np.ndarray:

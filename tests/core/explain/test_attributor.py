@@ -147,7 +147,7 @@ def test_bytes_and_floats_are_the_same_image(attributor):
         (np.full((1, 32, 32, 3), 2.0, np.float32), None, "outside"),
         (np.full((1, 32, 32, 3), np.nan, np.float32), None, "outside"),
         (np.zeros((1, 32, 32, 3), np.float32), [5], "5 classes"),
-        (np.zeros((1, 32, 32, 3), np.float32), [[1, 0]], "5 classes"),
+        (np.zeros((1, 32, 32, 3), np.float32), [[1, 0, 7]], "5 classes"),
         (np.zeros((2, 32, 32, 3), np.float32), [1], "1 targets for 2 images"),
     ],
 )

@@ -227,7 +227,7 @@ class Attributor:
             return Decoded(image, pixels)
         names = () if self.targets.none else self.classifier.names
         try:
-            chosen = given_targets(target, names, self.classifier.task)
+            chosen = given_targets(target, names)
         except ValueError as error:
             raise ValueError(f"image {index}: {error}") from error
         return Decoded(image, pixels, targets=chosen)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def given_targets(given: Any, names: Sequence[str], task: str = "classes") -> tuple[int, ...]:
+def given_targets(given: Any, names: Sequence[str]) -> tuple[int, ...]:
     """Returns the class indices that one image's targets are, in the order given.
 
     >>> given_targets("dog", ("cat", "dog", "cow")), given_targets([0, 0, 1], ("cat", "dog", "cow"))
@@ -17,10 +17,8 @@ def given_targets(given: Any, names: Sequence[str], task: str = "classes") -> tu
     (2, 0)
 
     Args:
-        given: an index or a name; several of these; or a row of one number for each class: the classes where it is 1,
-            of a row of other numbers the one where it is highest.
+        given: an index or a name; several of these; or a row of zeros and ones, one for each class.
         names: the model's class names.
-        task: what the model decides, one of `vocabulary.TASKS`.
 
     Raises:
         ValueError: there is no such class, or none is given.
@@ -33,8 +31,6 @@ def given_targets(given: Any, names: Sequence[str], task: str = "classes") -> tu
         row = np.asarray(values, np.float64)
         if np.isin(row, (0, 1)).all():
             values = np.flatnonzero(row).tolist()
-        elif not (row == np.floor(row)).all() and task != "labels":
-            values = [int(np.argmax(row))]
     found = tuple(dict.fromkeys(_index(value, names) for value in values))
     if not found:
         raise ValueError("no target is given; leave out targets to follow the settings")
