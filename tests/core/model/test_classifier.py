@@ -368,14 +368,14 @@ class TestNames:
             identity(tmp_path, class_names=["x"] * count, background="true")
 
     def test_of_imagenet_lack_it_by_a_known_assumption(self) -> None:
-        names, assumed = classifier._names(ModelOptions(class_names=["x"] * 1000), 1001)
+        names, assumed = classifier._names(ModelOptions(class_names=["x"] * 1000), 1001, "classes")
         assert names == ("background", *["x"] * 1000)
         (sentence,) = assumed
         assert "1,000 names for 1,001 outputs" in sentence and "--background" in sentence
         with pytest.raises(UsageError, match="1000 class names for a model with 1001 outputs"):
-            classifier._names(ModelOptions(class_names=["x"] * 1000, background="false"), 1001)
+            classifier._names(ModelOptions(class_names=["x"] * 1000, background="false"), 1001, "classes")
         with pytest.raises(UsageError, match="999 class names for a model with 1001 outputs"):
-            classifier._names(ModelOptions(class_names=["x"] * 999), 1001)
+            classifier._names(ModelOptions(class_names=["x"] * 999), 1001, "classes")
 
     @pytest.mark.parametrize("none", ["", (), [], np.array([], str)])
     def test_may_be_left_out(self, none: Any, tmp_path: Path) -> None:

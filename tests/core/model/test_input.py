@@ -97,7 +97,7 @@ class TestChannels:
         logits = network(6, 5, 1)
         loaded = check(save(tmp_path, lambda images: logits(images[..., None]), spec(6, 5)), logits)
         assert loaded.input_shape == (6, 5, 1)
-        assert "no axis of channels" in loaded.assumptions[0]
+        assert "no axis of channels" in loaded.evidence.assumptions[0]
 
     def test_gray_arrays_need_no_axis(self) -> None:
         loaded = classifier.load(network(6, 5, 1), ModelOptions(input_size="6x5x1"))
@@ -110,11 +110,13 @@ class TestChannels:
             np.testing.assert_array_equal(found[0].attributions[0].values, wanted[0].attributions[0].values)
 
     def test_open_ones_are_three_and_that_is_said(self) -> None:
-        loaded = classifier.load(lambda images: tf.reduce_mean(images, [1, 2]), ModelOptions(input_size="4x5"))
+        loaded = classifier.load(
+            lambda images: tf.reduce_mean(images, [1, 2]), ModelOptions(input_size="4x5", outputs="logits")
+        )
         assert loaded.input_shape == (4, 5, 3)
-        assert "how many channels" in loaded.assumptions[0]
+        assert "how many channels" in loaded.evidence.assumptions[0]
         gray = classifier.load(network(4, 5, 1), ModelOptions(input_size="4x5x1"))
-        assert (gray.input_shape, gray.assumptions) == ((4, 5, 1), ())
+        assert (gray.input_shape, gray.evidence.assumptions) == ((4, 5, 1), ())
 
     def test_input_size_must_agree(self, tmp_path: Path) -> None:
         path = save(tmp_path, network(6, 6, 1), spec(6, 6, 1))
@@ -147,7 +149,7 @@ class TestLayout:
         path = save(tmp_path, lambda images: logits(tf.transpose(images, [0, 2, 3, 1])), spec(channels, 6, 8))
         loaded = check(path, logits)
         assert loaded.input_shape == (6, 8, channels)
-        assert "channels first" in loaded.assumptions[0]
+        assert "channels first" in loaded.evidence.assumptions[0]
 
     @pytest.mark.parametrize("shape", [(3, 3, 3), (3, None, None), (13, 16, 16), (3, 4, 4)])
     def test_what_could_be_either_is_asked(self, shape: tuple[int | None, ...], tmp_path: Path) -> None:
@@ -158,9 +160,9 @@ class TestLayout:
     def test_the_option_decides(self, tmp_path: Path) -> None:
         logits = network(3, 3, 3)
         path = save(tmp_path / "last", logits, spec(3, 3, 3))
-        assert check(path, logits, layout="channels_last").assumptions == ()
+        assert check(path, logits, layout="channels_last").evidence.assumptions == ()
         first = save(tmp_path / "first", lambda images: logits(tf.transpose(images, [0, 2, 3, 1])), spec(3, 3, 3))
-        assert check(first, logits, layout="channels_first").assumptions == ()
+        assert check(first, logits, layout="channels_first").evidence.assumptions == ()
 
 
 class TestIntegers:
@@ -180,7 +182,7 @@ class TestIntegers:
             return logits(tf.image.convert_image_dtype(images, tf.float32))
 
         loaded = check(save(tmp_path, function, spec(6, 6, 3, dtype=tf.uint8)), logits)
-        assert "uint8, 0 to 255" in loaded.assumptions[0]
+        assert "uint8, 0 to 255" in loaded.evidence.assumptions[0]
         assert loaded.frozen is not None
         raw = pictures(6, 6, 3)
         own = function(tf.constant(np.rint(raw * 255), tf.uint8))
@@ -222,7 +224,7 @@ class TestBatch:
         logits = network(6, 6, 3)
         fixed = tf.TensorSpec([batch, 6, 6, 3], tf.float32)
         loaded = check(save(tmp_path, lambda images: logits(tf.reshape(images, [batch, 6, 6, 3])), fixed), logits)
-        assert f"fixed at {batch}" in loaded.assumptions[0]
+        assert f"fixed at {batch}" in loaded.evidence.assumptions[0]
 
     def test_an_image_is_alone_in_a_batch_of_one(self, tmp_path: Path) -> None:
         """The model subtracts the mean of its batch: of one image that is the image's own."""
@@ -241,7 +243,7 @@ class TestBatch:
             return logits(tf.cast(tf.transpose(images, [0, 2, 3, 1]), tf.float32) / 255.0)
 
         path = save(tmp_path, function, tf.TensorSpec([1, 3, 6, 8], tf.uint8))
-        assert len(check(path, logits).assumptions) == 3
+        assert len(check(path, logits).evidence.assumptions) == 3
 
     def test_a_sigmoid_stays_one(self, tmp_path: Path) -> None:
         fixed = tf.TensorSpec([1, 6, 6, 3], tf.float32)
@@ -400,7 +402,7 @@ class TestEncoded:
         path = save(tmp_path, serve, tf.TensorSpec([None], tf.string))
 
         loaded = check(path, lambda images: net(SCALINGS[pixels](images) / divisor))
-        assert f"to {pixels} values" in loaded.assumptions[0]
+        assert f"to {pixels} values" in loaded.evidence.assumptions[0]
         assert loaded.frozen is not None
         with pytest.raises(UsageError, match=rf"pixels='imagenet': the model's own input is {pixels}"):
             classifier.load(path, ModelOptions(pixels="imagenet"))
@@ -516,7 +518,7 @@ class TestFiles:
         with pytest.raises(ValueError, match=r"(?s)Keras cannot load it in safe mode.*need --custom_objects MODULE"):
             classifier.load(path, ModelOptions())
         loaded = check(path, outputs, custom_objects=layers_module)
-        assert "own_layers, which runs as trusted code" in loaded.assumptions[0]
+        assert "own_layers, which runs as trusted code" in loaded.evidence.assumptions[0]
         with pytest.raises(UsageError, match=r"custom_objects='no_such_module': it cannot be imported"):
             classifier.load(path, ModelOptions(custom_objects="no_such_module"))
 

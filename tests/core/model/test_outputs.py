@@ -34,9 +34,10 @@ def load(function: Callable[[tf.Tensor], Any], **options: Any) -> Classifier:
 
 
 def maps(model: Classifier, target: int) -> np.ndarray:
-    """Returns the maps of a class, by 64 midpoints."""
-    attributor = Attributor(model, Settings(rule="midpoint", steps=64), batch_size=4)
-    return np.stack([each.attributions[0].values for each in attributor.explain(PICTURES, [target] * len(PICTURES))])
+    """Returns the maps of a class, or of what has no classes, by 64 midpoints."""
+    which, targets = ("top1", [target] * len(PICTURES)) if model.by_class else ("none", None)
+    attributor = Attributor(model, Settings(rule="midpoint", steps=64, targets=which), batch_size=4)
+    return np.stack([each.attributions[0].values for each in attributor.explain(PICTURES, targets)])
 
 
 def integrated_gradients(score: Callable[[tf.Tensor], tf.Tensor], steps: int = 64) -> np.ndarray:

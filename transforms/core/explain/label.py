@@ -130,9 +130,7 @@ class Labels:
     def _renamed(self, stored: int, own_names: tuple[str, ...]) -> int:
         """Returns the class that has the name of the data set's class `stored`."""
         if stored >= len(own_names):
-            raise LabelError(
-                f"label {_shown(stored)} is not from 0 to {len(own_names) - 1}, the classes of the data set"
-            )
+            raise LabelError(f"label {_shown(stored)} is not from 0 to {len(own_names) - 1}, of the data set")
         name = own_names[stored]
         if (found := self._named(name)) is None:
             raise LabelError(f"label {stored} is {_shown(name)}, not one of the {len(self.names):,} class names")

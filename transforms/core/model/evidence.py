@@ -40,7 +40,7 @@ class Evidence:
         batch_difference: the same of two calls in which a picture lies among others.
         spread: largest deviation of an output from its mean over the pictures, relative to the largest output.
         scale: white less black, where the model's first layer with weights is reached; 0 if it is not known.
-        pixels: the range of values that the model is fed.
+        pixels: the range of values that the model is fed; empty for that of the options.
         assumptions: what was found out or assumed about the input that the model does not say, one sentence each.
     """
 
@@ -58,7 +58,7 @@ class Evidence:
     batch_difference: float
     spread: float
     scale: float = 0.0
-    pixels: str = "unit"
+    pixels: str = ""
     assumptions: tuple[str, ...] = ()
 
     @property

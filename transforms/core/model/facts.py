@@ -76,7 +76,8 @@ def facts_of(evidence: Evidence, options: ModelOptions) -> ModelFacts:
     Raises:
         UsageError: the model cannot be used, or what its outputs are is not known or contradicts the options.
     """
-    check_usable(evidence, evidence.pixels)
+    pixels = evidence.pixels or options.pixels
+    check_usable(evidence, pixels)
     kind, found = ("values", "their shape") if evidence.dense else kind_of(evidence, options.outputs)
     task = "dense" if evidence.dense else task_of(kind, evidence.count)
     assumptions = list(evidence.assumptions)
@@ -85,14 +86,14 @@ def facts_of(evidence: Evidence, options: ModelOptions) -> ModelFacts:
     if evidence.finite < FIXED:
         assumptions.append(f"its outputs are not finite for {FIXED - evidence.finite} of {FIXED} fixed pictures")
     return ModelFacts(
-        input=f"{'x'.join(map(str, evidence.shape))} in {_RANGES[evidence.pixels]}",
+        input=f"{'x'.join(map(str, evidence.shape))} in {_RANGES[pixels]}",
         outputs=kind,
         found=found,
         task=task,
         classes={"binary": 2, "dense": 0}.get(task, evidence.count),
         difference=evidence.difference,
         assumptions=tuple(assumptions),
-        suspicions=_suspicions(evidence, evidence.pixels),
+        suspicions=_suspicions(evidence, pixels),
     )
 
 
