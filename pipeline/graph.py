@@ -52,6 +52,7 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "
         meter,
         holder,
         dict(job.passed_over),
+        job.notes,
         planned,
     )
     results | "FinishRun" >> finish

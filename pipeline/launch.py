@@ -40,7 +40,7 @@ class Job:
         provenance: options, model and versions, as stored in every part and in the manifest.
         started: when this run was checked, ISO 8601 in UTC.
         passed_over: how many files of the input's folders were not taken, by extension.
-        notes: what is taken for granted of the input and the model, a sentence each.
+        notes: what is taken for granted of the input, a sentence each.
     """
 
     config: AuditConfig

@@ -39,6 +39,7 @@ class FinishRun(beam.PTransform):
         meter: for a job on this machine, reports whether it has ended meanwhile.
         holder: identifies this run's lock among those of others; empty if there is none.
         passed_over: how many files of the input's folders were not taken, by extension.
+        notes: what is taken for granted of the input, a sentence each.
         planned: the number of images of the whole input, of which the run takes a sample; None if it takes all.
     """
 
@@ -51,6 +52,7 @@ class FinishRun(beam.PTransform):
     meter: Meter
     holder: str
     passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     planned: beam.PCollection[int] | None = None
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
@@ -101,6 +103,7 @@ class FinishRun(beam.PTransform):
             **({"model": self.spec.facts.to_json()} if self.spec.facts else {}),
             "started": self.started,
             "passed_over": dict(self.passed_over),
+            "notes": list(self.notes),
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }

@@ -59,7 +59,7 @@ def test_every_form_of_a_baseline_is_parsed_and_no_other():
 
 def test_every_form_of_targets_is_parsed():
     for form in vocabulary.TARGETS:
-        Targets.parse(form.replace("K", "3").replace("N", "7"))
+        Targets.parse(form.replace("K", "3").replace("N", "7").replace("P", "0.5"))
 
 
 @pytest.mark.parametrize("rule", vocabulary.RULES)

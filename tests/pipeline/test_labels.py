@@ -53,6 +53,7 @@ def test_labels_go_by_name_and_are_counted_everywhere(tmp_path, model, names, ca
     rows = rows_of(tmp_path / "out")
     assert [(row["label"], row["label_name"]) for row in rows] == [(1, "dog"), (0, "cat"), (None, "2"), (None, None)]
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["facts"]["notes"][0] in notes
     problem = "label 2 is 'horse', not one of the 5 class names"
     assert manifest["labels"] == {"usable": 2, "missing": 1, "unusable": 1, "problem": problem}
     page = (tmp_path / "out/report.html").read_text()

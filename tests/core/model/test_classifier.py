@@ -16,6 +16,7 @@ from tests.saved_models import save
 from transforms.core.errors import UsageError
 from transforms.core.model import classifier
 from transforms.core.model.local_copy import UnreadableError
+from transforms.core.model.names import class_names
 from transforms.core.model.options import ModelOptions
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 0.3]])
@@ -355,7 +356,7 @@ class TestNames:
     def test_may_lack_the_background_if_it_is_said(self, tmp_path: Path) -> None:
         model = identity(tmp_path, class_names=["x", "y"], background="true")
         assert model.names == ("background", "x", "y")
-        assert model.assumptions == ()
+        assert not any("class_names" in sentence for sentence in model.facts.assumptions)
 
     @pytest.mark.parametrize("background", ["auto", "false"])
     def test_that_are_one_too_few_raise_the_question(self, background: str, tmp_path: Path) -> None:
@@ -368,14 +369,14 @@ class TestNames:
             identity(tmp_path, class_names=["x"] * count, background="true")
 
     def test_of_imagenet_lack_it_by_a_known_assumption(self) -> None:
-        names, assumed = classifier._names(ModelOptions(class_names=["x"] * 1000), 1001, "classes")
+        names, assumed = class_names(ModelOptions(class_names=["x"] * 1000), 1001, "classes")
         assert names == ("background", *["x"] * 1000)
         (sentence,) = assumed
         assert "1,000 names for 1,001 outputs" in sentence and "--background" in sentence
         with pytest.raises(UsageError, match="1000 class names for a model with 1001 outputs"):
-            classifier._names(ModelOptions(class_names=["x"] * 1000, background="false"), 1001, "classes")
+            class_names(ModelOptions(class_names=["x"] * 1000, background="false"), 1001, "classes")
         with pytest.raises(UsageError, match="999 class names for a model with 1001 outputs"):
-            classifier._names(ModelOptions(class_names=["x"] * 999), 1001, "classes")
+            class_names(ModelOptions(class_names=["x"] * 999), 1001, "classes")
 
     @pytest.mark.parametrize("none", ["", (), [], np.array([], str)])
     def test_may_be_left_out(self, none: Any, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from transforms.core.model.facts import ModelFacts, facts_of
 from transforms.core.model.file import OpenedModel, load_resolved, open_model
 from transforms.core.model.input import ModelInput, adapt
 from transforms.core.model.kind import check_agrees
+from transforms.core.model.names import class_names
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.outputs import Packing, outputs_function
 from transforms.core.model.passes.freeze import freeze
@@ -29,12 +30,6 @@ from transforms.core.model.passes.frozen import FrozenGraph, NotApplicableError
 from transforms.core.model.passes.input_scale import input_scale
 from transforms.core.model.passes.logits import ending
 from transforms.core.model.score import Score, on_tensors, score_function, to_probabilities, two_columns
-
-_BACKGROUND = "background"
-_BACKGROUND_PAIR = (1000, 1001)
-_BACKGROUND_ASSUMED = (
-    "class_names: 1,000 names for 1,001 outputs: output 0 is taken for a background class (--background)"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +52,9 @@ class Classifier:
         score: `(what explained gives, int32 targets [batch])` → float32 `[batch]`; likewise.
         frozen: `explained` as a frozen graph, or None where the model cannot be frozen.
         evidence: what the model's outputs for fixed pictures showed.
-        found: what follows from that; `facts` has the assumptions too.
+        facts: what follows from that, and what was assumed.
         frozen_reason: why the model cannot be frozen; empty when it is.
         label_offset: what is added to a label that is a number.
-        assumptions: what was found out or assumed about the model that its files do not say, one sentence each.
         pixels: the range of its input, one of `vocabulary.PIXELS`.
     """
 
@@ -77,21 +71,15 @@ class Classifier:
     score: Score
     frozen: FrozenGraph | None
     evidence: Evidence
-    found: ModelFacts
+    facts: ModelFacts
     frozen_reason: str = ""
     label_offset: int = 0
-    assumptions: tuple[str, ...] = ()
     pixels: str = "unit"
 
     @property
     def explains_outputs(self) -> bool:
         """Whether what is explained is the outputs themselves."""
         return self.outputs_of is tf.identity
-
-    @property
-    def facts(self) -> ModelFacts:
-        """What was found out and assumed about the model."""
-        return dataclasses.replace(self.found, assumptions=(*self.found.assumptions, *self.assumptions))
 
     def check(self, outputs: np.ndarray) -> None:
         """Checks `outputs` of real images, float32 `[n, classes]`, against what they were found to be.
@@ -162,10 +150,9 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
         outputs = _then(outputs, functools.partial(two_columns, kind=kind))
     traced = Traced(model.owner, function, outputs, images, whole, reason, kind, task, evidence.count)
     explained = choose_explained(traced, options)
-    names, assumed = _names(options, evidence.count, task)
     return Classifier(
         input_shape=shape,
-        names=names,
+        names=class_names(options, evidence.count, task)[0],
         digest=identity,
         size_bytes=size,
         kind=kind,
@@ -177,10 +164,9 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
         score=score_function(options.score, explained.kind, task, packing),
         frozen=explained.frozen,
         evidence=evidence,
-        found=facts,
+        facts=facts,
         frozen_reason=explained.frozen_reason,
         label_offset=options.label_offset,
-        assumptions=assumed,
         pixels=fed.pixels,
     )
 
@@ -248,28 +234,3 @@ def _frozen(concrete: tf.types.experimental.ConcreteFunction) -> tuple[FrozenGra
 def _ending(model: OpenedModel, name: str) -> str:
     """Returns what the output of that name, or the only one, ends in; empty if that is not known."""
     return model.endings.get(name or next(iter(model.endings), ""), "")
-
-
-def _names(options: ModelOptions, count: int, task: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns one name per class, and what was assumed for that."""
-    if task == "dense":
-        return (), ()
-    names, background = tuple(options.class_names), options.background
-    classes = 2 if task == "binary" else count
-    if not names:
-        return tuple(f"{'output' if task == 'values' else 'class'}_{index}" for index in range(classes)), ()
-    one_fewer = task in ("classes", "labels") and len(names) == classes - 1
-    if background == "true" and one_fewer:
-        return (_BACKGROUND, *names), ()
-    if background == "auto" and one_fewer and (len(names), classes) == _BACKGROUND_PAIR:
-        return (_BACKGROUND, *names), (_BACKGROUND_ASSUMED,)
-    outputs = "one output, so two classes, 0 and 1" if task == "binary" else f"{count} outputs"
-    if background == "true":
-        raise UsageError(
-            f"background: 'true' is for one class name fewer than outputs; there are {len(names)} class names for "
-            f"{outputs}"
-        )
-    if len(names) != classes:
-        fewer = "; if output 0 is a background class without a name, set background to true" if one_fewer else ""
-        raise UsageError(f"class_names: {len(names)} class names for a model with {outputs}{fewer}")
-    return names, ()

@@ -8,6 +8,7 @@ from typing import Any
 
 from transforms.core.model.evidence import UNRELATED, Evidence
 from transforms.core.model.kind import check_usable, kind_of
+from transforms.core.model.names import class_names
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.pictures import FIXED
 from transforms.core.model.task import task_of
@@ -80,7 +81,7 @@ def facts_of(evidence: Evidence, options: ModelOptions) -> ModelFacts:
     check_usable(evidence, pixels)
     kind, found = ("values", "their shape") if evidence.dense else kind_of(evidence, options.outputs)
     task = "dense" if evidence.dense else task_of(kind, evidence.count)
-    assumptions = list(evidence.assumptions)
+    assumptions = [*evidence.assumptions, *class_names(options, evidence.count, task)[1]]
     if kind == "logits" and options.outputs == "auto":
         assumptions.append("its outputs are taken for logits; if they are something else, set --outputs")
     if evidence.finite < FIXED:
