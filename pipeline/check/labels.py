@@ -54,7 +54,7 @@ def suspicions_of(labels: LabelCounts, needed: bool, formats: Sequence[str]) -> 
             Suspicion(
                 "labels name no class of the model",
                 f"{labels.unusable:,} of {labels.looked_at:,} looked at: {'; '.join(labels.examples)}",
-                "--class_names or --label_offset",
+                "--class_names, --label_offset",
             )
         )
     if needed and labels.missing and not labels.unusable:

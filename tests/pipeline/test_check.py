@@ -100,7 +100,7 @@ def test_labels_that_name_no_class_are_counted(check, folder):
     code, report = check("--label_feature=far", "--fields=nowhere")
     assert code == 0
     assert (report["labels"]["usable"], report["labels"]["unusable"]) == (0, COUNT)
-    assert "--class_names" in mends(report) and "--fields, --slice_by" in mends(report)
+    assert "--class_names, --label_offset" in mends(report) and "--fields, --slice_by" in mends(report)
     assert report["fields"] == {"nowhere": 0}
     code, report = check("--label_feature=nowhere")
     assert (code, report["labels"]["missing"], mends(report)) == (0, COUNT, [])
