@@ -51,11 +51,12 @@ if [[ ${1:-} == test ]]; then
     exec "$venv/bin/python" -m pytest "${@:2}"
   fi
   # A process for each file with slow tests, first, or one of them would end alone, then one for a dozenth of the others,
-  # as importing TensorFlow and Beam takes longer than most of them; two at a time. Not one for all: TensorFlow never
-  # frees a function once traced, and ran out of memory. tests/external has environments of its own: .ci/external.
+  # as importing TensorFlow and Beam takes longer than most of them. One more at a time than there are processors, as many
+  # wait for servers. Not one for all: TensorFlow never frees a function once traced, and ran out of memory.
+  # tests/external has environments of its own: .ci/external.
   # shellcheck disable=SC2016
   { slow_tests && other_tests; } |
-    xargs -d '\n' -P 2 -n 1 bash -c \
+    xargs -d '\n' -P $(($(nproc) + 1)) -n 1 bash -c \
       'output=$("$0" -m pytest --quiet $1 2>&1); status=$?; printf "%s\n" "$output"; exit "$status"' "$venv/bin/python" ||
     exit 1
   exit

@@ -125,5 +125,6 @@ def _what(task: str, classes: int) -> str:
         return "two classes by one output"
     if task == "dense":
         return "outputs that a score of yours reads"
-    word = {"labels": "labels, any number of them at a time", "values": "values of a regression"}.get(task, "classes")
-    return f"{classes:,} {word}"
+    if task == "values":
+        return "a regression's value" if classes == 1 else f"{classes:,} values of a regression"
+    return f"{classes:,} {'labels, any number of them at a time' if task == 'labels' else 'classes'}"
