@@ -26,7 +26,7 @@ from transforms.core.explain.decision import (
     rank_of,
 )
 from transforms.core.explain.faithfulness import is_chosen, measure
-from transforms.core.explain.given import given_targets
+from transforms.core.explain.given import given_pairs, given_targets
 from transforms.core.explain.job import Decoded, Pending, Predicted, failure, l1_error, mean_path
 from transforms.core.explain.label import LabelError, Labels
 from transforms.core.explain.settings import Settings, check_batch_size
@@ -211,7 +211,9 @@ class Attributor:
             ValueError: shapes, values or targets do not fit the model; or an image has no finite attribution.
         """
         shape = self.classifier.input_shape
-        decoded = (self._decoded(i, array, target) for i, (array, target) in enumerate(_pairs(images, targets, shape)))
+        decoded = (
+            self._decoded(i, array, target) for i, (array, target) in enumerate(given_pairs(images, targets, shape))
+        )
         explained = []
         for result in self._explain(decoded):
             if isinstance(result, Failure):
@@ -383,25 +385,3 @@ def _ahead(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Itera
             yield futures.popleft().result()
     while futures:
         yield futures.popleft().result()
-
-
-def _pairs(images: Any, targets: Any, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, Any]]:
-    """Yields (image, target or None) of arrays, or of a dataset's batches."""
-    if hasattr(images, "element_spec"):
-        if targets is not None:
-            raise ValueError("targets: a dataset brings its own targets, as (images, targets)")
-        for element in images:
-            batch, labels = element if isinstance(element, tuple) else (element, None)
-            yield from _pairs(batch, labels, shape)
-        return
-    arrays = np.asarray(images)
-    if shape[2] == 1 and arrays.shape[-2:] == shape[:2]:  # gray, without an axis of channels
-        arrays = arrays[..., None]
-    if arrays.ndim == 3:
-        arrays, targets = arrays[None], None if targets is None else [targets]
-    if targets is None or isinstance(targets, str | int | np.integer):
-        yield from zip(arrays, itertools.repeat(targets), strict=False)
-        return
-    if len(targets) != len(arrays):
-        raise ValueError(f"targets: {len(targets)} targets for {len(arrays)} images")
-    yield from zip(arrays, targets, strict=True)

@@ -1,11 +1,44 @@
-"""Targets given with arrays: class indices, names, one-hot rows, or several of them → class indices."""
+"""Images given as arrays, and their targets: class indices, names, one-hot rows, or several of them → class indices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+
+def given_pairs(images: Any, targets: Any, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yields (image, its targets or None) of arrays, or of a dataset's batches.
+
+    Args:
+        images: array or tensor `[n, height, width, channels]`, also one image, and gray ones without channels; or a
+            `tf.data.Dataset` of such images, or of (images, targets), batched.
+        targets: one for each image, or one index or name for all.
+        shape: (height, width, channels) of the model's input.
+
+    Raises:
+        ValueError: there are not as many targets as images, or a dataset has its own.
+    """
+    if hasattr(images, "element_spec"):
+        if targets is not None:
+            raise ValueError("targets: a dataset brings its own targets, as (images, targets)")
+        for element in images:
+            batch, labels = element if isinstance(element, tuple) else (element, None)
+            yield from given_pairs(batch, labels, shape)
+        return
+    arrays = np.asarray(images)
+    if shape[2] == 1 and arrays.shape[-2:] == shape[:2]:  # gray, without an axis of channels
+        arrays = arrays[..., None]
+    if arrays.ndim == 3:
+        arrays, targets = arrays[None], None if targets is None else [targets]
+    if targets is None or isinstance(targets, str | int | np.integer):
+        yield from zip(arrays, itertools.repeat(targets), strict=False)
+        return
+    if len(targets) != len(arrays):
+        raise ValueError(f"targets: {len(targets)} targets for {len(arrays)} images")
+    yield from zip(arrays, targets, strict=True)
 
 
 def given_targets(given: Any, names: Sequence[str]) -> tuple[int, ...]:
