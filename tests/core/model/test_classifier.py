@@ -185,6 +185,12 @@ class TestFiles:
         with pytest.raises(ValueError, match=r"expected outputs \[batch, classes\], found \(None, 4, 4, 3\)"):
             load(save(tmp_path / "b", lambda images: images * 1.0, 4, 4))
 
+    def test_of_several_signatures_without_a_usual_name_one_must_be_named(self, tmp_path: Path) -> None:
+        path = signed(tmp_path, b=lambda images: images[:, 0, 0] + 1.0, a=lambda images: images[:, 0, 0])
+        with pytest.raises(UsageError, match="signature: the model has several, name one of a, b"):
+            load(path)
+        assert load(path, signature="b").outputs(np.zeros((1, 1, 1, 3))).numpy().tolist() == [[1, 1, 1]]
+
     def test_a_saved_model_without_image_functions_is_refused(self, tmp_path: Path) -> None:
         module = tf.Module()
         module.f = tf.function(lambda text: text, input_signature=[tf.TensorSpec([None], tf.string)])

@@ -15,7 +15,8 @@ from transforms.core.model.local_copy import UnreadableError
 from transforms.core.model.opened import OpenedModel, Outputs, named
 from transforms.core.model.options import ModelOptions
 
-_PREFERRED = ("serving_default", "default")
+_PREFERRED = ("serving_default", "default", "__call__")
+"""Functions that are taken unless a signature is named, the first of them that there is; of others, the only one."""
 
 
 def open_saved_model(path: Path, options: ModelOptions) -> OpenedModel:
@@ -48,7 +49,7 @@ def open_saved_model(path: Path, options: ModelOptions) -> OpenedModel:
 def open_entries(
     entries: Mapping[str, Entry], name: str, path: Path | None, owner: object, options: ModelOptions
 ) -> OpenedModel:
-    """Opens that one of a model's functions which the options choose, else the first that takes images alone.
+    """Opens that one of a model's functions which the options choose, else one of a usual name, else the only one.
 
     Args:
         entries: its functions by name, of which there is one or more, or `signature` is given.
@@ -92,15 +93,21 @@ def _chosen(entries: Mapping[str, Entry], options: ModelOptions) -> ImageFunctio
             allowed = sorted(entries) or "none"
             raise UsageError(f"signature={options.signature!r}: no such image function; allowed: {allowed}")
         return image_function(entries[options.signature], options)
-    usable, refusals = [], []
-    for name in sorted(entries, key=lambda name: (name not in _PREFERRED, name == "default", name)):
+    usable: dict[str, ImageFunction] = {}
+    refusals = []
+    usual = [name for name in _PREFERRED if name in entries]
+    for name in (*usual, *sorted(set(entries) - set(usual))):
         try:
-            usable.append(image_function(entries[name], options))
+            usable[name] = image_function(entries[name], options)
         except UsageError as refusal:
             refusals.append(refusal)
     if not usable:
         raise refusals[0]
-    return min(usable, key=lambda function: function.takes_bytes)
+    decoded = {name: function for name, function in usable.items() if not function.takes_bytes} or usable
+    first = next(iter(decoded))
+    if len(decoded) > 1 and first not in _PREFERRED:
+        raise UsageError(f"signature: the model has several, name one of {', '.join(decoded)}")
+    return decoded[first]
 
 
 def _entries(loaded: Any) -> Iterator[tuple[str, Entry]]:
