@@ -3,7 +3,7 @@
     python -m benchmarks.faults --tries 20 --seed 0
 
 A try is recovered if the disturbed run ended by itself with a clear word (or was killed, where that is the fault),
-left nothing that looks whole but isn't, and `--resume` then gave the bytes of an undisturbed run: rows, errors and
+left nothing that looks whole but is not, and `--resume` then gave the bytes of an undisturbed run: rows, errors and
 statistics. Lost and doubled are rows. Try n of a seed is always disturbed at the same moment of the job's work.
 
 Linux only. A full disk and a read-only one need leave to mount a tmpfs (root); what is killed of Flink needs Java.
@@ -26,7 +26,7 @@ from support.faults import FAULTS, Stages, attempt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table; returns 1 where a try wasn't recovered."""
+    """Prints the table; returns 1 where a try was not recovered."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=20, help="of each fault (default 20)")
     parser.add_argument("--seed", type=int, default=0)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.fuzz --inputs 100000
 
-For each target: how many inputs ended the process or raised what they shouldn't (crashes), took too long (hangs), and
+For each target: how many inputs ended the process or raised what they should not (crashes), took too long (hangs), and
 by how much the worst of them made the process grow. Also a crash: opening a file to write, starting a process,
 connecting anywhere. Input n of a seed is always the same: `--first n --inputs 1` repeats it alone.
 """

@@ -170,7 +170,7 @@ class Job:
 def in_turns(
     measures: Mapping[str, Callable[[], Outcome]], turns: int, missing: dict[str, str]
 ) -> dict[str, list[Outcome]]:
-    """Returns what each measure gave, a value a turn; `missing` gets what can't be had here, and why."""
+    """Returns what each measure gave, a value a turn; `missing` gets what cannot be had here, and why."""
     found: dict[str, list[Outcome]] = {}
     for _ in range(turns):
         for name, measure in measures.items():

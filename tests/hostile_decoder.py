@@ -43,7 +43,7 @@ def decode(data: bytes, size: tuple[int, int], how: Decoding) -> Pixels:
         raise RuntimeError("a fault of the decoder itself")
     if word == b"small":
         return Pixels(np.zeros([1, 1, 3], np.float32), 1, 1)
-    if word == b"deaf":  # doesn't end by its own alarm
+    if word == b"deaf":  # does not end by its own alarm
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         while True:
             pass

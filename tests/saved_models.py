@@ -21,7 +21,7 @@ def save(folder: Path, outputs: Callable[[Any], Any], height: int, width: int) -
 
 
 def smooth(folder: Path, size: int = 32, classes: int = 5) -> str:
-    """Saves a smooth convolutional classifier with logits: rounding can't flip what it doesn't have."""
+    """Saves a smooth convolutional classifier with logits: rounding cannot flip what it does not have."""
     import tensorflow as tf
 
     generator = np.random.default_rng(3)

@@ -27,7 +27,7 @@ NAMES = {
 
 
 def payloads(count: int) -> list[bytes]:
-    """Returns bytes that stand for images: readers don't decode."""
+    """Returns bytes that stand for images: readers do not decode."""
     return [bytes([65 + number % 26]) * (100 + 37 * number) for number in range(count)]
 
 

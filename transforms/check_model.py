@@ -49,7 +49,7 @@ def check_run(run: Run, parts: Sequence[PartSummary], spec: AttributorSpec, conf
 
     Raises:
         OSError: a part is missing or damaged.
-        ValueError: the model can't be loaded.
+        ValueError: the model cannot be loaded.
     """
     if not spec.settings.faithfulness:
         return Randomization(reason="switched off by --faithfulness 0")

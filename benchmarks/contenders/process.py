@@ -4,7 +4,7 @@
     then         {"first": 0, "count": 4, "steps": 50, "batch": 16, "maps": "FILE.npy"}
     answered by  {"seconds": 3.1}
 
-so that contenders take turns with everything loaded, and can't disturb one another's libraries.
+so that contenders take turns with everything loaded, and cannot disturb one another's libraries.
 """
 
 from __future__ import annotations

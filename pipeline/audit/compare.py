@@ -70,7 +70,7 @@ def compare(candidate: Run, references: Sequence[Run], thresholds: Thresholds) -
 
     Raises:
         FileNotFoundError: one of the runs is unfinished, or there is none.
-        ValueError: the runs can't be compared, one lacks a column, or none of their slices has enough rows.
+        ValueError: the runs cannot be compared, one lacks a column, or none of their slices has enough rows.
     """
     check_comparable(candidate.manifest.provenance, references)
     check_channels(candidate, references)

@@ -18,7 +18,7 @@ def load_thresholds(uri: str = "") -> Thresholds:
     """Returns the default thresholds, with what the YAML file at `uri` changes.
 
     Raises:
-        ConfigError: the file can't be read, or a threshold is unknown or has a value that is not allowed.
+        ConfigError: the file cannot be read, or a threshold is unknown or has a value that is not allowed.
     """
     values = yaml.safe_load(resources.files("pipeline.audit").joinpath("thresholds.yaml").read_text("utf-8"))
     if uri:

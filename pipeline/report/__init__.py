@@ -27,7 +27,7 @@ def write_report(run: Run, output: str | None = None, audit: Audit | None = None
     Raises:
         FileNotFoundError: the run is unfinished, or there is none.
         OSError: a part is missing or damaged.
-        ValueError: the manifest or the audit can't be read.
+        ValueError: the manifest or the audit cannot be read.
     """
     uri = output or run.uri_of(REPORT)
     storage.write_bytes(uri, render(gather(run, audit or run.audit)).encode())

@@ -1,4 +1,4 @@
-"""Numbers → inline SVG charts, which take their colours from the page's style sheet, by class."""
+"""Numbers → inline SVG charts, which take their colors from the page's style sheet, by class."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _reference(names: Sequence[str], audit: Audit | None) -> tuple[Row, str]:
     try:
         return _whole(run, [name for name in names if name in run.scalars]), ""
     except (OSError, ValueError):
-        return {}, f"The reference can't be read any more: {words.plain(run.uri)}"
+        return {}, f"The reference cannot be read any more: {words.plain(run.uri)}"
 
 
 def _histogram(row: Row, name: str) -> Histogram | None:

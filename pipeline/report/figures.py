@@ -1,6 +1,6 @@
 """Maps and photographs → the page's pictures, as data URIs.
 
-Maps of cells are tiny PNGs, a pixel a cell, in one colour whose opacity is the number: zero is the page's own
+Maps of cells are tiny PNGs, a pixel a cell, in one color whose opacity is the number: zero is the page's own
 background, light or dark.
 """
 
@@ -22,20 +22,20 @@ _SCALE_PIXELS = 65
 
 
 def map_image(cells: Sequence[float], top: float) -> str:
-    """Returns a square map of shares as a data URI, a pixel a cell; `top` and more is full colour."""
+    """Returns a square map of shares as a data URI, a pixel a cell; `top` and more is full color."""
     values = _square(cells)
     return _png(np.full((*values.shape, 3), ORANGE), values / top if top else values)
 
 
 def signed_image(cells: Sequence[float] | np.ndarray, top: float) -> str:
-    """Returns a square map of signed numbers as a data URI: above zero orange, below blue, ±`top` is full colour."""
+    """Returns a square map of signed numbers as a data URI: above zero orange, below blue, ±`top` is full color."""
     values = _square(cells)
     colors = np.where(values[:, :, None] > 0, ORANGE, BLUE)
     return _png(colors, np.abs(values) / top if top else values)
 
 
 def scale_image(signed: bool) -> str:
-    """Returns the colour scale of maps as a data URI, from 0 or, where `signed`, from less to more."""
+    """Returns the color scale of maps as a data URI, from 0 or, where `signed`, from less to more."""
     values = np.linspace(-1.0 if signed else 0.0, 1.0, _SCALE_PIXELS)[None]
     return _png(np.where(values[:, :, None] >= 0, ORANGE, BLUE), np.abs(values))
 

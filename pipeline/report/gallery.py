@@ -104,7 +104,7 @@ def highest_border(rows: Numbers) -> np.ndarray:
 
 
 def wrong_and_confident(rows: Numbers) -> np.ndarray:
-    """Ranks explained top predictions that aren't the label by their probability."""
+    """Ranks explained top predictions that are not the label by their probability."""
     wrong = (rows.label >= 0) & (rows.predicted >= 0) & (rows.label != rows.predicted) & (rows.target == rows.predicted)
     return np.where(wrong, rows.probability, np.nan)
 

@@ -34,7 +34,7 @@ Audited = Mapping[Slice, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Scale:
-    """What full colour means: a share of the attribution in mean maps, a change of it in differences.
+    """What full color means: a share of the attribution in mean maps, a change of it in differences.
 
     `signed` maps go from minus to plus `top`: from against the class to for it.
     """

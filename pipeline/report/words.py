@@ -15,7 +15,7 @@ _LETTERS = 72
 
 _PLACES = (
     ("top left corner", "top edge", "top right corner"),
-    ("left edge", "centre", "right edge"),
+    ("left edge", "center", "right edge"),
     ("bottom left corner", "bottom edge", "bottom right corner"),
 )
 

@@ -61,8 +61,8 @@ def show(
 
     Raises:
         FileNotFoundError: the run has no parts.
-        ValueError: the image or the target isn't in the run, the run doesn't store what the kind needs, or an option
-            has a value that isn't allowed.
+        ValueError: the image or the target is not in the run, the run does not store what the kind needs, or an option
+            has a value that is not allowed.
     """
     look = look or Look()
     if kind not in KINDS:

@@ -40,7 +40,7 @@ class Look:
     """How pictures look; None leaves it to the kind.
 
     Attributes:
-        cmap: name of a matplotlib colour map: inferno, or, for signed maps, coolwarm.
+        cmap: name of a matplotlib color map: inferno, or, for signed maps, coolwarm.
         alpha: weight of the image in overlays, in [0, 1].
         percentile: of a map's values, shown at full intensity.
         polarity: which attributions count: both, positive or negative.
@@ -103,11 +103,11 @@ def _overlay(subject: Subject, look: Look) -> list[Panel | Curve]:
 def _signed(subject: Subject, look: Look) -> list[Panel | Curve]:
     _check_signs(subject, "kind: signed")
     colored = colorize_signed(signed_map(subject.row["attribution"]), look.cmap or "coolwarm", look.percentile)
-    return [_original(subject), Panel("Signed attribution, zero in the middle of the colours", colored)]
+    return [_original(subject), Panel("Signed attribution, zero in the middle of the colors", colored)]
 
 
 def _polarity(subject: Subject, look: Look) -> list[Panel | Curve]:
-    picture = subject.image / 2  # dark enough for the colours to show
+    picture = subject.image / 2  # dark enough for the colors to show
     for sign in _signs(subject, look):
         picture = tint(picture, _clipped(subject, look, sign, above=99.0, below=0.0, clean=False), _SIGNS[sign])
     return [_original(subject), Panel(_legend(subject, look), picture)]

@@ -53,11 +53,11 @@ def verify(run: Run, progress: Progress | None = None) -> list[Finding]:
     """Returns what is wrong with a complete run; nothing, if all is well.
 
     Finds files that are missing, changed, doubled or not the run's, images that are stored twice, counts
-    that don't add up, and statistics that differ from those of the stored rows in any bit.
+    that do not add up, and statistics that differ from those of the stored rows in any bit.
 
     Raises:
         FileNotFoundError: the run is unfinished, or there is none.
-        ValueError: its manifest can't be read.
+        ValueError: its manifest cannot be read.
     """
     manifest = run.manifest
     options = _slice_options(manifest)
@@ -76,7 +76,7 @@ def verify(run: Run, progress: Progress | None = None) -> list[Finding]:
     process.trim()  # of what adding up has left
     different = _check_statistics(run, statistics)
     if not different and kept_slices(totals.counts, options.max_slices) != totals.kept & totals.counts.keys():
-        different = [Finding(manifest.statistics.name, "doesn't keep the largest slices")]
+        different = [Finding(manifest.statistics.name, "does not keep the largest slices")]
     return findings + different
 
 
@@ -102,7 +102,7 @@ class _Content:
 class _Totals:
     """What has been read so far: rows that wait to be added up in one go, and statistics.
 
-    Rows of slices that the run doesn't keep are only counted, so that a million slices take no memory to speak of.
+    Rows of slices that the run does not keep are only counted, so that a million slices take no memory to speak of.
     """
 
     slicer: Slicer
@@ -138,7 +138,7 @@ class _Totals:
 def _check_strays(run: Run) -> list[Finding]:
     listed = {file.name for file in run.files}
     names = [*run.names_of(ATTRIBUTIONS), *run.names_of(ERRORS)]
-    return [Finding(name, "isn't in the manifest") for name in names if name not in listed and "/." not in name]
+    return [Finding(name, "is not in the manifest") for name in names if name not in listed and "/." not in name]
 
 
 def _check_part(run: Run, part: PartSummary, totals: _Totals, hashes: ImageHashes) -> list[Finding]:
@@ -150,7 +150,7 @@ def _check_part(run: Run, part: PartSummary, totals: _Totals, hashes: ImageHashe
     except FileNotFoundError:
         return findings
     except _UNREADABLE as error:
-        return [*findings, Finding(part.attributions.name, f"can't be read ({error})")]
+        return [*findings, Finding(part.attributions.name, f"cannot be read ({error})")]
     hashes.add(part.attributions.name, set(content.images))
     return findings + _check_footer(run.manifest.provenance, part, footer) + _check_content(part, content)
 
@@ -217,7 +217,7 @@ def _check_statistics(run: Run, statistics: dict[Slice, ImportanceStatistics]) -
     except FileNotFoundError:
         return findings
     except _UNREADABLE as error:
-        return [*findings, Finding(file.name, f"can't be read ({error})")]
+        return [*findings, Finding(file.name, f"cannot be read ({error})")]
     named = ", ".join(f"{key.kind} {key.value}".strip() for key in different[:_NAMED]) or "the order of slices"
     more = f" and {len(different) - _NAMED} more slices" if len(different) > _NAMED else ""
     return [*findings, Finding(file.name, f"differs from the statistics of the stored rows in {named}{more}")]
@@ -230,7 +230,7 @@ def _slice_options(manifest: store.Manifest) -> SliceOptions:
 
 
 def _stored_slices(run: Run) -> frozenset[Slice]:
-    """Returns the slices that a run says it has; none if its statistics can't be read, which is found later."""
+    """Returns the slices that a run says it has; none if its statistics cannot be read, which is found later."""
     try:
         return frozenset(_by_slice(run.statistics(["kind", "value", "name"])))
     except _UNREADABLE:

@@ -1,4 +1,4 @@
-"""Which parts of a run have an image that another part has too, in memory that doesn't grow with the images."""
+"""Which parts of a run have an image that another part has too, in memory that does not grow with the images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ImageHashes:
         """Adds a part's images, each of which it names once.
 
         Raises:
-            OSError: the file can't be written.
+            OSError: the file cannot be written.
         """
         digests = [stable_digest(image_id, 8) for image_id in image_ids]
         self._file.write(b"".join(digests))
@@ -37,7 +37,7 @@ class ImageHashes:
         """Returns how many images of a part another part has too, for each part that has such.
 
         Raises:
-            OSError: the file can't be read.
+            OSError: the file cannot be read.
         """
         turns = 1 + sum(count for _, count in self._counts) // _COMPARED
         doubled = np.concatenate([self._doubled(turn, turns) for turn in range(turns)])

@@ -46,7 +46,7 @@ def test_a_variable_that_is_no_absolute_path_is_ignored(tmp_path, monkeypatch, v
 
 def test_without_a_home_it_is_temporary(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the system doesn't know
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the system does not know
     folder = cache_folder("batch")
     assert folder == tmp_path / "tmp" / f"ig-audit-{os.getuid()}" / "batch"
     assert mode(folder.parent) == 0o700

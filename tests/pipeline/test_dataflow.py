@@ -100,7 +100,7 @@ def submitted(tmp_path_factory):
         pytest.raises(SystemExit) as stop,
     ):
         runpy.run_path(str(DATAFLOW / "main.py"), run_name="__main__")
-    assert stop.value.code == 0  # and so it didn't wait: the job of that id doesn't exist
+    assert stop.value.code == 0  # and so it did not wait: the job of that id does not exist
     (job,) = jobs
     return job, staged, folder / "run"
 

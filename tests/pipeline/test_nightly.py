@@ -56,7 +56,7 @@ def test_the_second_of_two_runs_is_refused_and_the_first_goes_on(tmp_path, optio
     first.start()
     assert begun.wait(60)
     assert run(tmp_path / "run", "--resume", **options) == 2
-    assert "two runs can't share a directory" in capsys.readouterr().err
+    assert "two runs cannot share a directory" in capsys.readouterr().err
     finish.set()
     first.join()
     assert codes == [0]

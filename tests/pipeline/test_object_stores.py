@@ -88,7 +88,7 @@ def test_a_second_run_is_refused_while_the_first_holds_the_lock(job):
         assert job.bucket.names("locked/") == ["locked/.lock"]
         ended = job.start("locked").wait()
     assert ended.code == 2
-    assert "two runs can't share a directory" in ended.errors
+    assert "two runs cannot share a directory" in ended.errors
     assert job.bucket.names("locked/") == []
 
 

@@ -150,7 +150,7 @@ def test_the_reference_stands_beside_where_it_can_be_read(nights, tmp_path):
     audit["references"][-1]["uri"] = str(tmp_path / "gone")
     page = page_of(nights[3], output=str(tmp_path / "x.html"), audit=audit)
     assert not any(attributes.get("class") == "reference" for attributes in page.all("path"))
-    assert "The reference can't be read any more" in page.text
+    assert "The reference cannot be read any more" in page.text
 
 
 def test_the_trend_needs_three_runs(nights, tmp_path):

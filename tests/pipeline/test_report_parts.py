@@ -182,7 +182,7 @@ def test_places_are_named_and_added_up():
 
     changed = [cell(7, 7, 0.01, 0.06), cell(6, 7, 0.01, 0.03), cell(4, 4, 0.1, 0.02), cell(0, 3, 0.01, 0.02)]
     places = words.where(changed, 8)
-    assert [place for place, _ in places] == ["centre", "bottom right corner", "top edge"]
+    assert [place for place, _ in places] == ["center", "bottom right corner", "top edge"]
     np.testing.assert_allclose([by for _, by in places], [-0.08, 0.07, 0.01])
 
 

@@ -1,4 +1,4 @@
-"""What belongs to the whole run is written, and what doesn't deleted, only by the run that holds the directory."""
+"""What belongs to the whole run is written, and what does not deleted, only by the run that holds the directory."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def leave(folder: str, **changes) -> None:
 def test_a_second_run_is_refused_while_the_first_lives_and_let_in_after(folder):
     with hold(folder, QUICK):
         with (
-            pytest.raises(InUseError, match=f"process {os.getpid()} on .*two runs can't share a directory"),
+            pytest.raises(InUseError, match=f"process {os.getpid()} on .*two runs cannot share a directory"),
             hold(folder, QUICK),
         ):
             pass

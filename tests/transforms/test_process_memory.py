@@ -1,4 +1,4 @@
-"""Freed blocks leave a process that returns them, and stay in one that keeps them, or doesn't ask."""
+"""Freed blocks leave a process that returns them, and stay in one that keeps them, or does not ask."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print(held - resident())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc isn't glibc's")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
 @pytest.mark.parametrize(
     ("functions", "returned"),
     [

@@ -400,7 +400,7 @@ def test_columns_are_of_types_that_every_reader_knows(run, dtype, channels):
         for field in pq.read_schema(path):
             kinds = types_within(field.type)
             assert not [kind for kind in kinds if isinstance(kind, pa.BaseExtensionType) or pa.types.is_map(kind)]
-            assert not [kind for kind in kinds if pa.types.is_fixed_size_list(kind)]  # which can't be read with nulls
+            assert not [kind for kind in kinds if pa.types.is_fixed_size_list(kind)]  # which cannot be read with nulls
 
 
 @pytest.mark.parametrize("channels", ["all", "sum"])
@@ -433,7 +433,7 @@ def test_arrays_that_are_unknown_come_back_as_nan(run):
     np.testing.assert_array_equal(matrix(sliced, "grid"), cells[[3, 1, 2]])
     assert matrix(table.slice(1, 1), "grid").shape == (1, 64)
     assert matrix(table.slice(0, 0), "grid").shape == (0, 64)
-    with pytest.raises(ValueError, match="grid: the column doesn't say the shape of its arrays, or one is missing"):
+    with pytest.raises(ValueError, match="grid: the column does not say the shape of its arrays, or one is missing"):
         arrays(table, "grid")
     found = summarize_rows(stored_run.read_columns(run, part.summary))[Slice("all")]
     assert (found.count, found.values["grid"].count, found.values["gini"].count) == (4, 2, 2)

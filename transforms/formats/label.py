@@ -1,4 +1,4 @@
-"""What a shard stores as a label → a label: only normalised, since what it means depends on the model.
+"""What a shard stores as a label → a label: only normalized, since what it means depends on the model.
 
 Text stays text and numbers stay numbers. Of a struct, the label is the first of its members `label`, `class`, `cls`,
 `name`, `id` and `value` that is not null. What cannot be a label costs no image; it is kept with the reason.

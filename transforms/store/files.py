@@ -88,7 +88,7 @@ def open_parquet(uri: str, columns: Iterable[str] = ()) -> Iterator[pq.ParquetFi
         FileNotFoundError: there is no such file.
         StorageError: the storage fails: nothing is known of the file.
         OSError: the file is damaged.
-        ValueError: it isn't a Parquet file, or lacks a column that every run has: an earlier version wrote it.
+        ValueError: it is not a Parquet file, or lacks a column that every run has: an earlier version wrote it.
     """
     with storage.open_read(uri) as stream, _parquet(stream, uri) as parquet:
         stored = parquet.schema_arrow.names
@@ -128,7 +128,7 @@ def describe_file(run_uri: str, name: str) -> StoredFile:
     """Returns size and digest of a file that is there.
 
     Raises:
-        FileNotFoundError: it isn't.
+        FileNotFoundError: it is not.
     """
     digest, size = hashlib.sha256(), 0
     with storage.open_read(storage.join(run_uri, name)) as stream:

@@ -57,7 +57,7 @@ class Holder:
         run: unique to this holding.
         host: name of the machine.
         pid: of the process.
-        process: tells the process from all others, now and before; empty where the system doesn't say.
+        process: tells the process from all others, now and before; empty where the system does not say.
         started: when the lock was taken, ISO 8601 in UTC.
         beats: how often it was renewed.
         submitted: whether a job of a cluster holds it, not the process.
@@ -255,7 +255,7 @@ def _beats(uri: str, found: Holder, pace: Pace) -> bool:
 
 def _in_use(uri: str, holder: Holder | None) -> InUseError:
     way_out = f"; if that job is dead, delete {uri}" if holder and holder.submitted else ""
-    return InUseError(f"output: {uri} is held by {holder or 'another run'}: two runs can't share a directory{way_out}")
+    return InUseError(f"output: {uri} is held by {holder or 'another run'}: two runs cannot share a directory{way_out}")
 
 
 def _read(uri: str) -> Holder | None:

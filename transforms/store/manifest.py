@@ -47,7 +47,7 @@ class Manifest:
         """Returns the manifest that `write_manifest` wrote.
 
         Raises:
-            ValueError: it isn't a manifest of this version.
+            ValueError: it is not a manifest of this version.
         """
         try:
             content = json.loads(data)

@@ -183,7 +183,7 @@ def read_footer(uri: str) -> PartFooter:
 
     Raises:
         OSError: the file is missing or damaged.
-        ValueError: it isn't such a part.
+        ValueError: it is not such a part.
     """
     with open_parquet(uri) as parquet:
         metadata = read_metadata(parquet)
@@ -253,7 +253,7 @@ def _check_rows(run_uri: str, name: str, rows: int) -> StoredFile:
 
     Raises:
         OSError: it is missing or damaged.
-        ValueError: it hasn't `rows` rows.
+        ValueError: it has not `rows` rows.
     """
     with open_parquet(storage.join(run_uri, name)) as parquet:
         found = sum(len(table) for table in iter_tables(parquet, rows=_CHECKED_ROWS))

@@ -63,7 +63,7 @@ class SampledRows:
     positions: Mapping[Slice, np.ndarray]
 
     def of(self, key: Slice) -> Rows:
-        """Returns the rows of a slice; none if the run hasn't it."""
+        """Returns the rows of a slice; none if the run has not it."""
         return self.rows.take(self.positions.get(key, np.zeros(0, np.int64)))
 
 

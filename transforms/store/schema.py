@@ -1,7 +1,7 @@
 """Columns of the stored tables, the provenance in their metadata, and rows ↔ Arrow.
 
 Only types that every reader of Parquet knows: arrays are plain lists, row by row, whose shape stands in the metadata of
-their field (and that of maps in the file's, too). Fixed-size lists would not do, as pyarrow can't read them back where
+their field (and that of maps in the file's, too). Fixed-size lists would not do, as pyarrow cannot read them back where
 some are null; nor extension types and map types, which Hugging Face's `datasets` refuses.
 """
 
@@ -61,7 +61,7 @@ class Provenance:
 
     Attributes:
         config: the options that shape results, JSON values only.
-        config_digest: of these options and the files they name; files of another digest don't mix.
+        config_digest: of these options and the files they name; files of another digest do not mix.
         model: URI of the model.
         model_digest: sha256 of the model's files.
         versions: library versions by name.
@@ -104,7 +104,7 @@ class Provenance:
                 baseline_images=tuple(map(base64.b64decode, json.loads(metadata[KEY + "baseline_images"]))),
             )
         except (KeyError, TypeError) as error:
-            raise UsageError(f"the file's metadata doesn't say what made it ({error!r})") from error
+            raise UsageError(f"the file's metadata does not say what made it ({error!r})") from error
 
 
 def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], task: str = "classes") -> pa.Schema:
@@ -170,7 +170,7 @@ def stored_shape(settings: Settings, map_shape: tuple[int, int, int]) -> tuple[i
 
 
 def shape_of(field: pa.Field) -> tuple[int, ...] | None:
-    """Returns the shape of a column's arrays, as its field says; None if the column holds none, or doesn't say."""
+    """Returns the shape of a column's arrays, as its field says; None if the column holds none, or does not say."""
     if isinstance(field.type, pa.FixedShapeTensorType):  # of version 0.1.0, as the next
         return tuple(field.type.shape)
     if pa.types.is_fixed_size_list(field.type):
@@ -183,12 +183,12 @@ def rows_to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     """Returns `rows` as a table.
 
     Arrays come in the shape of their field, or as None; `path` as float32 `[n, 3]`; `fields` as a dict or pairs.
-    What can't be written as UTF-8 (a lone surrogate, from an odd file name or JSON) is escaped with a backslash.
+    What cannot be written as UTF-8 (a lone surrogate, from an odd file name or JSON) is escaped with a backslash.
     Equal numbers are stored alike: −0 as 0. A number that is NaN is unknown, and stored as null.
 
     Raises:
         KeyError: a row lacks a column.
-        ValueError: an array's shape isn't the schema's.
+        ValueError: an array's shape is not the schema's.
     """
     columns = [_column([row[field.name] for row in rows], field) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
@@ -247,11 +247,11 @@ def arrays(table: pa.Table, name: str) -> np.ndarray:
     """Returns a column of arrays as `[rows, …]` in their shape and type.
 
     Raises:
-        ValueError: they haven't the shape that the column says, it doesn't say one, or one is null.
+        ValueError: they have not the shape that the column says, it does not say one, or one is null.
     """
     shape = shape_of(table.schema.field(name))
     if shape is None or table.column(name).null_count:
-        raise ValueError(f"{name}: the column doesn't say the shape of its arrays, or one is missing")
+        raise ValueError(f"{name}: the column does not say the shape of its arrays, or one is missing")
     found = list(_matrices(table, name, 0))
     return np.concatenate(found).reshape(-1, *shape) if found else np.zeros((0, *shape))
 
@@ -315,7 +315,7 @@ def _lists(values: list[Any], field: pa.Field, shape: tuple[int, ...]) -> pa.Arr
 
 
 def _elements(table: pa.Table, name: str) -> int:
-    """Returns the length of a column's arrays; that of the first, if the column doesn't say it."""
+    """Returns the length of a column's arrays; that of the first, if the column does not say it."""
     shape = shape_of(table.schema.field(name))
     if shape is not None:
         return math.prod(shape)

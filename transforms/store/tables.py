@@ -90,7 +90,7 @@ def statistics_of(table: pa.Table) -> dict[Slice, ImportanceStatistics]:
     """Returns statistics by slice, to be merged, of a table with their `kind`, `value`, `name` and `state`.
 
     Raises:
-        ValueError: a state can't be read.
+        ValueError: a state cannot be read.
     """
     rows = table.select(["kind", "value", "name", "state"]).to_pylist()
     return {

@@ -225,7 +225,7 @@ def test_hostile_exif_takes_no_time():
     assert (pixels.height, pixels.width) == (PHOTO.shape[1], PHOTO.shape[0])
 
 
-# --- what can't be decoded
+# --- what cannot be decoded
 
 
 @pytest.mark.parametrize("format", IMAGE_FORMATS)

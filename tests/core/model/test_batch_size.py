@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def rates(monkeypatch, by_size: dict[int, float]) -> list[int]:
-    """Replaces the clock by given rates; a size without one doesn't fit. Returns the sizes that get tried."""
+    """Replaces the clock by given rates; a size without one does not fit. Returns the sizes that get tried."""
     tried = []
 
     def rate(step, _):
@@ -45,9 +45,9 @@ def rates(monkeypatch, by_size: dict[int, float]) -> list[int]:
     [
         ({4: 10, 8: 20, 16: 15, 32: 90}, [4, 8, 16], 8),  # stops at the first that is slower
         ({4: 10, 8: 20, 16: 40, 32: 90}, [4, 8, 16, 32], 32),
-        ({4: 10, 8: 20}, [4, 8, 16], 8),  # or doesn't fit
+        ({4: 10, 8: 20}, [4, 8, 16], 8),  # or does not fit
         ({4: 10, 8: 10.4}, [4, 8], 4),  # or gains too little for its memory
-        ({2: 10, 1: 9, 8: 90}, [4, 2], 2),  # halves the smallest if that doesn't fit, and tries none above
+        ({2: 10, 1: 9, 8: 90}, [4, 2], 2),  # halves the smallest if that does not fit, and tries none above
     ],
 )
 def test_the_fastest_size_is_found_and_kept(model, monkeypatch, cache, by_size, tried, best):

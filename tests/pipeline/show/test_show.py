@@ -1,4 +1,4 @@
-"""`show` draws one image's attribution from stored data, and helps where the image isn't there."""
+"""`show` draws one image's attribution from stored data, and helps where the image is not there."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_slices_in_another_order_are_found(run):
 
 def test_a_doubled_part_is_found(run):
     shutil.copy(run / FIRST, run / "attributions" / "part-copy.parquet")
-    assert found(run) == {"attributions/part-copy.parquet": "isn't in the manifest"}
+    assert found(run) == {"attributions/part-copy.parquet": "is not in the manifest"}
 
 
 def test_a_part_that_the_manifest_lists_twice_is_found(run):
@@ -184,7 +184,7 @@ def test_a_part_that_the_manifest_lists_twice_is_found(run):
 def test_a_stray_errors_part_is_found_and_temporary_files_are_not(run):
     shutil.copy(run / ERRORS, run / "errors" / "part-x.parquet")
     (run / "attributions" / ".1234.tmp").write_bytes(b"")
-    assert found(run) == {"errors/part-x.parquet": "isn't in the manifest"}
+    assert found(run) == {"errors/part-x.parquet": "is not in the manifest"}
 
 
 def rewritten(run: Path, rows: list, failures: list = ()) -> dict[str, str]:
@@ -240,7 +240,7 @@ def test_a_file_that_is_not_a_part_is_found(run):
     (run / FIRST).write_bytes(b"hello")
     relist(run)
     problems = found(run)
-    assert problems[FIRST].startswith("can't be read (")
+    assert problems[FIRST].startswith("cannot be read (")
 
 
 def test_verify_loads_neither_beam_nor_tensorflow():

@@ -6,9 +6,9 @@ does to itself takes the very same code.
 
 Each metric has an effect, which does not depend on the number of rows, and a statistic: the effect in units
 of what sampling alone would show, as far as the spread of the *reference's* rows tells. A few odd rows in the
-candidate therefore don't hide behind the spread that they cause.
+candidate therefore do not hide behind the spread that they cause.
 
-- `grid`: Jensen-Shannon distance of the mean grids; `channel_share`: the same of colour channels;
+- `grid`: Jensen-Shannon distance of the mean grids; `channel_share`: the same of color channels;
 - `grid_rank`: 1 − nDCG of the ranking of cells;
 - `cells`: the change of the cell that changed most. A cell's spread counts as no less than the median cell's:
   a cell where nothing ever happens would otherwise be significant for next to nothing;

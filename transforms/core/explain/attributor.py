@@ -141,7 +141,7 @@ class Attributor:
         """Yields an explanation or a failure for each of `images`, in their order.
 
         Holds a few batches of images at once, however many there are. A failure that comes in goes
-        out; an image that cannot be decoded, labelled or attributed becomes one.
+        out; an image that cannot be decoded, labeled or attributed becomes one.
 
         Args:
             images: as read from a shard, or decoded already.

@@ -1,4 +1,4 @@
-"""What identifies a model: its files' content. Imports no TensorFlow, so a finished run is recognised fast."""
+"""What identifies a model: its files' content. Imports no TensorFlow, so a finished run is recognized fast."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ function share: of two threads in one function, one then fails with `AlreadyExis
 another optimizer joins them first. So the memory optimizer is left out, for our calls alone: a process has one setting
 for all of its functions, and it is not ours.
 
-Its remapper fuses convolutions with the sums behind them into kernels that threads can't share (`passes.sums`); where
+Its remapper fuses convolutions with the sums behind them into kernels that threads cannot share (`passes.sums`); where
 nothing else keeps them apart it is left out too, which costs about a sixth of the speed.
 """
 

@@ -31,7 +31,7 @@ class _FixedRule:
 class _FixedPath:
     """Two interleaved halves, so that their difference tells the error of their sum.
 
-    Neighbours fall into the halves as + − − +: so they share their centre, and a difference between
+    Neighbors fall into the halves as + − − +: so they share their center, and a difference between
     them comes from the path's steps, not from its trend.
     """
 

@@ -2,7 +2,7 @@
 
 Buckets are cut by the bits of a float32 (sign, exponent, top 6 bits of the mantissa): they need no range in advance,
 are at most 1.6 % wide, and every run cuts them alike. Where values take more buckets than a histogram holds, it halves
-its resolution: every two neighbours become one, until they fit. How often depends on the values alone, as no part of
+its resolution: every two neighbors become one, until they fit. How often depends on the values alone, as no part of
 them takes more buckets than all of them, so parts that were halved before they were merged give the same counts.
 """
 

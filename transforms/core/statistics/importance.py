@@ -98,7 +98,7 @@ class ImportanceStatistics:
         """Returns the statistics of all of `rows`.
 
         Raises:
-            ValueError: a grid or a channel share that is known isn't finite.
+            ValueError: a grid or a channel share that is known is not finite.
         """
         return summarize_rows(rows, lambda *_: (Slice("all"),)).get(Slice("all"), cls.zero())
 
@@ -137,7 +137,7 @@ class ImportanceStatistics:
         """Returns the statistics whose `state()` is `text`.
 
         Raises:
-            ValueError: `text` isn't such a state, or one of another version.
+            ValueError: `text` is not such a state, or one of another version.
         """
         try:
             content = json.loads(text)
@@ -179,7 +179,7 @@ def summarize_rows(rows: Columns, slices_of: SliceRow = _SLICER) -> dict[Slice, 
         slices_of: names the slices of a row.
 
     Raises:
-        ValueError: a grid or a channel share that is known isn't finite.
+        ValueError: a grid or a channel share that is known is not finite.
     """
     summarized: dict[Slice, ImportanceStatistics] = {}
     add_slices(summarized, iter_slices(rows, slices_of))
@@ -194,7 +194,7 @@ def iter_slices(rows: Columns, slices_of: SliceRow = _SLICER) -> Iterator[tuple[
         slices_of: names the slices of a row.
 
     Raises:
-        ValueError: a grid or a channel share that is known isn't finite.
+        ValueError: a grid or a channel share that is known is not finite.
     """
     for block in blocks(len(rows["target"])):
         yield from _summarize_block({name: column[block] for name, column in rows.items()}, slices_of)

@@ -2,7 +2,7 @@
 
 Float sums depend on the order of their terms. Here every value is first rounded to a whole number of
 units of 2**-44, and only integers are added: sums, sums of squares and counts. Merging two accumulators
-equals accumulating all values at once, and a variance can't turn out negative.
+equals accumulating all values at once, and a variance cannot turn out negative.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Moments:
             return self if self.count else other
         if len(self.totals) != len(other.totals):
             lengths = (len(moments.totals) // _ELEMENT_BYTES for moments in (self, other))
-            raise ValueError("vectors of {} and of {} elements can't be merged".format(*lengths))
+            raise ValueError("vectors of {} and of {} elements cannot be merged".format(*lengths))
         if self.count + other.count >= _MOST_VECTORS:
             raise OverflowError(f"more than {_MOST_VECTORS} vectors")
         return Moments(self.count + other.count, _add(self._halves(), other._halves()).tobytes())

@@ -6,9 +6,9 @@ A row is one image and one target, and a row counts once in each slice it belong
 - `predicted` c: rows that explain class c, of images whose top prediction is c;
 - `target` c: rows that explain class c, of images whose top prediction is another class (`topK` beyond
   the first, `class:N`, `label`); no row is in both this and the one before, so the two can be merged;
-- `label` c: rows of images labelled c;
-- `wrong`: rows of labelled images whose top prediction isn't the label;
-- `confusion` c>d: those of them labelled c whose top prediction is d;
+- `label` c: rows of images labeled c;
+- `wrong`: rows of labeled images whose top prediction is not the label;
+- `confusion` c>d: those of them labeled c whose top prediction is d;
 - `shard` g: rows of a group of shards: those whose file names differ in numbers only (`cats-*-of-*.tfrecord`);
 - `field:f` v: rows of images whose field f is v, for each field that was asked for.
 
@@ -60,7 +60,7 @@ class Slice:
 
     Attributes:
         kind: see the module's docstring.
-        value: tells slices of a kind apart: a class index, a label that isn't one, or text.
+        value: tells slices of a kind apart: a class index, a label that is not one, or text.
         name: how people call `value`; depends on it alone.
     """
 
@@ -172,7 +172,7 @@ def kept_slices(counts: Mapping[Slice, int], most: int) -> frozenset[Slice]:
 
 
 def overflow(key: Slice) -> Slice:
-    """Returns the slice in which the rows of a slice are counted that isn't kept."""
+    """Returns the slice in which the rows of a slice are counted that is not kept."""
     return Slice(key.kind, "", OTHER)
 
 
