@@ -61,3 +61,10 @@ def pictures(count: int, size: int = 32, seed: int = 0) -> list[np.ndarray]:
         coarse = Image.fromarray(generator.integers(0, 256, [4, 4, 3], np.uint8))
         found.append(np.asarray(coarse.resize((int(width), int(height)), Image.Resampling.BICUBIC)))
     return found
+
+
+def npy(array: np.ndarray) -> bytes:
+    """Returns an array as an `.npy` file."""
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
