@@ -39,8 +39,8 @@ Maps = dict[tuple[int, int], np.ndarray]
 """Maps by picture and target."""
 
 
-def row_of(kind: Kind, folder: Path) -> tuple[str, dict[str, float]]:
-    """Returns a kind's row of the table, and the distances that it stands for, by door.
+def measure(kind: Kind, folder: Path) -> dict[str, float]:
+    """Returns how far a kind's maps are from the oracle's, by door.
 
     Raises:
         AssertionError: the bound does not hold, or a door makes other maps than the oracle has.
@@ -56,7 +56,7 @@ def row_of(kind: Kind, folder: Path) -> tuple[str, dict[str, float]]:
     for door in kind.doors:
         measured[door] = distance(PASSAGES[door](kind, built, pictures, folder), wanted)
         assert measured[door] <= kind.bound, f"{kind.name}, {door}: {measured[door]}"
-    return formatted(kind), measured
+    return measured
 
 
 def formatted(kind: Kind) -> str:
@@ -175,8 +175,8 @@ def main(arguments: Sequence[str]) -> None:
     for kind in [kind for kind in KINDS if not arguments[1:] or kind.name in arguments[1:]]:
         start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
-            row, measured = row_of(kind, Path(folder))
-        rows.append(row)
+            measured = measure(kind, Path(folder))
+        rows.append(formatted(kind))
         print(
             kind.name,
             {door: f"{value:.1e}" for door, value in measured.items()},
