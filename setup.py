@@ -61,6 +61,7 @@ setup(
             "playwright",
             "pytest>=8",
             "ruff",
+            "tf-keras",
             "tifffile",
             "types-PyYAML",
             "types-tqdm",

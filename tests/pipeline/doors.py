@@ -2,7 +2,7 @@
 
     python -m tests.pipeline.doors --write
 
-measures each kind and writes the table; without `--write` it prints what was measured.
+measures each kind and writes the table; with names of kinds in place of `--write` it prints only what these measure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from transforms.core.record import Explanation, Failure, Image
 from transforms.notebook import Attributor
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
-BEGIN, END = "<!-- table of kinds: begin -->", "<!-- table of kinds: end -->"
+BEGIN, END = "<!-- by python -m tests.pipeline.doors --write -->", "<!-- end of the table -->"
 HEAD = "| kind of model | options | " + " | ".join(DOORS) + " |"
 BATCH = 8
 LOOSE = 5e-2
@@ -75,7 +75,7 @@ def formatted(kind: Kind) -> str:
 def table_of_page() -> list[str]:
     """Returns the rows of the table in docs/models.md."""
     lines = PAGE.read_text(encoding="utf-8").splitlines()
-    return lines[lines.index(HEAD) + 2 : lines.index(END)]
+    return lines[lines.index(HEAD) + 2 : lines.index(END) - 1]
 
 
 def distance(found: Maps, wanted: Maps) -> float:
@@ -170,23 +170,19 @@ def encoded(picture: np.ndarray) -> bytes:
     return png(picture.squeeze()) if suffix(picture) == ".png" else npy(picture)
 
 
-def main(arguments: Sequence[str]) -> None:
-    rows = []
-    for kind in [kind for kind in KINDS if not arguments[1:] or kind.name in arguments[1:]]:
+def main(names: Sequence[str]) -> None:
+    """Measures the kinds of these names, or all of them for `--write`, which writes the table."""
+    write = list(names) == ["--write"]
+    for kind in [kind for kind in KINDS if write or kind.name in names]:
         start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             measured = measure(kind, Path(folder))
-        rows.append(formatted(kind))
-        print(
-            kind.name,
-            {door: f"{value:.1e}" for door, value in measured.items()},
-            f"{time.process_time() - start:.1f} s",
-        )
-    if arguments[:1] == ["--write"]:
+        distances = {door: f"{value:.1e}" for door, value in measured.items()}
+        print(kind.name, distances, f"{time.process_time() - start:.1f} s")
+    if write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        table = "\n".join([BEGIN, "", HEAD, "|---" * (2 + len(DOORS)) + "|", *rows, END])
-        PAGE.write_text(before + table + after, encoding="utf-8")
+        table = "\n".join([BEGIN, "", HEAD, "|---" * (2 + len(DOORS)) + "|", *map(formatted, KINDS), "", END])
+        PAGE.write_text(before + table + rest.partition(END)[2], encoding="utf-8")
 
 
 if __name__ == "__main__":

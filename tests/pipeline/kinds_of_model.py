@@ -232,6 +232,7 @@ def before(name: str) -> Callable[[Any], Function]:
 def application(folder: Path, module: str, network_name: str, **how: Any) -> Any:
     """Returns a small network of a family of `keras.applications`, as if it had been trained a little.
 
+    The families' own functions make networks of any size; `keras.applications` exports only those of published sizes.
     Random weights alone fade activations to nothing: each batch norm gets the statistics of pictures, and each layer
     scale, which begins at a millionth, is one.
     """
@@ -268,7 +269,7 @@ def scaled_softmax_of(model: Any) -> Function:
     return lambda images, training: tf.nn.softmax(model(255.0 * images, training=training))
 
 
-def of_application(module: str, network_name: str, **how: Any) -> Kind:
+def of_application(module: str, network_name: str, doors: tuple[str, ...] = ("job", "notebook"), **how: Any) -> Kind:
     """Returns the kind of a family of `keras.applications`, which scales bytes itself if it has a preprocessing."""
     byte = "include_preprocessing" in how
     return Kind(
@@ -280,7 +281,7 @@ def of_application(module: str, network_name: str, **how: Any) -> Kind:
         {"pixels": "byte"} if byte else {},
         shape=(32, 32, 3),
         bound=KINKED,
-        doors=("job", "notebook"),
+        doors=doors,
         without="not measured",
         steps=2,
     )
@@ -353,5 +354,5 @@ KINDS = (
         default_size=32,
         **BYTES,
     ),
-    of_application("nasnet", "NASNet", penultimate_filters=96, num_blocks=1, stem_block_filters=8),
+    of_application("nasnet", "NASNet", ("job",), penultimate_filters=96, num_blocks=1, stem_block_filters=8),
 )
