@@ -31,9 +31,11 @@ def metadata() -> dict[str, Any]:
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    choices = config.options()[name].metadata["choices"]
-    if choices:
-        pattern = "|".join(re.escape(str(choice)) for choice in choices)
+    metadata = config.options()[name].metadata
+    if metadata["choices"]:
+        pattern = "|".join(re.escape(str(choice)) for choice in metadata["choices"])
+    elif (metadata["low"] or 0) < 0:
+        pattern = "-?[0-9]+"
     else:
         pattern = _STORED if name == "output" else _PATTERNS.get(config.type_of(name), ".+")
     several = "; a template parameter takes one value, give several in a config file"
