@@ -15,7 +15,7 @@ from transforms.core.model.evidence import Evidence
 from transforms.core.model.options import ModelOptions
 from transforms.core.stable_hash import cache_key
 
-_OF_NO_OUTPUT = ("class_names", "layer", "outputs", "score")
+_OF_NO_OUTPUT = ("background", "class_names", "label_offset", "layer", "outputs", "score")
 
 
 def recall(digest: str, options: ModelOptions) -> Evidence | None:
