@@ -51,20 +51,19 @@ def test_classes_and_probabilities(tmp_path, options):
         assert row["predictions"][0]["probability"] == pytest.approx(row["score"], abs=1e-6)
 
 
-@pytest.mark.parametrize(("steps", "count"), [(50, 1), (128, 1)])
-def test_the_tutorial_agrees(tmp_path, sample_model, steps, count):
+def test_the_tutorial_agrees(tmp_path, sample_model):
     import tensorflow as tf
 
     (tmp_path / "pictures").mkdir()
-    for photograph in PHOTOGRAPHS[:count]:
-        (tmp_path / "pictures" / f"{photograph.key}.png").write_bytes(photograph.read())
+    photograph = PHOTOGRAPHS[0]
+    (tmp_path / "pictures" / f"{photograph.key}.png").write_bytes(photograph.read())
     options = {"input": tmp_path / "pictures", "model": sample_model, "targets": "class:285", "dtype": "float32"}
-    assert run(tmp_path / "run", **options, rule="trapezoid", steps=steps + 1) == 0
+    assert run(tmp_path / "run", **options, rule="trapezoid", steps=51) == 0
     model = tf.saved_model.load(sample_model)
-    for row, photograph in zip(rows_of(tmp_path / "run"), PHOTOGRAPHS[:count], strict=True):
-        wanted = tutorial(model, as_input(photograph)[0].numpy(), 285, steps)
-        # rounding flips ReLU masks: freezing and folding alone were measured to move it by up to 0.9e-3
-        assert np.abs(row["attribution"] - wanted).sum() <= 2e-3 * np.abs(wanted).sum()
+    (row,) = rows_of(tmp_path / "run")
+    wanted = tutorial(model, as_input(photograph)[0].numpy(), 285, 50)
+    # rounding flips ReLU masks: freezing and folding alone were measured to move it by up to 0.9e-3
+    assert np.abs(row["attribution"] - wanted).sum() <= 2e-3 * np.abs(wanted).sum()
 
 
 def test_the_tutorial_agrees_closely_where_nothing_can_flip(tmp_path):
