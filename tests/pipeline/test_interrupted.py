@@ -24,14 +24,6 @@ SECONDS = 120.0
 PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
-@pytest.fixture(autouse=True)
-def heeded() -> Iterator[None]:
-    """Makes runs heed SIGINT, which a shell without job control lets what it starts in the background ignore."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> tuple[str, str]:
     folder = tmp_path_factory.mktemp("inputs")
