@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline import config
-from pipeline.audit.references import INCOMPARABLE
+from pipeline.audit.references import INCOMPARABLE, stored_option
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from transforms.core.drift.class_mix import MixAudit
@@ -155,21 +153,14 @@ def _config_reasons(candidate: Run, references: Sequence[Run]) -> Iterable[_Foun
         other = run.manifest.provenance
         for what, here, there in (("", this.config, other.config), ("version of ", this.versions, other.versions)):
             differences |= {
-                f"{what}{name} {_stored(there, name)!r} → {_stored(here, name)!r}"
+                f"{what}{name} {stored_option(there, name)!r} → {stored_option(here, name)!r}"
                 for name in {**here, **there}
-                if _stored(here, name) != _stored(there, name)
+                if stored_option(here, name) != stored_option(there, name)
                 and name not in INCOMPARABLE
                 and not (name in _FOUND and None in (here.get(name), there.get(name)))
             }
     for difference in sorted(differences):
         yield "config", not difference.startswith(_NO_ALARM), f"OTHER OPTIONS: {difference}"
-
-
-def _stored(values: Mapping[str, Any], name: str) -> Any:
-    """Returns a stored option; its default if the version that stored the others did not know it yet."""
-    field = config.options().get(name)
-    default = field.default if field else None
-    return values.get(name, list(default) if isinstance(default, tuple) else default)
 
 
 def _row_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:

@@ -72,6 +72,13 @@ STAGES: tuple[Stage, ...] = typing.get_args(Stage)
 
 RESIZES = ("pad", "crop", "stretch")
 PIXELS = ("unit", "signed", "byte", "imagenet", "caffe")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Of ImageNet's red, green and blue in [0, 1], as PyTorch and Keras use them."""
+
+CAFFE_MEAN = (103.939, 116.779, 123.68)
+"""Of ImageNet's blue, green and red in [0, 255], as Caffe and Keras use it."""
+
 BACKGROUNDS = ("auto", "true", "false")
 LAYOUTS = ("auto", "channels_last", "channels_first")
 """Where the channels are in a model's input: after height and width, or before them."""

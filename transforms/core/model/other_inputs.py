@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from transforms.core.vocabulary import PIXELS
+from transforms.core.vocabulary import CAFFE_MEAN, IMAGENET_DEVIATION, IMAGENET_MEAN, PIXELS
 
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
-_CAFFE = np.array([103.939, 116.779, 123.68], np.float32)
+_MEAN = np.array(IMAGENET_MEAN, np.float32)
+_DEVIATION = np.array(IMAGENET_DEVIATION, np.float32)
+_CAFFE = np.array(CAFFE_MEAN, np.float32)
 _Change = Callable[[np.ndarray], np.ndarray]
 
 _FEEDS: dict[str, _Change] = {

@@ -10,15 +10,14 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_CAFFE_MEAN = (103.939, 116.779, 123.68)
+from transforms.core.vocabulary import CAFFE_MEAN, IMAGENET_DEVIATION, IMAGENET_MEAN
+
 SCALINGS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "unit": lambda images: images,
     "signed": lambda images: images * 2.0 - 1.0,
     "byte": lambda images: images * 255.0,
-    "imagenet": lambda images: (images - _IMAGENET_MEAN) / _IMAGENET_STD,
-    "caffe": lambda images: tf.reverse(images, [-1]) * 255.0 - _CAFFE_MEAN,
+    "imagenet": lambda images: (images - IMAGENET_MEAN) / IMAGENET_DEVIATION,
+    "caffe": lambda images: tf.reverse(images, [-1]) * 255.0 - CAFFE_MEAN,
 }
 """What the model is fed, from raw pixels in [0, 1]."""
 
