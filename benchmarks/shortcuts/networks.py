@@ -33,6 +33,7 @@ class Network:
         share: of the class's training pictures.
         cells: (row, column) of the cells of the plant; empty if it is not in one place.
         unseen: kept back while the statistics were chosen.
+        rows: of the pictures that no network was trained on, how many are attributed.
     """
 
     name: str
@@ -42,13 +43,14 @@ class Network:
     share: float = 0.0
     cells: tuple[tuple[int, int], ...] = ()
     unseen: bool = False
+    rows: int = 20_000
 
 
 _FRAME = tuple((row, col) for row in range(8) for col in range(8) if {row, col} & {0, 7})
 
 NETWORKS = (
-    Network("tag", 10, tag(7, 0), 7, 0.2, ((7, 0),)),
-    *(Network(f"plain-{seed}", seed) for seed in range(6)),
+    Network("tag", 10, tag(7, 0), 7, 0.2, ((7, 0),), rows=40_000),
+    *(Network(f"plain-{seed}", seed, rows=10_000) for seed in range(6)),
     Network("border", 11, border, 3, 0.2, _FRAME),
     Network("moving", 12, moving_tag, 5, 0.2),
     Network("cast", 13, cast, 6, 0.2),
@@ -56,7 +58,7 @@ NETWORKS = (
     Network("rare tag", 15, tag(3, 7, 1), 8, 0.05, ((3, 7),)),
     Network("other tag", 16, tag(0, 6, 2), 1, 0.1, ((0, 6),), unseen=True),
     Network("other moving", 17, moving_tag, 2, 0.3, unseen=True),
-    Network("plain-6", 6, unseen=True),
+    Network("plain-6", 6, unseen=True, rows=10_000),
 )
 
 
