@@ -17,11 +17,13 @@ def main() -> None:
         "--data", type=Path, required=True, help="a folder with CIFAR-10's train.parquet and test.parquet"
     )
     parser.add_argument("--folder", type=Path, default=Path("runs/shortcuts"), help="where networks and rows are kept")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="networks; all if none is named")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     pictures = read_pictures(options.data)
-    for network in NETWORKS:
-        prepare(network, pictures, options.folder)
+    chosen = {network.name: network for network in NETWORKS}
+    for name in options.only or chosen:
+        prepare(chosen[name], pictures, options.folder)
 
 
 def prepare(network: Network, pictures: Pictures, folder: Path) -> Path:
