@@ -296,12 +296,10 @@ def _open(uri: str) -> Run:
 
 def _judge(run: Run, options: argparse.Namespace) -> Audit:
     """Returns the audit of a run against the references that the options name."""
-    from pipeline.audit.compare import compare
-    from pipeline.audit.references import find_references
+    from pipeline.audit.compare import compare_with
     from pipeline.audit.thresholds import load_thresholds
 
-    references = find_references(options.reference, options.nights, exclude=run.uri)
-    return compare(run, references, load_thresholds(options.thresholds or ""))
+    return compare_with(run, options.reference, options.nights, load_thresholds(options.thresholds or ""))
 
 
 def _verify(options: argparse.Namespace, _: list[str]) -> ExitCode:

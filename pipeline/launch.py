@@ -14,7 +14,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.audit.references import check_comparable, find_references
+from pipeline.audit.references import choose_references
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig, ConfigError, digest
 from transforms import __version__, formats, store, worker
@@ -66,7 +66,7 @@ def prepare(config: AuditConfig) -> Job:
     notes = formats.describe(found.shards, config.read_options())
     provenance = _provenance(config, spec)
     if config.reference:
-        check_comparable(provenance, find_references(config.reference, config.nights, exclude=config.output))
+        choose_references(provenance, config.reference, config.nights, exclude=config.output)
         load_thresholds(config.thresholds)
     if not resumes(config, provenance):
         checked = _check_model(spec)

@@ -17,8 +17,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from tqdm import tqdm
 
 from pipeline import worker_errors
-from pipeline.audit.compare import compare, write_audit
-from pipeline.audit.references import find_references
+from pipeline.audit.compare import compare_with, write_audit
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig
 from pipeline.exit_code import ExitCode, report_error
@@ -131,7 +130,16 @@ def _conclude(config: AuditConfig, finished: Run, held: lock.Lock, start: float)
     if share > config.max_error_rate:
         print(f"{share:.1%} of the images failed, more than max_error_rate allows", file=sys.stderr)
         codes.append(ExitCode.TOO_MANY_ERRORS)
+    if not manifest.rows:
+        print(f"{config.output}: {_without_rows(finished)}", file=sys.stderr)
+        codes.append(ExitCode.TOO_MANY_ERRORS)
     return ExitCode.first(*codes)
+
+
+def _without_rows(finished: Run) -> str:
+    if not finished.manifest.images:
+        return "the input held no image at all, so there is nothing to look at"
+    return "no image could be attributed, so there is nothing to look at; the run's errors say why"
 
 
 def _show_table(finished: Run) -> ExitCode:
@@ -143,8 +151,7 @@ def _judge(config: AuditConfig, finished: Run) -> ExitCode:
     """Compares the finished run with its reference, if it has one, and writes the result into the run."""
     if not config.reference:
         return ExitCode.FINE
-    references = find_references(config.reference, config.nights, exclude=finished.uri)
-    audit = compare(finished, references, load_thresholds(config.thresholds))
+    audit = compare_with(finished, config.reference, config.nights, load_thresholds(config.thresholds))
     print(audit)
     write_audit(audit, finished.uri_of(AUDIT))
     return audit.verdict.exit_code

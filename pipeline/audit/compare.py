@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline.audit.references import check_channels, check_comparable
+from pipeline.audit.references import (
+    LeftOut,
+    UnusableReferenceError,
+    check_channels,
+    check_comparable,
+    choose_references,
+    reading,
+)
 from pipeline.audit.thresholds import to_json
-from pipeline.audit.verdict import Verdict, reach_verdict
+from pipeline.audit.verdict import Verdict, left_out_reasons, reach_verdict, refuse_empty
 from transforms import storage
 from transforms.core.drift.class_mix import MixAudit, judge_mix
 from transforms.core.drift.judge import DRIFT, Pair, SliceAudit, judge
@@ -28,6 +36,8 @@ from transforms.store.sample import Sample
 from transforms.text import printable
 
 VERSION = 1
+
+_Read = TypeVar("_Read")
 
 _TREND_SLICES = 100
 _PRINTED = 12
@@ -60,32 +70,75 @@ class Audit:
         return "\n".join(lines)
 
 
-def compare(candidate: Run, references: Sequence[Run], thresholds: Thresholds) -> Audit:
-    """Returns the audit of a finished run against others, which are taken together.
+def compare_with(candidate: Run, uris: Sequence[str], most: int, thresholds: Thresholds) -> Audit:
+    """Returns the audit of a finished run against the runs and folders of runs at `uris`.
+
+    A run in a folder that turns out to be damaged is left out like those that `references.choose_references` leaves.
 
     Args:
         candidate: the run that is judged.
-        references: the runs it is compared with, the oldest first; see `references.find_references`.
+        uris: run directories, and folders of them.
+        most: how many of the latest to take; 0 takes all.
         thresholds: what counts as a change.
 
     Raises:
+        FileNotFoundError: the candidate is unfinished, or there is no finished run to compare with.
+        ValueError: the runs cannot be compared, one lacks a column, or none of their slices has enough rows.
+    """
+    references = choose_references(candidate.manifest.provenance, uris, most, exclude=candidate.uri)
+    while True:
+        try:
+            return compare(candidate, references.runs, thresholds, references.left_out)
+        except UnusableReferenceError as error:
+            references = references.without(error)
+
+
+def compare(
+    candidate: Run, references: Sequence[Run], thresholds: Thresholds, left_out: Sequence[LeftOut] = ()
+) -> Audit:
+    """Returns the audit of a finished run against others, which are taken together.
+
+    Args:
+        candidate: the run that is judged; if it has no rows, that is the verdict.
+        references: the runs it is compared with, the oldest first; see `references.choose_references`.
+        thresholds: what counts as a change.
+        left_out: runs that it is not compared with, and why.
+
+    Raises:
         FileNotFoundError: one of the runs is unfinished, or there is none.
+        UnusableReferenceError: a reference cannot be read or compared.
         ValueError: the runs cannot be compared, one lacks a column, or none of their slices has enough rows.
     """
     check_comparable(candidate.manifest.provenance, references)
+    if not candidate.manifest.rows:
+        unjudged = MixAudit(drift=False, p_value=1.0, distance=0.0, self_distance=0.0, classes=[])
+        return _audit(candidate, references, thresholds, refuse_empty(candidate), unjudged, [], left_out)
     check_channels(candidate, references)
-    runs = (candidate, *references)
-    stored = {key for run in runs for key in _stored_slices(run)}
-    this, *others = (run.sample(stored, thresholds.sample_rows) for run in runs)
-    slices = judge(_pairs(this, others, thresholds), thresholds)
+    stored = {*_stored_slices(candidate), *itertools.chain(*_of_each(references, _stored_slices))}
+    this = candidate.sample(stored, thresholds.sample_rows)
+    others = _of_each(references, lambda run: run.sample(stored, thresholds.sample_rows))
+    slices = judge(_pairs(this, others, references, thresholds), thresholds)
     if not any(one.metrics for one in slices):
-        raise UsageError(f"{candidate.uri}: no slice has the {thresholds.min_rows} rows that a comparison takes")
+        raise UsageError(_too_few(candidate, references, thresholds))
     mix = judge_mix([other.classes for other in others], this.classes, thresholds)
     slices.sort(key=lambda one: (one.state != DRIFT, -one.candidate_rows - one.reference_rows, one.kind, one.value))
+    verdict = reach_verdict(candidate, references, slices, mix, thresholds)
+    return _audit(candidate, references, thresholds, verdict, mix, slices, left_out)
+
+
+def _audit(
+    candidate: Run,
+    references: Sequence[Run],
+    thresholds: Thresholds,
+    verdict: Verdict,
+    mix: MixAudit,
+    slices: list[SliceAudit],
+    left_out: Sequence[LeftOut],
+) -> Audit:
     return Audit(
         version=VERSION,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        verdict=reach_verdict(candidate, references, slices, mix, thresholds),
+        verdict=dataclasses.replace(verdict, reasons=[*verdict.reasons, *left_out_reasons(left_out)]),
         candidate=_description(candidate),
         references=[_description(run) for run in references],
         thresholds=to_json(thresholds),
@@ -101,20 +154,39 @@ def write_audit(audit: Audit, uri: str) -> None:
     storage.write_bytes(uri, content.encode("utf-8", "backslashreplace"))
 
 
-def _stored_slices(run: Run) -> Iterator[Slice]:
-    """Yields the slices in a run's statistics; what they count together is no slice of its own."""
-    for row in run.statistics(("kind", "value", "name")).to_pylist():
-        key = Slice(**row)
-        if not is_overflow(key):
-            yield key
+def _of_each(references: Sequence[Run], read: Callable[[Run], _Read]) -> list[_Read]:
+    """Returns what is read of each reference.
+
+    Raises:
+        UnusableReferenceError: one is damaged.
+    """
+    found = []
+    for run in references:
+        with reading(run):
+            found.append(read(run))
+    return found
 
 
-def _pairs(candidate: Sample, references: Sequence[Sample], thresholds: Thresholds) -> Iterator[Pair]:
+def _stored_slices(run: Run) -> list[Slice]:
+    """Returns the slices in a run's statistics; what they count together is no slice of its own."""
+    keys = (Slice(**row) for row in run.statistics(("kind", "value", "name")).to_pylist())
+    return [key for key in keys if not is_overflow(key)]
+
+
+def _too_few(candidate: Run, references: Sequence[Run], thresholds: Thresholds) -> str:
+    rows = f"{candidate.manifest.rows:,} rows, and the reference {sum(run.manifest.rows for run in references):,}"
+    takes = f"no slice has the {thresholds.min_rows} rows (min_rows) of both that a comparison takes"
+    return f"{candidate.uri}: {takes}: the run has {rows}"
+
+
+def _pairs(
+    candidate: Sample, references: Sequence[Sample], runs: Sequence[Run], thresholds: Thresholds
+) -> Iterator[Pair]:
     """Yields the slices of both sides, those with most rows on the smaller side, one at a time."""
     totals = {key: sum(other.images[key] for other in references) for key in candidate.images}
     keys = sorted(totals, key=lambda key: (-min(totals[key], candidate.images[key]), key))[: thresholds.max_slices]
-    here = candidate.read(keys)
-    first, *more = (other.read(keys, number) for number, other in enumerate(references))
+    here, numbers = candidate.read(keys), iter(range(len(references)))
+    first, *more = _of_each(runs, lambda run: references[number := next(numbers)].read(keys, number))
     for key in keys:
         reference = first.of(key).join(*(rows.of(key) for rows in more))
         yield Pair(key, reference, here.of(key), totals[key], candidate.images[key])

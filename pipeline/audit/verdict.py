@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.references import INCOMPARABLE, stored_option
+from pipeline.audit.references import INCOMPARABLE, LeftOut, stored_option
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from transforms.core.drift.class_mix import MixAudit
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
-from transforms.core.drift.judge import DRIFT, TOO_FEW, CellAudit, MetricAudit, SliceAudit
+from transforms.core.drift.judge import DRIFT, GONE, TOO_FEW, CellAudit, MetricAudit, SliceAudit
 from transforms.core.drift.thresholds import Thresholds
 from transforms.store.run import Run
+
+NO_ROWS = "no rows"
+"""The outcome of a run that has none."""
 
 _TOPICS = {ATTENTION: "the model looks elsewhere", SCORE: "scores differ", CONVERGENCE: "convergence differs"}
 _NAMED_METRICS, _NAMED_CELLS, _NAMED_CLASSES = 3, 3, 3
@@ -52,6 +55,7 @@ def reach_verdict(
         *_error_reasons(candidate, references, thresholds),
         *_config_reasons(candidate, references),
         *_row_reasons(slices),
+        *_vanished(slices, len(references), thresholds),
     ]
     reasons = [Reason(topic, loud and topic in thresholds.alarms, message) for topic, loud, message in found]
     drifted = any(reason.alarm for reason in reasons)
@@ -61,6 +65,22 @@ def reach_verdict(
         headline=_headline(slices, mix, reasons),
         reasons=sorted(reasons, key=lambda reason: not reason.alarm),
     )
+
+
+def refuse_empty(candidate: Run) -> Verdict:
+    """Returns the verdict on a run without rows."""
+    manifest = candidate.manifest
+    why = f"all {manifest.failures:,} failed" if manifest.failures else "none has a class to explain"
+    headline = f"Nothing to compare: of {_count(manifest.images, 'image')}, {why}"
+    if not manifest.images:
+        headline = "Nothing to compare: the input held no image at all"
+    topic = "errors" if manifest.failures else "rows"
+    return Verdict(NO_ROWS, ExitCode.TOO_MANY_ERRORS, headline, [Reason(topic, True, "the run has no rows")])
+
+
+def left_out_reasons(left_out: Iterable[LeftOut]) -> list[Reason]:
+    """Returns a reason for each reference that was left out; never an alarm."""
+    return [Reason("rows", False, str(each)) for each in left_out]
 
 
 _Found = tuple[str, bool, str]
@@ -167,6 +187,14 @@ def _row_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:
     few = [one for one in slices if one.state == TOO_FEW]
     if few:
         yield "rows", False, f"{_count(len(few), 'slice')} with too few rows to compare, such as {_name(few[0])}"
+
+
+def _vanished(slices: Sequence[SliceAudit], references: int, thresholds: Thresholds) -> Iterable[_Found]:
+    """Yields the classes that have no row, of those that have enough to be compared in a usual reference."""
+    for one in slices:
+        usual = one.reference_rows / references
+        if one.state == GONE and one.kind in ("label", "predicted") and usual >= thresholds.min_rows:
+            yield "rows", False, f"{_name(one)}: no rows, {usual:,.0f} in the reference"
 
 
 def _name(one: SliceAudit) -> str:

@@ -143,7 +143,7 @@ def test_a_report_that_fails_hides_nothing_of_the_run(finished, tmp_path, monkey
     night = write_rows(tmp_path / "night", draw(make_pool(800), 400, seed=1))
     reference = (night.uri,)
     judged = compare.compare(night, [night], load_thresholds(""))
-    monkeypatch.setattr(run, "compare", lambda *_: judged)
+    monkeypatch.setattr(run, "compare_with", lambda *_: judged)
     monkeypatch.setattr(run, "write_report", raising(error))
     (audit := Path(finished.output, "audit.json")).unlink(missing_ok=True)
     assert conclude(finished, reference=reference) == 1

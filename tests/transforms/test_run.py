@@ -209,7 +209,7 @@ def test_maps_that_are_not_there_are_refused(run):
 def test_a_sample_is_read_without_maps(run, monkeypatch):
     read = []
     rows = Run.rows
-    monkeypatch.setattr(Run, "rows", lambda self, columns: read.append(columns) or rows(self, columns))
+    monkeypatch.setattr(Run, "rows", lambda self, columns, **more: read.append(columns) or rows(self, columns, **more))
     sample = run.sample([Slice("all")], 4)
     assert sample.images == {Slice("all"): 10}
     assert len(sample.read([Slice("all")]).of(Slice("all"))) == 4

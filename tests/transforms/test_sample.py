@@ -16,8 +16,9 @@ from tests.stored_nights import write_rows
 from transforms.core.drift.contrast import SCALARS, VECTORS
 from transforms.core.maps.importance import Importance
 from transforms.core.statistics.slices import Slice, Slicer
+from transforms.store.placed import class_of
 from transforms.store.run import Run
-from transforms.store.sample import choose_rows, class_of
+from transforms.store.sample import choose_rows
 
 ALL, ONE = Slice("all"), Slice("label", "1", "class 1")
 POOL = make_pool(300, classes=3)

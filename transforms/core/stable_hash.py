@@ -6,6 +6,7 @@ The digests of files, of options and of the names of stored parts are no choices
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 BITS = 64
 _FLOAT_BITS = 53
@@ -14,6 +15,12 @@ _FLOAT_BITS = 53
 def stable_hash(text: str) -> int:
     """Returns a number in [0, 2**64) that depends on `text` alone."""
     return int.from_bytes(stable_digest(text, BITS // 8), "big")
+
+
+def stable_hashes(texts: Iterable[bytes]) -> bytes:
+    """Returns the `stable_hash` of each text in UTF-8, as big-endian bytes one after the other."""
+    blake2b, size = hashlib.blake2b, BITS // 8  # looked up once for millions of texts
+    return b"".join([blake2b(text, digest_size=size).digest() for text in texts])
 
 
 def share(text: str) -> float:

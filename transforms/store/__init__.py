@@ -3,8 +3,8 @@
 In reading order: `schema` (columns and file metadata), `rows` (an explanation as rows), `files` (whole files with
 their digests), `labels` (how many can be used), `parts` (one atomic pair of files per chunk), `tables` (the
 statistics), `manifest` (written last), `lock` (one run at a time), `strays` (what killed processes left); then what
-reads: `lookup` (one image's rows), `sample` (rows to compare), both free of files, and `run`, the handle of a run that
-everything after the job takes.
+reads: `lookup` (one image's rows), `placed` (all rows by slice, as arrays), `sample` (rows to compare), all free of
+files, and `run`, the handle of a run that everything after the job takes.
 Imports neither Beam nor TensorFlow.
 """
 

@@ -293,10 +293,11 @@ class Run:
             OSError: a part is missing or damaged.
             ValueError: a part lacks a column.
         """
+        from transforms.store.placed import BLOCK_ROWS
         from transforms.store.sample import choose_rows  # loads SciPy, which only a comparison needs
 
         slicer = Slicer(tuple(self.manifest.provenance.config.get("slice_by", ())))
-        return choose_rows(self.rows, slicer, slices, most)
+        return choose_rows(functools.partial(self.rows, most=BLOCK_ROWS), slicer, slices, most)
 
     def _tables(self, file: StoredFile, columns: Sequence[str] | None, most: int) -> Iterator[pa.Table]:
         with self.parquet(file.name, columns or ()) as parquet:

@@ -149,11 +149,11 @@ def test_runs_whose_numbers_mean_something_else_are_refused(runs, tmp_path, caps
 
 
 def test_options_that_change_no_meaning_are_told(runs, tmp_path):
-    write_rows(tmp_path / "other", draw(POOL, 400, seed=1), 1, steps=99)
+    write_rows(tmp_path / "other", draw(POOL, 400, seed=1), 1, dtype="int8")
     code, audit = compare(runs, f"{runs}/quiet", f"{tmp_path}/other")
     assert code == 0
     messages = [reason["message"] for reason in audit["verdict"]["reasons"]]
-    assert "OTHER OPTIONS: steps 99 → None" in messages
+    assert "OTHER OPTIONS: dtype 'int8' → 'float16'" in messages
 
 
 def test_what_cannot_be_compared_at_all_is_said(runs, tmp_path, capsys):

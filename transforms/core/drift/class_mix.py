@@ -53,7 +53,11 @@ def judge_mix(references: Sequence[ClassCounts], candidate: ClassCounts, thresho
     nights = []
     if len(references) >= _LEAST_NIGHTS:
         others = (_pool([*references[:i], *references[i + 1 :]]) for i in range(len(references)))
-        nights = [_compare(rest, night)[0] for rest, night in zip(others, references, strict=True)]
+        nights = [
+            _compare(rest, night)[0]
+            for rest, night in zip(others, references, strict=True)
+            if sum(night.values()) >= thresholds.min_rows  # few images differ from any mix
+        ]
     self_distance = max([expected, *nights])
     shares = [
         ClassShare(

@@ -30,6 +30,9 @@ from transforms.core.vocabulary import (
     TARGETS,
 )
 
+DEFAULT_STEPS, DEFAULT_MAX_STEPS = 50, 512
+"""Of a fixed rule, and the most of the adaptive one, if the option is not set."""
+
 _OF_ROWS = ("channels", "dtype", "grid")
 
 
@@ -58,14 +61,18 @@ class Settings(Options):
     )
     rule: str = option("adaptive", "quadrature rule along the path", RULES, group="attribution")
     steps: int | None = option(
-        None, "gradient evaluations of a fixed rule (default 50)", low=2, high=MAX_STEPS, group="attribution"
+        None,
+        f"gradient evaluations of a fixed rule (default {DEFAULT_STEPS})",
+        low=2,
+        high=MAX_STEPS,
+        group="attribution",
     )
     tolerance: float = option(
         0.05, "L1 error of a map, relative to its L1 norm, at which it has converged", low=1e-6, group="attribution"
     )
     max_steps: int | None = option(
         None,
-        "most gradient evaluations the adaptive rule spends on a path (default 512)",
+        f"most gradient evaluations the adaptive rule spends on a path (default {DEFAULT_MAX_STEPS})",
         low=1,
         high=MAX_STEPS,
         group="attribution",
@@ -171,10 +178,10 @@ class Settings(Options):
             ValueError: the rule does not allow that number of steps.
         """
         if self.rule == "adaptive":
-            return adaptive_rule(tolerance=self.tolerance, max_steps=self.max_steps or 512)
+            return adaptive_rule(tolerance=self.tolerance, max_steps=self.max_steps or DEFAULT_MAX_STEPS)
         if self.rule not in RULES:
             raise UsageError(f"rule: {self.rule!r} is not one of {', '.join(RULES)}")
-        return fixed_rule(self.rule, self.steps or 50)
+        return fixed_rule(self.rule, self.steps or DEFAULT_STEPS)
 
 
 def check_batch_size(size: int) -> None:

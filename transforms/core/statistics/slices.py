@@ -111,18 +111,16 @@ class Slicer:
         fields: Iterable[tuple[str, str]],
     ) -> tuple[Slice, ...]:
         """Returns the slices that a row belongs to, given its SLICE_COLUMNS."""
-        found = _class_slices(label, label_name, predicted, predicted_name, target, target_name, target_rank)
-        found += (_shard_slice(shard),)
+        found = class_slices(label, label_name, predicted, predicted_name, target, target_name, target_rank)
+        found += (shard_slice(shard),)
         if not self.slice_by:
             return found
         values = dict(fields)
-        return found + tuple(
-            Slice(FIELD + name, values[name], values[name]) for name in self.slice_by if name in values
-        )
+        return found + tuple(field_slice(name, values[name]) for name in self.slice_by if name in values)
 
 
 @functools.lru_cache(maxsize=65536)
-def _class_slices(
+def class_slices(
     label: Class,
     label_name: Name,
     predicted: Class,
@@ -131,6 +129,7 @@ def _class_slices(
     target_name: str | None,
     target_rank: int | None,
 ) -> tuple[Slice, ...]:
+    """Returns the slices that classes place a row in; see `Slicer`."""
     found, several = [Slice("all")], isinstance(predicted, tuple)
     if target_rank is not None or target_name is not None:
         kind = "predicted" if target_rank == 0 and not several else "target"
@@ -158,9 +157,15 @@ def _several(classes: Class) -> tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _shard_slice(shard: str) -> Slice:
+def shard_slice(shard: str) -> Slice:
+    """Returns the slice of a shard's group."""
     group = _NUMBERS.sub("*", shard.rstrip("/").rpartition("/")[2])
     return Slice("shard", group, group)
+
+
+def field_slice(name: str, value: str) -> Slice:
+    """Returns the slice of a value of a field."""
+    return Slice(FIELD + name, value, value)
 
 
 def kept_slices(counts: Mapping[Slice, int], most: int) -> frozenset[Slice]:
