@@ -22,7 +22,7 @@ from transforms.store.rows import rows_of
 from transforms.store.schema import attributions_schema, rows_to_table
 
 STEPS = 8
-PLANTED = 2_000
+PLANTED = 1_000
 """Most pictures with the plant that are attributed."""
 
 _BATCH = 256

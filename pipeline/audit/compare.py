@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from pipeline.audit.references import (
     choose_references,
     reading,
 )
+from pipeline.audit.tails import TailJudge, Tails
 from pipeline.audit.thresholds import to_json
 from pipeline.audit.verdict import Verdict, left_out_reasons, reach_verdict, refuse_empty
 from transforms import storage
@@ -39,6 +41,9 @@ VERSION = 1
 
 _Read = TypeVar("_Read")
 
+_NUMBERS = re.compile(r"\[\s+(?:-?\d[\d.eE+-]*,?\s+)+\]")
+"""A list of numbers over several lines. No text holds one: line breaks in texts are escaped."""
+
 _TREND_SLICES = 100
 _PRINTED = 12
 
@@ -54,6 +59,7 @@ class Audit:
     references: list[dict[str, Any]]
     thresholds: dict[str, Any]
     mix: MixAudit
+    tails: dict[str, Any] | None
     slices: list[SliceAudit]
     history: dict[str, Any]
 
@@ -117,13 +123,23 @@ def compare(
     stored = {*_stored_slices(candidate), *itertools.chain(*_of_each(references, _stored_slices))}
     this = candidate.sample(stored, thresholds.sample_rows)
     others = _of_each(references, lambda run: run.sample(stored, thresholds.sample_rows))
-    slices = judge(_pairs(this, others, references, thresholds), thresholds)
+    tail_judge = TailJudge(thresholds)
+    slices = judge(tail_judge.watch(_pairs(this, others, references, thresholds)), thresholds)
     if not any(one.metrics for one in slices):
         raise UsageError(_too_few(candidate, references, thresholds))
+    tails = tail_judge.judge(this, others, range(len(others)))
+    slices = [_with_tails(one, tails) for one in slices]
     mix = judge_mix([other.classes for other in others], this.classes, thresholds)
     slices.sort(key=lambda one: (one.state != DRIFT, -one.candidate_rows - one.reference_rows, one.kind, one.value))
     verdict = reach_verdict(candidate, references, slices, mix, thresholds)
-    return _audit(candidate, references, thresholds, verdict, mix, slices, left_out)
+    return _audit(candidate, references, thresholds, verdict, mix, slices, left_out, tails.evidence)
+
+
+def _with_tails(one: SliceAudit, tails: Tails) -> SliceAudit:
+    """Returns the judgement of a slice with what its tail shows, which may be a drift by itself."""
+    key = Slice(one.kind, one.value, one.name)
+    found = tails.found.get(key, [])
+    return dataclasses.replace(one, state=DRIFT if found else one.state, tails=found, power=tails.power.get(key))
 
 
 def _audit(
@@ -134,6 +150,7 @@ def _audit(
     mix: MixAudit,
     slices: list[SliceAudit],
     left_out: Sequence[LeftOut],
+    tails: dict[str, Any] | None = None,
 ) -> Audit:
     return Audit(
         version=VERSION,
@@ -143,6 +160,7 @@ def _audit(
         references=[_description(run) for run in references],
         thresholds=to_json(thresholds),
         mix=mix,
+        tails=tails,
         slices=slices,
         history=_history([*references, candidate], slices[:_TREND_SLICES]),
     )
@@ -151,6 +169,7 @@ def _audit(
 def write_audit(audit: Audit, uri: str) -> None:
     """Writes `audit` to a file."""
     content = json.dumps(audit.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+    content = _NUMBERS.sub(lambda found: " ".join(found[0].split()), content)
     storage.write_bytes(uri, content.encode("utf-8", "backslashreplace"))
 
 

@@ -17,7 +17,7 @@ picture; the null is then too wide, never too narrow.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ from transforms.core.drift.contrast import (
     shared_classes,
 )
 from transforms.core.drift.distance import jensen_shannon, ndcg, population_stability_index, total_variation
+from transforms.core.drift.power import Power
+from transforms.core.drift.tails import TailAudit
 from transforms.core.drift.thresholds import Thresholds
 from transforms.core.stable_hash import stable_digest
 from transforms.core.statistics.slices import Slice
@@ -129,6 +131,8 @@ class SliceAudit:
     compared_share: float
     metrics: list[MetricAudit]
     grid: GridAudit | None
+    tails: list[TailAudit] = field(default_factory=list)
+    power: Power | None = None
 
 
 def judge(pairs: Iterable[Pair], thresholds: Thresholds) -> list[SliceAudit]:

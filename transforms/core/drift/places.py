@@ -84,7 +84,7 @@ class Places:
 
     @functools.cached_property
     def families(self) -> tuple[slice, ...]:
-        """Returns the columns of `values` whose spreads are alike: of cells, four neighbors, frame, shares, a number."""
+        """Returns the columns of `values` whose spreads are alike: of cells, blocks, frame, shares, each number."""
         ends = np.cumsum([0, self.side**2, (self.side - 1) ** 2, self.side > 2, self.side**2, *(1 for _ in NUMBERS)])
         return tuple(slice(int(low), int(high)) for low, high in itertools.pairwise(ends) if high > low)
 

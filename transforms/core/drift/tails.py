@@ -84,6 +84,13 @@ class Exceedances:
         """Returns the counts of no rows."""
         return cls(np.zeros(classes, np.int64), np.zeros((classes, len(places.all), len(LEVELS)), np.int64))
 
+    def join(self, *others: Exceedances) -> Exceedances:
+        """Returns the counts of these rows and those of `others`, of the same classes."""
+        every = (self, *others)
+        return Exceedances(
+            np.sum([each.rows for each in every], axis=0), np.sum([each.counts for each in every], axis=0)
+        )
+
     def add(self, number: int, values: np.ndarray, units: Units, places: Places) -> None:
         """Counts rows of class `number`, in place; rows that are unknown are left out.
 
@@ -234,10 +241,10 @@ class TailLimits:
         ratio: how many times as many as is usual.
     """
 
-    p_value: float = 0.002
-    pictures: int = 4
-    share: float = 0.003
-    ratio: float = 2.0
+    p_value: float
+    pictures: int
+    share: float
+    ratio: float
 
 
 def judge_tails(
