@@ -17,6 +17,13 @@ PACKAGES = {
 }
 """What pip installs for each peer. PyTorch's wheel on PyPI does not load without its CUDA packages."""
 
+DRIFT_PACKAGES = {
+    "evidently": ("evidently==0.7.23", "pandas<3"),
+    "alibi_detect": ("alibi-detect[tensorflow]==0.13.0",),
+}
+"""What pip installs for each program that tells samples apart: Evidently does not load with pandas 3, and alibi-detect
+needs NumPy 1."""
+
 
 def make_environment(peers: Iterable[str]) -> str:
     """Returns the interpreter of an environment that has all of `peers`; installs what is missing.
@@ -34,3 +41,12 @@ def versions(python: str, peers: Iterable[str]) -> dict[str, str]:
 
 def _packages(peers: Iterable[str]) -> list[str]:
     return sorted({package for peer in peers for package in PACKAGES[peer]})
+
+
+def make_drift_environment(program: str) -> str:
+    """Returns the interpreter of the environment of one of DRIFT_PACKAGES, apart from all others' versions.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed.
+    """
+    return environment.make_environment(ROOT / f".venv-{program}", DRIFT_PACKAGES[program], constrained=False)

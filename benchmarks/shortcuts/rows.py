@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.shortcuts.networks import CLASSES, TRAINED, Network, Pictures
+from benchmarks.shortcuts.networks import CLASSES, STEPS, TRAINED, Network, Pictures
 from support.redraw import COLUMNS
 from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.job import Decoded
@@ -21,7 +21,6 @@ from transforms.core.record import Explanation, Image, Pixels
 from transforms.store.rows import rows_of
 from transforms.store.schema import attributions_schema, rows_to_table
 
-STEPS = 8
 PLANTED = 1_000
 """Most pictures with the plant that are attributed."""
 
