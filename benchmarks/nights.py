@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 
 from benchmarks import shortcut
 from benchmarks.common import table, write_json
-from pipeline.audit.compare import Audit, compare
+from pipeline.audit.compare import compare
+from pipeline.audit.record import Audit
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.cli import main as ig_audit
 from pipeline.exit_code import ExitCode

@@ -30,7 +30,7 @@ from transforms.core.vocabulary import INPUT_FORMATS
 from transforms.text import printable
 
 if TYPE_CHECKING:
-    from pipeline.audit.compare import Audit
+    from pipeline.audit.record import Audit
     from transforms.store.run import Run
 
 _CLIPPED = ("polarity", "outlines")
@@ -279,12 +279,13 @@ def _check(options: argparse.Namespace, rest: list[str]) -> ExitCode:
 
 
 def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:
-    from pipeline.audit.compare import write_audit
+    from pipeline.audit.findings import tell
+    from pipeline.audit.record import write_audit
 
     audit = _judge(_open(options.candidate), options)
     if options.json:
         write_audit(audit, options.json)
-    print(audit)
+    print("\n".join([str(audit), *tell(audit.findings, audit.searched)]))
     return audit.verdict.exit_code
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from transforms.core.statistics.slices import Slice, is_overflow
@@ -40,6 +40,13 @@ KINDS = {
     "confusion": "Mistaken:",
     "shard": "Shards",
 }
+
+PLACES = (
+    ("top left corner", "top edge", "top right corner"),
+    ("left edge", "center", "right edge"),
+    ("bottom left corner", "bottom edge", "bottom right corner"),
+)
+"""The ninths of a picture, row by row."""
 
 _ALONE = ("all", "wrong")
 """Kinds with a single slice, whose name is that of the kind."""
@@ -98,3 +105,23 @@ def slice_name(kind: str, value: str, name: str) -> str:
     'Labeled tabby'
     """
     return f"{kind_name(kind)} {member_name(kind, value, name)}".strip()
+
+
+def place_name(cells: Iterable[tuple[int, int]], side: int) -> str:
+    """Returns where cells of a grid lie, in words; of no cells, that the place differs.
+
+    >>> place_name([(7, 0)], 8)
+    'bottom left corner'
+
+    Args:
+        cells: (row, column) of each.
+        side: cells a side.
+    """
+    found = list(cells)
+    outside = [cell for cell in found if {0, side - 1} & set(cell)]
+    if not found:
+        return "different places"
+    if len(outside) == len(found) == 4 * (side - 1):
+        return "frame"
+    rows, cols = (sum(cell[axis] for cell in found) / len(found) for axis in (0, 1))
+    return PLACES[int(3 * rows / side)][int(3 * cols / side)]

@@ -17,7 +17,9 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from tqdm import tqdm
 
 from pipeline import worker_errors
-from pipeline.audit.compare import compare_with, write_audit
+from pipeline.audit.compare import compare_with, look
+from pipeline.audit.findings import tell
+from pipeline.audit.record import write_audit
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig
 from pipeline.exit_code import ExitCode, report_error
@@ -106,9 +108,11 @@ def _local_runner(options: PipelineOptions) -> FnApiRunner:
 
 def _conclude(config: AuditConfig, finished: Run, held: lock.Lock, start: float) -> ExitCode:
     """Shows, compares and reports the run, which is complete even if one of these fails; returns the exit code."""
+    told: list[str] = []
+    judging = "compare" if config.reference else "report"
     steps: list[tuple[Callable[[], ExitCode], list[str]]] = [
         (lambda: _show_table(finished), ["verify", config.output]),
-        (lambda: _judge(config, finished), ["compare", config.output, *config.reference]),
+        (lambda: _judge(config, finished, told), [judging, config.output, *config.reference]),
         (lambda: _report(finished), ["report", config.output]),
     ]
     codes = []
@@ -124,7 +128,7 @@ def _conclude(config: AuditConfig, finished: Run, held: lock.Lock, start: float)
             print(f"ig-audit: the run is complete; continue with: ig-audit {shlex.join(command)}", file=sys.stderr)
     for line in finished.manifest.suspicions:
         print(f"suspicious: {printable(line)}", file=sys.stderr)
-    print(_summary(finished, time.monotonic() - start))
+    print("\n".join([_summary(finished, time.monotonic() - start), *told]))
     manifest = finished.manifest
     share = manifest.failures / max(1, manifest.images)
     if share > config.max_error_rate:
@@ -147,13 +151,17 @@ def _show_table(finished: Run) -> ExitCode:
     return ExitCode.FINE
 
 
-def _judge(config: AuditConfig, finished: Run) -> ExitCode:
-    """Compares the finished run with its reference, if it has one, and writes the result into the run."""
+def _judge(config: AuditConfig, finished: Run, told: list[str]) -> ExitCode:
+    """Searches and, if it has a reference, compares the run, and writes the result; adds findings to `told`."""
     if not config.reference:
+        found = look(finished)
+        write_audit(found, finished.uri_of(AUDIT))
+        told += tell(found.findings, found.searched)
         return ExitCode.FINE
     audit = compare_with(finished, config.reference, config.nights, load_thresholds(config.thresholds))
     print(audit)
     write_audit(audit, finished.uri_of(AUDIT))
+    told += tell(audit.findings, audit.searched)
     return audit.verdict.exit_code
 
 

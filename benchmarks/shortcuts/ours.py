@@ -13,7 +13,8 @@ import pyarrow as pa
 from benchmarks.shortcuts.networks import Network
 from benchmarks.shortcuts.nights import write_night
 from benchmarks.shortcuts.trials import Outcome
-from pipeline.audit.compare import Audit, compare
+from pipeline.audit.compare import compare
+from pipeline.audit.record import Audit
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.exit_code import ExitCode
 from transforms.core.drift.judge import DRIFT

@@ -1,19 +1,17 @@
-"""Two or more finished runs → audit.json, whose shape `audit.schema.json` fixes, and a verdict.
+"""Finished runs → audit.json, whose shape `audit.schema.json` fixes: what was found in one, and a verdict of several.
 
-Reads statistics and a sample of rows, no maps and no pictures; needs neither TensorFlow nor Beam.
+Reads statistics and rows, no maps and no pictures; needs neither TensorFlow nor Beam.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import itertools
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from pipeline.audit.findings import search
+from pipeline.audit.record import VERSION, Audit, Unjudged, describe, history, now
 from pipeline.audit.references import (
     LeftOut,
     UnusableReferenceError,
@@ -25,55 +23,27 @@ from pipeline.audit.references import (
 from pipeline.audit.tails import TailJudge, Tails
 from pipeline.audit.thresholds import to_json
 from pipeline.audit.verdict import Verdict, left_out_reasons, reach_verdict, refuse_empty
-from transforms import storage
 from transforms.core.drift.class_mix import MixAudit, judge_mix
 from transforms.core.drift.judge import DRIFT, Pair, SliceAudit, judge
 from transforms.core.drift.thresholds import Thresholds
 from transforms.core.errors import UsageError
-from transforms.core.record import Row
-from transforms.core.statistics.importance import STORED_SCALARS
 from transforms.core.statistics.slices import Slice, is_overflow
 from transforms.store.run import Run
 from transforms.store.sample import Sample
-from transforms.text import printable
-
-VERSION = 1
 
 _Read = TypeVar("_Read")
 
-_NUMBERS = re.compile(r"\[\s+(?:-?\d[\d.eE+-]*,?\s+)+\]")
-"""A list of numbers over several lines. No text holds one: line breaks in texts are escaped."""
 
-_TREND_SLICES = 100
-_PRINTED = 12
+def look(run: Run) -> Unjudged:
+    """Returns what is found in a finished run without a reference.
 
-
-@dataclass(frozen=True)
-class Audit:
-    """What a comparison found; the fields are those of audit.json."""
-
-    version: int
-    created: str
-    verdict: Verdict
-    candidate: dict[str, Any]
-    references: list[dict[str, Any]]
-    thresholds: dict[str, Any]
-    mix: MixAudit
-    tails: dict[str, Any] | None
-    slices: list[SliceAudit]
-    history: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the audit as JSON values."""
-        return dataclasses.asdict(self)
-
-    def __str__(self) -> str:
-        """Returns the verdict with its reasons, for a terminal."""
-        shown = self.verdict.reasons[:_PRINTED]
-        lines = [self.verdict.headline, *(f"  {'!' if one.alarm else '-'} {printable(one.message)}" for one in shown)]
-        if len(self.verdict.reasons) > _PRINTED:
-            lines.append(f"  … and {len(self.verdict.reasons) - _PRINTED} more")
-        return "\n".join(lines)
+    Raises:
+        FileNotFoundError: the run is unfinished, or there is none.
+        OSError: a part is missing or damaged.
+        ValueError: a part lacks a column.
+    """
+    findings, searched = search(run)
+    return Unjudged(VERSION, now(), describe(run), findings, searched)
 
 
 def compare_with(candidate: Run, uris: Sequence[str], most: int, thresholds: Thresholds) -> Audit:
@@ -152,25 +122,21 @@ def _audit(
     left_out: Sequence[LeftOut],
     tails: dict[str, Any] | None = None,
 ) -> Audit:
+    findings, searched = search(candidate)
     return Audit(
         version=VERSION,
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        created=now(),
         verdict=dataclasses.replace(verdict, reasons=[*verdict.reasons, *left_out_reasons(left_out)]),
-        candidate=_description(candidate),
-        references=[_description(run) for run in references],
+        candidate=describe(candidate),
+        references=[describe(run) for run in references],
         thresholds=to_json(thresholds),
         mix=mix,
         tails=tails,
         slices=slices,
-        history=_history([*references, candidate], slices[:_TREND_SLICES]),
+        history=history([*references, candidate], slices),
+        findings=findings,
+        searched=searched,
     )
-
-
-def write_audit(audit: Audit, uri: str) -> None:
-    """Writes `audit` to a file."""
-    content = json.dumps(audit.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
-    content = _NUMBERS.sub(lambda found: " ".join(found[0].split()), content)
-    storage.write_bytes(uri, content.encode("utf-8", "backslashreplace"))
 
 
 def _of_each(references: Sequence[Run], read: Callable[[Run], _Read]) -> list[_Read]:
@@ -209,34 +175,3 @@ def _pairs(
     for key in keys:
         reference = first.of(key).join(*(rows.of(key) for rows in more))
         yield Pair(key, reference, here.of(key), totals[key], candidate.images[key])
-
-
-def _description(run: Run) -> dict[str, Any]:
-    manifest = run.manifest
-    counts = {"images": manifest.images, "rows": manifest.rows, "failures": manifest.failures}
-    names = ("model", "model_digest", "config_digest")
-    made_by = {name: getattr(manifest.provenance, name) for name in names}
-    return {"uri": run.uri, "created": manifest.created} | counts | made_by
-
-
-def _history(runs: Sequence[Run], slices: Sequence[SliceAudit]) -> dict[str, Any]:
-    """Returns the means of each run, from its statistics, of some slices."""
-    means = [_means(run) for run in runs]
-    return {
-        "nights": [{"uri": run.uri, "created": run.manifest.created, "images": run.manifest.images} for run in runs],
-        "slices": [_trend(one, [rows.get((one.kind, one.value), {}) for rows in means]) for one in slices],
-    }
-
-
-def _means(run: Run) -> dict[tuple[str, str], Row]:
-    """Returns the means of every slice of a run, of those numbers that it has: earlier versions knew fewer."""
-    means = [f"mean_{name}" for name in STORED_SCALARS if name in run.scalars]
-    rows = run.statistics(("kind", "value", "name", "count", *means)).to_pylist()
-    kept = (row for row in rows if not is_overflow(Slice(row["kind"], row["value"], row["name"])))
-    return {(row["kind"], row["value"]): row for row in kept}
-
-
-def _trend(one: SliceAudit, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    means = {name: [row.get(f"mean_{name}") for row in rows] for name in STORED_SCALARS}
-    counts = [row.get("count", 0) for row in rows]
-    return {"kind": one.kind, "value": one.value, "name": one.name, "rows": counts, "means": means}

@@ -1,8 +1,9 @@
 """The report: a finished run, and how it differs from a reference, as one HTML file that needs nothing else.
 
-In reading order: `content` (what the page says), gathered by `maps` (mean maps, slice by slice), `cards` and `gallery`
-(pictures, and how they are found), `distributions`, `faithfulness` and `failures`; `page` (its HTML); shared by these:
-`words` (as people read them, made harmless), `figures` (pictures), `charts`. Imports neither Beam nor TensorFlow.
+In reading order: `content` (what the page says), gathered by `findings` (what stands out in the run), `maps` (mean
+maps, slice by slice), `cards` and `gallery` (pictures, and how they are found), `distributions`, `faithfulness` and
+`failures`; `page` (its HTML); shared by these: `words` (as people read them, made harmless), `figures` (pictures),
+`charts`. Imports neither Beam nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def write_report(run: Run, output: str | None = None, audit: Audit | None = None
     Args:
         run: what is reported.
         output: path or URI of the page; by default `report.html` in the run directory.
-        audit: what the run was compared with; by default its own audit.json, if it has one.
+        audit: what was found in the run and in comparing it; by default its own audit.json, if it has one.
 
     Raises:
         FileNotFoundError: the run is unfinished, or there is none.

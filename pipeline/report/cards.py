@@ -88,8 +88,23 @@ def make_sections(run: Run, rows: Sequence[Row], audited: Audited, most: int) ->
     # twice as many, because an image may have several rows
     picks = find_picks(run, {plan.title: plan.ranking for plan in plans}, 2 * most)
     found = read_picks(run, [pick for ranked in picks.values() for pick in ranked])
-    sections = [Section(plan.title, plan.note, plan.unit, _cards(picks[plan.title], found, most)) for plan in plans]
+    sections = [Section(plan.title, plan.note, plan.unit, make_cards(picks[plan.title], found, most)) for plan in plans]
     return [section for section in sections if section.cards]
+
+
+def make_cards(picks: Iterable[Pick], rows: Mapping[tuple[str, int], Row], most: int) -> list[Card]:
+    """Returns the cards of `picks`, an image once, `most` at most; those whose thumbnail is damaged are left out."""
+    cards: dict[str, Card] = {}
+    for pick in picks:
+        row = rows[pick.part, pick.position]
+        if row["image_id"] in cards or len(cards) == most:
+            continue
+        try:
+            pictures = figures.photograph(row["thumbnail"]), figures.overlaid(row["thumbnail"], row["attribution"])
+        except DecodeError:
+            continue
+        cards[row["image_id"]] = Card(row, *pictures, value=pick.value)
+    return list(cards.values())
 
 
 def _far_from_mean(rows: Sequence[Row], audited: Audited) -> _Plan:
@@ -126,17 +141,3 @@ def _ranking(means: Mapping[int, Sequence[float]], only: frozenset[int] | None, 
     return FarFromMean(
         np.array(classes, int), np.array([means[key] for key in classes], float), only, kind == "predicted"
     )
-
-
-def _cards(picks: Iterable[Pick], rows: Mapping[tuple[str, int], Row], most: int) -> list[Card]:
-    cards: dict[str, Card] = {}
-    for pick in picks:
-        row = rows[pick.part, pick.position]
-        if row["image_id"] in cards or len(cards) == most:
-            continue
-        try:
-            pictures = figures.photograph(row["thumbnail"]), figures.overlaid(row["thumbnail"], row["attribution"])
-        except DecodeError:
-            continue
-        cards[row["image_id"]] = Card(row, *pictures, value=pick.value)
-    return list(cards.values())

@@ -10,6 +10,7 @@ from pipeline.report.cards import Section, make_sections
 from pipeline.report.distributions import Audit, Distributions, Trends, read_distributions
 from pipeline.report.failures import FailureKind, failure_kinds
 from pipeline.report.faithfulness import Faithfulness, read_faithfulness
+from pipeline.report.findings import Findings, read_findings
 from pipeline.report.maps import SLICE_COLUMNS, Audited, Change, Scale, SliceLine, common_scale, slice_of, weight
 from transforms.core.record import Row
 from transforms.store import Manifest
@@ -32,6 +33,7 @@ class Content:
         run: what is reported.
         audit: content of audit.json; None where the run was not compared.
         glance: the run's figures, each with its name.
+        findings: what stands out in the run without a reference.
         changes: slices that changed.
         changes_left: how many more there are.
         overview: all rows as one slice; None where every image failed.
@@ -51,6 +53,7 @@ class Content:
     run: Run
     audit: Audit | None
     glance: list[tuple[str, str]]
+    findings: Findings
     changes: list[Change]
     changes_left: int
     overview: SliceLine | None
@@ -72,13 +75,15 @@ def gather(run: Run, audit: Audit | None) -> Content:
 
     Args:
         run: what is reported.
-        audit: the content of its audit.json, if it was compared.
+        audit: the content of its audit.json, if it has one.
 
     Raises:
         FileNotFoundError: the run is unfinished, or there is none.
         OSError: a part is missing or damaged.
     """
     manifest = run.manifest
+    findings = read_findings(run, audit)
+    audit = audit if audit and audit["verdict"] else None
     audited = {slice_of(entry): entry for entry in audit["slices"]} if audit else {}
     changed = sorted((entry for entry in audited.values() if entry["state"] == "drift"), key=weight, reverse=True)
     differences = [name for name in _DIFFERENCES if "label_difference" in run.scalars]
@@ -91,6 +96,7 @@ def gather(run: Run, audit: Audit | None) -> Content:
         run=run,
         audit=audit,
         glance=_glance(manifest, whole, distributions),
+        findings=findings,
         changes=[Change.of(entry) for entry in changed[:MOST_CHANGES]],
         changes_left=_left(changed, MOST_CHANGES),
         overview=SliceLine.of(whole, audited) if whole else None,

@@ -62,6 +62,7 @@ def _environment() -> jinja2.Environment:
         "percent": words.percent,
         "plain": words.plain,
         "points": words.points,
+        "sentence": words.sentence,
     }
     return environment
 

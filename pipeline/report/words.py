@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from pipeline.names import PLACES
 from transforms.text import fit
 
 _LETTERS = 72
-
-_PLACES = (
-    ("top left corner", "top edge", "top right corner"),
-    ("left edge", "center", "right edge"),
-    ("bottom left corner", "bottom edge", "bottom right corner"),
-)
 
 
 def number(value: float | None) -> str:
@@ -50,6 +45,15 @@ def plain(text: Any, letters: int = _LETTERS) -> str:
     return fit(str(text), letters, start=letters // 2)
 
 
+def sentence(text: str) -> str:
+    """Returns text with a capital first letter.
+
+    >>> sentence("in 3 of 40 pictures")
+    'In 3 of 40 pictures'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def isolated(text: Any, letters: int = _LETTERS) -> Markup:
     """Returns text from a data file as HTML that neither markup nor writing direction can break out of."""
     return Markup('<bdi dir="auto">{}</bdi>').format(plain(text, letters))
@@ -73,7 +77,7 @@ def where(changed: Iterable[Mapping[str, Any]], side: int) -> list[tuple[str, fl
     """
     found: dict[str, float] = {}
     for cell in changed:
-        place = _PLACES[3 * cell["row"] // side][3 * cell["col"] // side]
+        place = PLACES[3 * cell["row"] // side][3 * cell["col"] // side]
         found[place] = found.get(place, 0.0) + cell["candidate"] - cell["reference"]
     return sorted(found.items(), key=lambda item: -abs(item[1]))
 

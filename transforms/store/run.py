@@ -103,7 +103,7 @@ class Run:
 
     @functools.cached_property
     def audit(self) -> Mapping[str, Any] | None:
-        """What the run was compared with, as its audit.json says; None if it has none.
+        """What was found in the run and in comparing it, as its audit.json says; None if it has none.
 
         Raises:
             ValueError: it is not JSON.
