@@ -322,17 +322,17 @@ def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, drifted: Collecti
         return None
     reference, candidate = one.vectors["grid"]
     side = round(len(reference) ** 0.5)
-    found: dict[int, tuple[float, CellAudit]] = {}
+    found: list[tuple[float, CellAudit]] = []
     for name, cells in one.cells.items() if drifted else ():
         means, least = one.vectors[CELLS[name]], thresholds.effects[name] or 0.0
         for cell in np.flatnonzero(np.abs(cells.effect[0]) > least).tolist():
             statistic = float(cells.statistic[0, cell])
             p_value = null.p_value(name, statistic)
-            if p_value <= thresholds.false_discovery_rate and cell not in found:
+            if p_value <= thresholds.false_discovery_rate:
                 before, after = (float(of_side[cell]) for of_side in means)
                 row, col = divmod(cell, side)
-                found[cell] = statistic, CellAudit(row, col, before, after, p_value, name == "signed_cells")
-    changed = [audit for _, audit in sorted(found.values(), key=lambda item: -item[0])]
+                found.append((statistic, CellAudit(row, col, before, after, p_value, name == "signed_cells")))
+    changed = [audit for _, audit in sorted(found, key=lambda item: -item[0])]
     signed = None
     if "signed_cells" in drifted:
         signed = SignedAudit(*(mean.tolist() for mean in one.vectors["signed_grid"]))
