@@ -133,6 +133,7 @@ def _add_compare(compare: CommandParser) -> None:
         help="run directories, or folders of them, pooled",
     )
     compare.add_argument("--json", type=output_file, metavar="FILE", help="also write the result as JSON")
+    _add_labels(compare)
     _add_judging(compare)
     compare.epilog = examples("ig-audit compare runs/candidate runs/approved --json audit.json")
 
@@ -203,6 +204,7 @@ def _add_report(report: CommandParser) -> None:
     report.add_argument(
         "--reference", type=text, nargs="+", metavar="RUN", help="runs, or folders of runs, to compare with"
     )
+    _add_labels(report)
     _add_judging(report)
     report.epilog = examples("ig-audit report runs/candidate --reference runs/approved -o candidate.html")
 
@@ -228,7 +230,14 @@ def _add_samples(samples: CommandParser) -> None:
     samples.epilog = examples("ig-audit samples --output samples --format tfrecord --count 64")
 
 
+def _add_labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--labels", type=text, metavar="FILE", help="labels that came after the run: CSV, TSV, JSON lines or Parquet"
+    )
+
+
 def _add_judging(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reference_labels", type=text, metavar="FILE", help="the same for the reference runs")
     parser.add_argument("--thresholds", type=text, metavar="URI", help="YAML file of drift thresholds")
     parser.add_argument(
         "--nights",
@@ -282,7 +291,7 @@ def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:
     from pipeline.audit.findings import tell
     from pipeline.audit.record import write_audit
 
-    audit = _judge(_open(options.candidate), options)
+    audit = _judge(_labelled(_open(options.candidate), options), options)
     if options.json:
         write_audit(audit, options.json)
     print("\n".join([str(audit), *tell(audit.findings, audit.searched)]))
@@ -295,12 +304,24 @@ def _open(uri: str) -> Run:
     return Run.open(uri)
 
 
+def _labelled(run: Run, options: argparse.Namespace) -> Run:
+    """Returns the run with the labels that came later, if the options name some."""
+    if not options.labels:
+        return run
+    from transforms.store.given_labels import give_labels, read_labels
+
+    return give_labels(run, read_labels(options.labels))
+
+
 def _judge(run: Run, options: argparse.Namespace) -> Audit:
     """Returns the audit of a run against the references that the options name."""
     from pipeline.audit.compare import compare_with
     from pipeline.audit.thresholds import load_thresholds
+    from transforms.store.given_labels import read_labels
 
-    return compare_with(run, options.reference, options.nights, load_thresholds(options.thresholds or ""))
+    labels = read_labels(options.reference_labels) if options.reference_labels else None
+    thresholds = load_thresholds(options.thresholds or "")
+    return compare_with(run, options.reference, options.nights, thresholds, labels)
 
 
 def _verify(options: argparse.Namespace, _: list[str]) -> ExitCode:
@@ -337,12 +358,15 @@ def _refuse_ignored(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace, _: list[str]) -> ExitCode:
-    if not options.reference and (options.thresholds or options.nights):
-        name = "thresholds" if options.thresholds else "nights"
+    of_comparison = [name for name in ("thresholds", "nights", "reference_labels") if getattr(options, name)]
+    if of_comparison and not options.reference:
+        name = of_comparison[0]
         raise config.ConfigError(f"{name}: applies only to a comparison; give --reference too")
     from pipeline.report import write_report
 
-    run = _open(options.run)
+    run = _labelled(_open(options.run), options)
+    if run.labels:
+        print(printable(str(run.labels)), file=sys.stderr)
     audit = _judge(run, options).to_json() if options.reference else None
     print(write_report(run, options.output, audit))
     return ExitCode.FINE

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pipeline.audit.findings import search
 from pipeline.audit.record import VERSION, Audit, Unjudged, describe, history, now
 from pipeline.audit.references import (
-    LeftOut,
     UnusableReferenceError,
     check_channels,
     check_comparable,
@@ -22,16 +22,20 @@ from pipeline.audit.references import (
 )
 from pipeline.audit.tails import TailJudge, Tails
 from pipeline.audit.thresholds import to_json
-from pipeline.audit.verdict import Verdict, left_out_reasons, reach_verdict, refuse_empty
+from pipeline.audit.verdict import Reason, Verdict, reach_verdict, refuse_empty
+from transforms.core.cpus import usable_cpus
 from transforms.core.drift.class_mix import MixAudit, judge_mix
 from transforms.core.drift.judge import DRIFT, Pair, SliceAudit, judge
 from transforms.core.drift.thresholds import Thresholds
 from transforms.core.errors import UsageError
 from transforms.core.statistics.slices import Slice, is_overflow
+from transforms.store.given_labels import LabelFile
 from transforms.store.run import Run
 from transforms.store.sample import Sample
 
 _Read = TypeVar("_Read")
+
+_THREADS = 4
 
 
 def look(run: Run) -> Unjudged:
@@ -46,7 +50,9 @@ def look(run: Run) -> Unjudged:
     return Unjudged(VERSION, now(), describe(run), findings, searched)
 
 
-def compare_with(candidate: Run, uris: Sequence[str], most: int, thresholds: Thresholds) -> Audit:
+def compare_with(
+    candidate: Run, uris: Sequence[str], most: int, thresholds: Thresholds, labels: LabelFile | None = None
+) -> Audit:
     """Returns the audit of a finished run against the runs and folders of runs at `uris`.
 
     A run in a folder that turns out to be damaged is left out like those that `references.choose_references` leaves.
@@ -56,29 +62,29 @@ def compare_with(candidate: Run, uris: Sequence[str], most: int, thresholds: Thr
         uris: run directories, and folders of them.
         most: how many of the latest to take; 0 takes all.
         thresholds: what counts as a change.
+        labels: of the images of the references, where they came later.
 
     Raises:
         FileNotFoundError: the candidate is unfinished, or there is no finished run to compare with.
         ValueError: the runs cannot be compared, one lacks a column, or none of their slices has enough rows.
     """
     references = choose_references(candidate.manifest.provenance, uris, most, exclude=candidate.uri)
+    references = references.labelled(labels) if labels else references
     while True:
         try:
-            return compare(candidate, references.runs, thresholds, references.left_out)
+            return compare(candidate, references.runs, thresholds, list(map(str, references.left_out)))
         except UnusableReferenceError as error:
             references = references.without(error)
 
 
-def compare(
-    candidate: Run, references: Sequence[Run], thresholds: Thresholds, left_out: Sequence[LeftOut] = ()
-) -> Audit:
+def compare(candidate: Run, references: Sequence[Run], thresholds: Thresholds, notes: Sequence[str] = ()) -> Audit:
     """Returns the audit of a finished run against others, which are taken together.
 
     Args:
         candidate: the run that is judged; if it has no rows, that is the verdict.
         references: the runs it is compared with, the oldest first; see `references.choose_references`.
         thresholds: what counts as a change.
-        left_out: runs that it is not compared with, and why.
+        notes: what else the verdict says of the references, such as which were left out.
 
     Raises:
         FileNotFoundError: one of the runs is unfinished, or there is none.
@@ -88,11 +94,11 @@ def compare(
     check_comparable(candidate.manifest.provenance, references)
     if not candidate.manifest.rows:
         unjudged = MixAudit(drift=False, p_value=1.0, distance=0.0, self_distance=0.0, classes=[])
-        return _audit(candidate, references, thresholds, refuse_empty(candidate), unjudged, [], left_out)
+        return _audit(candidate, references, thresholds, refuse_empty(candidate), unjudged, [], notes)
     check_channels(candidate, references)
-    stored = {*_stored_slices(candidate), *itertools.chain(*_of_each(references, _stored_slices))}
+    stored = {*_stored_slices(candidate), *itertools.chain(*_of_each(references, lambda _, run: _stored_slices(run)))}
     this = candidate.sample(stored, thresholds.sample_rows)
-    others = _of_each(references, lambda run: run.sample(stored, thresholds.sample_rows))
+    others = _of_each(references, lambda _, run: run.sample(stored, thresholds.sample_rows))
     tail_judge = TailJudge(thresholds)
     slices = judge(tail_judge.watch(_pairs(this, others, references, thresholds)), thresholds)
     if not any(one.metrics for one in slices):
@@ -102,7 +108,7 @@ def compare(
     mix = judge_mix([other.classes for other in others], this.classes, thresholds)
     slices.sort(key=lambda one: (one.state != DRIFT, -one.candidate_rows - one.reference_rows, one.kind, one.value))
     verdict = reach_verdict(candidate, references, slices, mix, thresholds)
-    return _audit(candidate, references, thresholds, verdict, mix, slices, left_out, tails.evidence)
+    return _audit(candidate, references, thresholds, verdict, mix, slices, notes, tails.evidence)
 
 
 def _with_tails(one: SliceAudit, tails: Tails) -> SliceAudit:
@@ -119,14 +125,16 @@ def _audit(
     verdict: Verdict,
     mix: MixAudit,
     slices: list[SliceAudit],
-    left_out: Sequence[LeftOut],
+    notes: Sequence[str],
     tails: dict[str, Any] | None = None,
 ) -> Audit:
+    labelled = [str(run.labels) for run in (candidate, *references) if run.labels]
+    reasons = [*verdict.reasons, *(Reason("rows", False, note) for note in (*notes, *labelled))]
     findings, searched = search(candidate)
     return Audit(
         version=VERSION,
         created=now(),
-        verdict=dataclasses.replace(verdict, reasons=[*verdict.reasons, *left_out_reasons(left_out)]),
+        verdict=dataclasses.replace(verdict, reasons=reasons),
         candidate=describe(candidate),
         references=[describe(run) for run in references],
         thresholds=to_json(thresholds),
@@ -139,17 +147,19 @@ def _audit(
     )
 
 
-def _of_each(references: Sequence[Run], read: Callable[[Run], _Read]) -> list[_Read]:
-    """Returns what is read of each reference.
+def _of_each(references: Sequence[Run], read: Callable[[int, Run], _Read]) -> list[_Read]:
+    """Returns what is read of each reference, given its number and itself; of some at a time, as there are processors.
 
     Raises:
         UnusableReferenceError: one is damaged.
     """
-    found = []
-    for run in references:
+
+    def read_one(number: int, run: Run) -> _Read:
         with reading(run):
-            found.append(read(run))
-    return found
+            return read(number, run)
+
+    with ThreadPoolExecutor(min(_THREADS, usable_cpus()), "read") as threads:
+        return list(threads.map(read_one, range(len(references)), references))
 
 
 def _stored_slices(run: Run) -> list[Slice]:
@@ -170,8 +180,8 @@ def _pairs(
     """Yields the slices of both sides, those with most rows on the smaller side, one at a time."""
     totals = {key: sum(other.images[key] for other in references) for key in candidate.images}
     keys = sorted(totals, key=lambda key: (-min(totals[key], candidate.images[key]), key))[: thresholds.max_slices]
-    here, numbers = candidate.read(keys), iter(range(len(references)))
-    first, *more = _of_each(runs, lambda run: references[number := next(numbers)].read(keys, number))
+    here = candidate.read(keys)
+    first, *more = _of_each(runs, lambda number, _: references[number].read(keys, number))
     for key in keys:
         reference = first.of(key).join(*(rows.of(key) for rows in more))
         yield Pair(key, reference, here.of(key), totals[key], candidate.images[key])

@@ -19,6 +19,7 @@ from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import DEFAULT_MAX_STEPS, DEFAULT_STEPS
 from transforms.store import Provenance
+from transforms.store.given_labels import LabelFile, UnmatchedError, give_labels
 from transforms.store.parts import DAMAGES
 from transforms.store.run import Run
 
@@ -71,6 +72,24 @@ class References:
             raise error
         runs = tuple(run for run in self.runs if run != error.run)
         return dataclasses.replace(self, runs=runs, left_out=(*self.left_out, error.left_out)).checked()
+
+    def labelled(self, file: LabelFile) -> References:
+        """Returns the references with labels that came later; those that the file knows no image of stay as they are.
+
+        Raises:
+            UsageError: the file knows no image of any, or a model does not decide between classes.
+        """
+        runs, unmatched = [], []
+        for run in self.runs:
+            try:
+                with reading(run):
+                    runs.append(give_labels(run, file))
+            except (UnmatchedError, UnusableReferenceError) as error:
+                runs.append(run)  # if it is damaged, the comparison will find that too
+                unmatched.append(str(error))
+        if len(unmatched) == len(self.runs):
+            raise UsageError("\n".join(unmatched))
+        return dataclasses.replace(self, runs=tuple(runs))
 
     def checked(self) -> References:
         """Returns the references, of which there is at least one.
@@ -150,7 +169,7 @@ def reading(run: Run) -> Iterator[None]:
     """Turns what reading a damaged reference raises into an UnusableReferenceError; not that a store fails."""
     try:
         yield
-    except (storage.StorageError, UnusableReferenceError):
+    except (storage.StorageError, UnmatchedError, UnusableReferenceError):
         raise
     except DAMAGES as error:
         raise UnusableReferenceError(run, f"{run.uri}: {error}", f"cannot be read: {error}") from error

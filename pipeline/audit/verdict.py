@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.audit.references import INCOMPARABLE, LeftOut, stored_option
+from pipeline.audit.references import INCOMPARABLE, stored_option
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from transforms.core.drift.class_mix import MixAudit
@@ -76,11 +76,6 @@ def refuse_empty(candidate: Run) -> Verdict:
         headline = "Nothing to compare: the input held no image at all"
     topic = "errors" if manifest.failures else "rows"
     return Verdict(NO_ROWS, ExitCode.TOO_MANY_ERRORS, headline, [Reason(topic, True, "the run has no rows")])
-
-
-def left_out_reasons(left_out: Iterable[LeftOut]) -> list[Reason]:
-    """Returns a reason for each reference that was left out; never an alarm."""
-    return [Reason("rows", False, str(each)) for each in left_out]
 
 
 _Found = tuple[str, bool, str]

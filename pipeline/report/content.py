@@ -13,7 +13,6 @@ from pipeline.report.faithfulness import Faithfulness, read_faithfulness
 from pipeline.report.findings import Findings, read_findings
 from pipeline.report.maps import SLICE_COLUMNS, Audited, Change, Scale, SliceLine, common_scale, slice_of, weight
 from transforms.core.record import Row
-from transforms.store import Manifest
 from transforms.store.run import Run
 
 _DIFFERENCES = ("count_label_difference", "mean_label_difference", "std_label_difference")
@@ -95,7 +94,7 @@ def gather(run: Run, audit: Audit | None) -> Content:
     return Content(
         run=run,
         audit=audit,
-        glance=_glance(manifest, whole, distributions),
+        glance=_glance(run, whole, distributions),
         findings=findings,
         changes=[Change.of(entry) for entry in changed[:MOST_CHANGES]],
         changes_left=_left(changed, MOST_CHANGES),
@@ -119,7 +118,8 @@ def _precedence(row: Row, audited: Audited) -> tuple[bool, bool, int, str, str]:
     return row["kind"] != "all", state != "drift", -row["count"], row["kind"], row["value"]
 
 
-def _glance(manifest: Manifest, whole: Row | None, distributions: Distributions) -> list[tuple[str, str]]:
+def _glance(run: Run, whole: Row | None, distributions: Distributions) -> list[tuple[str, str]]:
+    manifest = run.manifest
     whole_input = manifest.facts.get("sample_of")
     sampled = f", a sample of {whole_input:,}" if whole_input is not None else ""
     found = [
@@ -129,7 +129,7 @@ def _glance(manifest: Manifest, whole: Row | None, distributions: Distributions)
     ]
     if manifest.untargeted:
         found.append(("without a class to explain", f"{manifest.untargeted:,}"))
-    if labels := manifest.labels:
+    if labels := run.label_counts:
         found.append(("usable labels", f"{labels.usable:,} of {labels.images:,}"))
     if whole:
         found += [

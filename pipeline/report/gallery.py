@@ -173,7 +173,7 @@ def read_picks(run: Run, picks: Iterable[Pick]) -> dict[tuple[str, int], Row]:
                 inside = sorted(position for position in positions if begin <= position < end)
                 if inside:
                     table = parquet.read_row_group(group, columns=list(_SHOWN))
-                    taken = table.take(pa.array([position - begin for position in inside]))
+                    taken = run.relabel(table.take(pa.array([position - begin for position in inside])))
                     rows.update(zip(((part, position) for position in inside), rows_of_table(taken), strict=True))
                 begin = end
     return rows

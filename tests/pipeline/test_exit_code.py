@@ -201,3 +201,22 @@ def test_a_closed_or_narrow_output_changes_no_exit_code(tmp_path):
     assert (closed.returncode, closed.stderr) == (0, b"")
     ascii = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
     assert (ascii.returncode, ascii.stderr) == (0, b"")
+
+
+def test_a_night_without_rows_ends_with_its_own_code_and_a_verdict(model, finished, tmp_path, capsys):
+    nothing = str(write_shard(tmp_path, "tfrecord", []))
+    output = tmp_path / "nothing"
+    assert run_job(output, input=nothing, model=model, reference=finished.output, **FAST) == 4
+    captured = capsys.readouterr()
+    assert "the input held no image at all" in captured.err and "a fault" not in captured.err
+    assert "Nothing to compare: the input held no image at all" in captured.out
+    assert json.loads((output / "audit.json").read_text())["verdict"]["exit_code"] == 4
+    assert (output / "report.html").exists()
+    (tmp_path / "broken").mkdir()
+    broken = str(write_shard(tmp_path / "broken", "tfrecord", [b"x", b"y"]))
+    output = tmp_path / "all failed"
+    assert run_job(output, input=broken, model=model, reference=finished.output, max_error_rate=1, **FAST) == 4
+    captured = capsys.readouterr()
+    assert "Nothing to compare: of 2 images, all 2 failed" in captured.out
+    assert "no image could be attributed" in captured.err
+    assert cli.main(["verify", str(output)]) == 0

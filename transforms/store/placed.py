@@ -118,11 +118,11 @@ class Placed:
     def images_of(self, key: Slice) -> np.ndarray:
         """Returns the numbers of the rows of a slice, an image once, by the highest ranked of its targets there."""
         rows = self.rows_of(key)
-        return rows[_begins(self.images[rows])]
+        return rows[begins(self.images[rows])]
 
     def count_classes(self) -> dict[tuple[str, str], int]:
         """Returns the images of each class, an image by its first row, in the order in which the classes come."""
-        codes = self.class_codes[_begins(self.images)]
+        codes = self.class_codes[begins(self.images)]
         found, first, counts = np.unique(codes, return_index=True, return_counts=True)
         return {self.classes[found[each]]: int(counts[each]) for each in np.argsort(first)}
 
@@ -175,10 +175,17 @@ def blocks(tables: Iterable[pa.Table], least: int = BLOCK_ROWS) -> Iterator[pa.T
 def hash_images(image_ids: pa.ChunkedArray) -> np.ndarray:
     """Returns the `stable_hash` of each id, uint64 `[rows]`; of ids that follow one another, it is computed once."""
     ids = image_ids.combine_chunks().cast(pa.binary())
-    begins = np.ones(len(ids), bool)
-    begins[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
-    hashes = stable_hashes((ids if begins.all() else ids.filter(pa.array(begins))).to_pylist())
-    return np.frombuffer(hashes, ">u8").astype(np.uint64)[np.cumsum(begins) - 1]
+    first = np.ones(len(ids), bool)
+    first[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    hashes = stable_hashes((ids if first.all() else ids.filter(pa.array(first))).to_pylist())
+    return np.frombuffer(hashes, ">u8").astype(np.uint64)[np.cumsum(first) - 1]
+
+
+def begins(images: np.ndarray) -> np.ndarray:
+    """Returns which rows are not of the same image as the row before, bool `[rows]`."""
+    found = np.ones(len(images), bool)
+    found[1:] = images[1:] != images[:-1]
+    return found
 
 
 def class_of(
@@ -223,13 +230,6 @@ class _AxisBuilder:
 
     def finish(self) -> Axis:
         return Axis(np.concatenate(self._codes), tuple(self._combinations))
-
-
-def _begins(images: np.ndarray) -> np.ndarray:
-    """Returns which rows are not of the same image as the row before, bool `[rows]`."""
-    found = np.ones(len(images), bool)
-    found[1:] = images[1:] != images[:-1]
-    return found
 
 
 def _class_rows(table: pa.Table) -> tuple[list[tuple[Any, ...]], np.ndarray]:

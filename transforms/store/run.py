@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +21,14 @@ from transforms.core.record import Row
 from transforms.core.statistics.slices import Slice, Slicer
 from transforms.store import lookup
 from transforms.store.files import BATCH_ROWS, StoredFile, iter_tables, open_parquet, read_table
+from transforms.store.labels import LabelCounts
 from transforms.store.manifest import MANIFEST, Manifest
 from transforms.store.parts import ATTRIBUTIONS, DAMAGES, ERRORS, PartSummary, read_footer
 from transforms.store.schema import Provenance
 from transforms.store.tables import STATISTICS
 
 if TYPE_CHECKING:
+    from transforms.store.given_labels import GivenLabels
     from transforms.store.sample import Sample
 
 AUDIT = "audit.json"
@@ -49,9 +51,11 @@ class Run:
 
     Attributes:
         uri: of the directory, as it was given.
+        labels: those that came later and count instead of the stored ones; see `given_labels.give_labels`.
     """
 
     uri: str
+    labels: GivenLabels | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, uri: str) -> Run:
@@ -176,9 +180,13 @@ class Run:
             OSError: the file is missing or damaged.
             ValueError: it lacks a column.
         """
-        with self.parquet(STATISTICS, columns or ()) as parquet:
-            wanted = parquet.schema_arrow.names if columns is None else list(columns)
-            table = parquet.read(columns=list(dict.fromkeys(["kind", *wanted])))
+        if self.labels:
+            table = self._relabelled_statistics
+            wanted = table.column_names if columns is None else list(columns)
+        else:
+            with self.parquet(STATISTICS, columns or ()) as parquet:
+                wanted = parquet.schema_arrow.names if columns is None else list(columns)
+                table = parquet.read(columns=list(dict.fromkeys(["kind", *wanted])))
         if kind is not None:
             table = table.filter(pc.equal(table.column("kind"), kind))
         return table.select(wanted)
@@ -223,10 +231,20 @@ class Run:
             if part.errors:
                 yield from self._tables(part.errors, columns, BATCH_ROWS)
 
+    def relabel(self, table: pa.Table) -> pa.Table:
+        """Returns rows with the labels that came later, if there are any; the table has their image ids."""
+        return self.labels.join(table) if self.labels else table
+
+    @property
+    def label_counts(self) -> LabelCounts | None:
+        """What the labels of attributed images are good for, also of those that came later; see the manifest."""
+        return self.labels.counts if self.labels else self.manifest.labels
+
     def part_rows(self, part: PartSummary, columns: Sequence[str]) -> pa.Table:
         """Returns `columns` of all rows of one part; see `rows`."""
+        wanted = self.labels.to_read(columns) if self.labels else columns
         with self.parquet(part.attributions.name, columns) as parquet:
-            return read_table(parquet, columns)
+            return self.relabel(read_table(parquet, wanted or columns))
 
     def first_rows(self, count: int, columns: Sequence[str], parts: Sequence[PartSummary] | None = None) -> list[Row]:
         """Returns the first `count` rows, or as many as there are; see `rows`."""
@@ -300,11 +318,19 @@ class Run:
         return choose_rows(functools.partial(self.rows, most=BLOCK_ROWS), slicer, slices, most)
 
     def _tables(self, file: StoredFile, columns: Sequence[str] | None, most: int) -> Iterator[pa.Table]:
+        wanted = self.labels.to_read(columns) if self.labels else columns
         with self.parquet(file.name, columns or ()) as parquet:
             if parquet.metadata.num_rows:
-                yield from iter_tables(parquet, columns, most)
+                yield from map(self.relabel, iter_tables(parquet, wanted, most))
             else:
-                yield parquet.read(columns=columns)
+                yield parquet.read(columns=wanted)
+
+    @functools.cached_property
+    def _relabelled_statistics(self) -> pa.Table:
+        """The statistics of the rows with the labels that came later."""
+        from transforms.store.given_labels import relabelled_statistics
+
+        return relabelled_statistics(self)
 
     def _parts_of(self, table: str) -> list[str]:
         return [name for name in self.names_of(table) if not name.startswith(f"{table}/.")]

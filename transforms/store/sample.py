@@ -19,7 +19,7 @@ from transforms.core.maps.importance import Importance
 from transforms.core.stable_hash import stable_hash
 from transforms.core.statistics.slices import Slice, Slicer
 from transforms.core.vocabulary import VECTORS
-from transforms.store.placed import COLUMNS, Placed, place_rows
+from transforms.store.placed import COLUMNS, Placed, blocks, place_rows
 from transforms.store.schema import matrix
 
 _OF_MAPS = tuple(field.name for field in dataclasses.fields(Importance))
@@ -77,7 +77,7 @@ class Sample:
         wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(self.chosen[key] for key in slices)]))
         taken: list[dict[str, np.ndarray]] = []
         first = 0
-        for table in self.reader([*VECTORS, *SCALARS]):
+        for table in blocks(self.reader([*VECTORS, *SCALARS])):
             start, end = np.searchsorted(wanted, [first, first + len(table)])
             if end > start or not taken:
                 taken.append(_values(table.take(pa.array(wanted[start:end] - first))))

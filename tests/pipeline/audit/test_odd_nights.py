@@ -14,7 +14,7 @@ from pipeline.audit.references import choose_references, find_references
 from pipeline.cli import main
 from tests.night_rows import draw, make_pool
 from tests.stored_nights import write_rows
-from tests.stored_run import PROVENANCE
+from tests.stored_run import PROVENANCE, write_run
 from transforms.store.run import Run
 
 POOL = make_pool(600, classes=3)
@@ -195,3 +195,37 @@ def test_a_night_of_one_row_is_no_measure_of_how_mixes_differ(candidate, nights,
     assert audit["mix"]["self_distance"] < 0.2
     one = write_rows(tmp_path / "one", POOL.take(np.array([0])), 9)
     assert main(["compare", one.uri, str(nights)]) == 2
+
+
+def test_labels_that_come_later_are_compared_and_reported(tmp_path, capsys):
+    nights = [draw(POOL, 200, seed=seed) for seed in (1, 2)]
+    runs = [write_rows(tmp_path / f"{day}", rows, day, labelled=False) for day, rows in enumerate(nights, 1)]
+    for day, rows in enumerate(nights, 1):
+        lines = [f"pool#{number},class {code}" for number, code in enumerate(rows.classes)]
+        (tmp_path / f"{day}.csv").write_text("\n".join(["image_id,label", *lines]))
+    late = ["--labels", f"{tmp_path}/2.csv", "--reference_labels", f"{tmp_path}/1.csv"]
+    code = main(["compare", runs[1].uri, runs[0].uri, *late, "--json", str(tmp_path / "audit.json")])
+    audit = json.loads((tmp_path / "audit.json").read_text())
+    assert code == 0
+    found = {(one["kind"], one["value"]): one["state"] for one in audit["slices"]}
+    assert found["label", "0"] == found["label", "1"] == found["label", "2"] == "fine"
+    said = capsys.readouterr().out
+    assert f"{tmp_path}/2.csv labels 200 of 200 images" in said
+    assert f"{tmp_path}/1.csv labels 200 of 200 images" in said
+    (tmp_path / "others.csv").write_text("image_id,label\nother,1\n")
+    for arguments in (["--labels", f"{tmp_path}/others.csv"], ["--reference_labels", f"{tmp_path}/others.csv"]):
+        assert main(["compare", runs[1].uri, runs[0].uri, *arguments]) == 2
+        assert "none of its 1 image ids is in" in capsys.readouterr().err
+    assert main(["report", runs[1].uri, *late[2:]]) == 2
+    assert "reference_labels: applies only to a comparison" in capsys.readouterr().err
+
+
+def test_a_report_shows_labels_that_came_later(tmp_path, capsys):
+    write_run(str(tmp_path / "run"))
+    (tmp_path / "labels.csv").write_text("id,label\na.tfrecord#2,class 2\na.tfrecord#1,class 4\nb.tfrecord#9,1\n")
+    page = tmp_path / "page.html"
+    arguments = ["report", f"{tmp_path}/run", "--labels", f"{tmp_path}/labels.csv", "-o", str(page)]
+    assert main(arguments) == 0
+    assert "labels 2 of 10 images" in capsys.readouterr().err
+    assert "9 of 10" in page.read_text()  # one of the others has none
+    assert "class 4 → class 1" in page.read_text()

@@ -327,6 +327,6 @@ def _measure_scalar(values: np.ndarray, classes: np.ndarray, weights: WeightPair
 def _centered(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Returns `values` `[rows, …]` less the mean of their class."""
     _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(counts), *values.shape[1:]))
-    np.add.at(sums, codes, values)
+    starts = np.cumsum(counts) - counts
+    sums = np.add.reduceat(values[np.argsort(codes, kind="stable")], starts, axis=0, dtype=np.float64)
     return values - (sums.T / counts).T.astype(values.dtype)[codes]

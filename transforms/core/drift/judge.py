@@ -16,12 +16,15 @@ picture; the null is then too wide, never too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from transforms.core.cpus import usable_cpus
 from transforms.core.drift.contrast import (
     CELLS,
     SCALARS,
@@ -49,6 +52,7 @@ DRIFT, FINE, TOO_FEW, NEW, GONE = "drift", "fine", "too few", "new", "gone"
 _SELF_QUANTILE = 0.95
 _NIGHTS_QUANTILE = 0.9
 _LEAST_NIGHTS = 3
+_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,8 @@ class SliceAudit:
 
 
 def judge(pairs: Iterable[Pair], thresholds: Thresholds) -> list[SliceAudit]:
-    """Returns the judgement of each slice, in their order; holds the rows of one at a time."""
-    contrasts = [_contrast(pair, thresholds) or _uncompared(pair) for pair in pairs]
+    """Returns the judgement of each slice, in their order; holds the rows of a few at a time."""
+    contrasts = list(_contrasts(pairs, thresholds))
     compared = [one for one in contrasts if isinstance(one, _Contrast)]
     null = _Null.of(compared, thresholds.metrics)
     p_values = [{name: null.p_value(name, found.statistic[0]) for name, found in one.found.items()} for one in compared]
@@ -191,6 +195,19 @@ class _Contrast:
         effect, statistic = self.found[name].effect[0], self.found[name].statistic[0]
         usual = np.quantile(self.splits[name], _SELF_QUANTILE) * effect / statistic if statistic > 0 else 0.0
         return float(max([usual, *(night[name].effect[0] for night in self.nights if name in night)]))
+
+
+def _contrasts(pairs: Iterable[Pair], thresholds: Thresholds) -> Iterator[_Contrast | SliceAudit]:
+    """Yields what can be measured of each slice, in their order; as many at a time as there are processors."""
+    waiting: deque[Future[_Contrast | SliceAudit]] = deque()
+    count = min(_THREADS, usable_cpus())
+    with ThreadPoolExecutor(count, "contrast") as threads:
+        for pair in pairs:
+            waiting.append(threads.submit(lambda one: _contrast(one, thresholds) or _uncompared(one), pair))
+            if len(waiting) > count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _contrast(pair: Pair, thresholds: Thresholds) -> _Contrast | None:
