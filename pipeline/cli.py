@@ -1,4 +1,4 @@
-"""The command line: `ig-audit check · run · compare · report · verify · show · samples`.
+"""The command line: `ig-audit check · run · compare · monitor · report · verify · show · samples`.
 
 Exit codes are those of `exit_code`. Each command imports its modules only when it runs.
 """
@@ -86,6 +86,7 @@ def _parser() -> CommandParser:
     _add_run(_command(commands, "run", _run, "attribute every image of the input, and write a run directory"))
     _add_check(_command(commands, "check", _check, "look at the input and the model, and estimate the cost of a run"))
     _add_compare(_command(commands, "compare", _compare, "compare a run with approved runs"))
+    _add_monitor(_command(commands, "monitor", _monitor, "add up the evidence of a folder of nights"))
     _add_verify(_command(commands, "verify", _verify, "recompute a run's statistics from its rows and compare exactly"))
     _add_show(_command(commands, "show", _show, "draw one image's attribution from stored data"))
     _add_report(_command(commands, "report", _report, "write a run's report: one self-contained HTML file"))
@@ -136,6 +137,21 @@ def _add_compare(compare: CommandParser) -> None:
     _add_labels(compare)
     _add_judging(compare)
     compare.epilog = examples("ig-audit compare runs/candidate runs/approved --json audit.json")
+
+
+def _add_monitor(monitor: CommandParser) -> None:
+    monitor.add_argument(
+        "folder", type=text, metavar="FOLDER", help="folder of run directories, each with an audit.json"
+    )
+    monitor.add_argument(
+        "--false_alarms_per_year",
+        type=number("above 0 and at most 365", lambda value: 0 < value <= 365),
+        default=1.0,
+        metavar="FLOAT",
+        help="how many false alarms there may be on average in 365 nights without a change (default 1)",
+    )
+    monitor.add_argument("--json", type=output_file, metavar="FILE", help="also write the result as JSON")
+    monitor.epilog = examples("ig-audit monitor runs/nights --json monitor.json")
 
 
 def _add_verify(verify: CommandParser) -> None:
@@ -296,6 +312,16 @@ def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:
         write_audit(audit, options.json)
     print("\n".join([str(audit), *tell(audit.findings, audit.searched)]))
     return audit.verdict.exit_code
+
+
+def _monitor(options: argparse.Namespace, _: list[str]) -> ExitCode:
+    from pipeline.audit.monitor import watch, write_json
+
+    result = watch(options.folder, options.false_alarms_per_year)
+    if options.json:
+        write_json(result, options.json)
+    print(result)
+    return result.exit_code
 
 
 def _open(uri: str) -> Run:

@@ -1,0 +1,45 @@
+"""Places of the tails in words: `8,1` of a grid of 8 × 8 → lower left corner."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipeline.names import metric_name
+
+FRAME = "frame"
+"""All cells at the border of the grid together."""
+
+_CELL = re.compile(r"(\d+),(\d+)")
+_THIRDS = (("upper", "middle", "lower"), ("left", "center", "right"))
+
+
+def place_text(place: str, sign: int, places: Sequence[str]) -> str:
+    """Returns where a place is, and on which side of the usual.
+
+    Args:
+        place: its name.
+        sign: 1 for above the usual, -1 for below.
+        places: all names, from which the size of the grid follows.
+
+    >>> cells = [f"{row},{col}" for row in range(1, 9) for col in range(1, 9)]
+    >>> place_text("8,1", 1, cells), place_text("4,5", -1, cells)
+    ('lower left corner', 'middle center (row 4, column 5), against the class')
+    >>> place_text("border_share", 1, cells), place_text("frame", -1, cells)
+    ('share near the border, higher', 'the outermost cells, against the class')
+    """
+    if place == FRAME:
+        return _with_side("the outermost cells", sign)
+    cell = _CELL.fullmatch(place)
+    if not cell:
+        name = metric_name(place)
+        return f"{name[0].lower()}{name[1:]}, {'higher' if sign > 0 else 'lower'}"
+    side = max(int(number) for other in places if (found := _CELL.fullmatch(other)) for number in found.groups())
+    row, col = map(int, cell.groups())
+    words = " ".join(names[3 * (at - 1) // side] for names, at in zip(_THIRDS, (row, col), strict=True))
+    at_corner = side > 1 and {row, col} <= {1, side}
+    return _with_side(f"{words} corner" if at_corner else f"{words} (row {row}, column {col})", sign)
+
+
+def _with_side(where: str, sign: int) -> str:
+    return where if sign > 0 else f"{where}, against the class"
