@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
 
 
-def make_environment(folder: Path, requirements: Iterable[str], constrained: bool = True) -> str:
+def make_environment(folder: Path, requirements: Iterable[str], constraints: Path | None = CONSTRAINTS) -> str:
     """Returns the interpreter of an environment that has all of `requirements`; installs missing ones.
 
     TensorFlow and all other dependencies of ig-audit have the versions of constraints.txt; if these change, all are
@@ -25,8 +25,7 @@ def make_environment(folder: Path, requirements: Iterable[str], constrained: boo
     Args:
         folder: of the environment; created if it is missing or incomplete.
         requirements: lines of a requirements file; paths are relative to the root of the repository.
-        constrained: whether constraints.txt applies; a program that needs other versions, and nothing of ig-audit, does
-            without.
+        constraints: a file of versions; None for a program that needs others, and nothing of ig-audit.
 
     Raises:
         subprocess.CalledProcessError: pip failed.
@@ -41,7 +40,7 @@ def make_environment(folder: Path, requirements: Iterable[str], constrained: boo
             venv.create(folder, with_pip=True, clear=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         words = [word for line in missing for word in (shlex.split(line) if line.startswith("-") else [line])]
-        limits = ["-c", str(CONSTRAINTS)] if constrained else []
+        limits = ["-c", str(constraints)] if constraints else []
         subprocess.run([*pip, *limits, *words], cwd=ROOT, stdout=sys.stderr, check=True)
         stamp.write_text(json.dumps({"digest": current, "requirements": sorted({*known, *missing})}))
     return str(python)

@@ -1,8 +1,8 @@
 """Tests against external programs, each in an environment of its own: `.ci/external [NAME…]`.
 
-A folder `tests/external/NAME` holds `requirements.txt`, from which pip makes the environment `.venv-external/NAME`, and
-`test_*.py`, which pytest runs there from the root of the repository, so that the working tree can be imported. There,
-warnings are not errors. The table is the one of docs/external.md.
+A folder `tests/external/NAME` holds `requirements.txt`, from which pip makes the environment `.venv-external/NAME`, if
+need be a `constraints.txt` in place of ours, and `test_*.py`, which pytest runs there from the root of the repository, so
+that the working tree can be imported. There, warnings are not errors. The table is the one of docs/external.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.environment import ROOT, make_environment, versions
+from support.environment import CONSTRAINTS, ROOT, make_environment, versions
 
 FOLDER = ROOT / "tests" / "external"
 ENVIRONMENTS = ROOT / ".venv-external"
@@ -69,7 +69,9 @@ def check(folder: Path, limit: float) -> tuple[Result, dict[str, str]]:
     """Returns the result of the tests in a folder, and the versions of the packages in its requirements."""
     requirements = read_requirements(folder / "requirements.txt")
     try:
-        python = make_environment(ENVIRONMENTS / folder.name, ["pytest", *requirements])
+        own = folder / "constraints.txt"
+        constraints = own if own.exists() else CONSTRAINTS
+        python = make_environment(ENVIRONMENTS / folder.name, ["pytest", *requirements], constraints)
     except subprocess.CalledProcessError as error:
         return Result(False, f"not installed: pip ended with {error.returncode}"), {}
     return run_tests(folder, python, limit), versions(python, requirements)

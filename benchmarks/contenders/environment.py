@@ -49,4 +49,4 @@ def make_drift_environment(program: str) -> str:
     Raises:
         subprocess.CalledProcessError: pip failed.
     """
-    return environment.make_environment(ROOT / f".venv-{program}", DRIFT_PACKAGES[program], constrained=False)
+    return environment.make_environment(ROOT / f".venv-{program}", DRIFT_PACKAGES[program], constraints=None)

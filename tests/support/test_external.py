@@ -56,9 +56,12 @@ def folders(tmp_path, monkeypatch):
         )
         (tmp_path / name / "test_theirs.py").write_text(text)
     (tmp_path / "no_requirements").mkdir()
+    (tmp_path / "wrong" / "constraints.txt").write_text("numpy<2")
 
-    def make(_: Path, requirements: list[str]) -> str:
+    def make(folder: Path, requirements: list[str], constraints: Path) -> str:
         assert requirements[:2] == ["pytest", "numpy"]
+        own = tmp_path / "wrong" / "constraints.txt"
+        assert constraints == (own if folder.name == "wrong" else external.CONSTRAINTS)
         if "absent" in requirements:
             raise subprocess.CalledProcessError(1, "pip")
         return sys.executable
