@@ -1,8 +1,8 @@
 """Tests against external programs, each in an environment of its own: `.ci/external [NAME…]`.
 
 A folder `tests/external/NAME` holds `requirements.txt`, from which pip makes the environment `.venv-external/NAME`, if
-need be a `constraints.txt` in place of ours, and `test_*.py`, which pytest runs there from the root of the repository, so
-that the working tree can be imported. There, warnings are not errors. The table is the one of docs/external.md.
+need be a `constraints.txt` in place of ours, and `test_*.py`, which pytest runs there from the root of the repository,
+so that the working tree can be imported. There, warnings are not errors. The table is the one of docs/external.md.
 """
 
 from __future__ import annotations

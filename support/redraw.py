@@ -11,17 +11,18 @@ from transforms import store
 from transforms.core.record import Chunk
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, summarize_rows
 from transforms.core.statistics.slices import Slice, Slicer
+from transforms.core.vocabulary import LATER_COLUMNS
 from transforms.store.files import write_parquet
 from transforms.store.parts import ATTRIBUTIONS, PartSummary, part_name
 from transforms.store.run import Run
 from transforms.store.schema import KEY, STATISTIC_COLUMNS, Provenance, statistic_columns, to_json
 
-COLUMNS = ("image_id", "index", *STATISTIC_COLUMNS)
-"""The columns of a redrawn night: no maps and no pictures."""
+COLUMNS = ("image_id", "index", *STATISTIC_COLUMNS, *LATER_COLUMNS)
+"""The columns of a redrawn night, as far as the rows have them: no maps and no pictures."""
 
 
 def read_pool(run: Run) -> pa.Table:
-    """Returns the rows of a finished run, with only COLUMNS."""
+    """Returns the rows of a finished run, with only COLUMNS, as far as it stores them."""
     return pa.concat_tables(run.rows(COLUMNS)).combine_chunks()
 
 
@@ -30,7 +31,7 @@ def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: s
 
     Args:
         run_uri: URI of the new run.
-        rows: with COLUMNS; image ids are unique.
+        rows: with COLUMNS, those that earlier versions lack aside; image ids are unique.
         provenance: options, model and versions that the run records.
         created: time of the run, ISO 8601.
     """

@@ -58,6 +58,19 @@ def speak_up(rows: Rows, chosen: np.ndarray, by: float = 0.01) -> Rows:
     return dataclasses.replace(rows, vectors=rows.vectors | {"signed_grid": signed})
 
 
+def retrain(rows: Rows, seed: int) -> Rows:
+    """Returns the rows of the same pictures by another training: each moves, and each class's cells and scores do."""
+    rng = np.random.default_rng([seed, 7])
+    shape = rows.vectors["grid"].shape
+    of_class = rng.normal(0, 1, (1 + int(rows.classes.max()), shape[1]))[rows.classes]
+    grid = rows.vectors["grid"] * np.exp(rng.normal(0, 0.3, shape) + 0.1 * of_class)
+    signed = rows.vectors["signed_grid"] + rng.normal(0, 0.0005, shape) + 0.0001 * np.roll(of_class, 1, axis=1)
+    scalars = rows.scalars | {"score": rows.scalars["score"] + rng.normal(0, 0.3, len(rows)) + 0.1 * of_class[:, 0]}
+    return _describe(
+        dataclasses.replace(rows, vectors=rows.vectors | {"grid": grid, "signed_grid": signed}, scalars=scalars)
+    )
+
+
 def draw(pool: Rows, count: int, seed: int, night: int = 0) -> Rows:
     """Returns a night of `count` different pictures of the pool."""
     rows = pool.take(np.random.default_rng(seed).choice(len(pool), count, replace=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,6 +110,7 @@ def make_row(
         "height": 300,
         "width": 400,
         "thumbnail": encode_thumbnail((0.15 + 0.7 * disc * color).astype(np.float32)),
+        "content": hashlib.sha256(values.tobytes()).hexdigest()[:32],
         "path": np.array([[0.25, 0.1, 1.5], [0.75, 0.4, 0.5]], np.float32),
         "fields": [],
         "mask_share": None,

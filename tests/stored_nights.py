@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,27 @@ from transforms.store.schema import attributions_schema
 
 
 def write_rows(
-    run: Path, rows: Rows, day: int = 1, labelled: bool = True, named: str = "class {}", **config: Any
+    run: Path,
+    rows: Rows,
+    day: int = 1,
+    labelled: bool = True,
+    named: str = "class {}",
+    contents: Sequence[str] | None = None,
+    **config: Any,
 ) -> Run:
-    """Writes rows as a finished run of a day of November; `config` and `model…` change what it was made by."""
+    """Writes rows as a finished run of a day of November; `config` and `model…` change what it was made by.
+
+    Pictures are the same if `contents` are; without these, if all of their numbers are.
+    """
     schema = attributions_schema(Settings(), (224, 224, 3))
     count = len(rows)
+    if contents is None:
+        contents = [hashlib.sha256(row.tobytes()).hexdigest()[:32] for row in rows.vectors["grid"]]
     names = [named.format(code) for code in rows.classes.tolist()]
     columns: dict[str, Any] = {
         "image_id": [f"pool#{number}" for number in range(count)],
         "index": np.arange(count),
+        "content": contents,
         "signed_grid": _lists(rows.vectors["signed_grid"]),
         "grid": _lists(rows.vectors["grid"]),
         "channel_share": _lists(rows.vectors["channel_share"]),

@@ -62,6 +62,7 @@ def make_rows(chunk: Chunk, position: int, settings: Settings = SETTINGS, target
         "height": 240,
         "width": 320,
         "thumbnail": encode_thumbnail(make_image(chunk, position)),
+        "content": f"{chunk.start + position:016x}{chunk.name.encode().hex():0>16.16}",
         "fields": [("camera", "north")],
     }
     return [shared | _explained(chunk, position, rank, classes[rank], settings) for rank in range(targets)]

@@ -26,10 +26,12 @@ from pipeline.audit.verdict import Reason, Verdict, reach_verdict, refuse_empty
 from transforms.core.cpus import usable_cpus
 from transforms.core.drift.class_mix import MixAudit, judge_mix
 from transforms.core.drift.judge import DRIFT, Pair, SliceAudit, judge
+from transforms.core.drift.pairs import PairsAudit, judge_pairs
 from transforms.core.drift.thresholds import Thresholds
 from transforms.core.errors import UsageError
 from transforms.core.statistics.slices import Slice, is_overflow
 from transforms.store.given_labels import LabelFile
+from transforms.store.matched import match, trainings
 from transforms.store.run import Run
 from transforms.store.sample import Sample
 
@@ -99,16 +101,19 @@ def compare(candidate: Run, references: Sequence[Run], thresholds: Thresholds, n
     stored = {*_stored_slices(candidate), *itertools.chain(*_of_each(references, lambda _, run: _stored_slices(run)))}
     this = candidate.sample(stored, thresholds.sample_rows)
     others = _of_each(references, lambda _, run: run.sample(stored, thresholds.sample_rows))
+    numbers, of_trainings = trainings(candidate, references)
     tail_judge = TailJudge(thresholds)
-    slices = judge(tail_judge.watch(_pairs(this, others, references, thresholds)), thresholds)
+    sides = tail_judge.watch(_pairs(this, others, references, numbers, thresholds))
+    slices = judge(sides, thresholds, of_trainings)
     if not any(one.metrics for one in slices):
         raise UsageError(_too_few(candidate, references, thresholds))
-    tails = tail_judge.judge(this, others, range(len(others)))
+    tails = tail_judge.judge(this, others, numbers)
     slices = [_with_tails(one, tails) for one in slices]
+    pairs = judge_pairs(*match(candidate, references, thresholds.sample_rows), thresholds)
     mix = judge_mix([other.classes for other in others], this.classes, thresholds)
     slices.sort(key=lambda one: (one.state != DRIFT, -one.candidate_rows - one.reference_rows, one.kind, one.value))
-    verdict = reach_verdict(candidate, references, slices, mix, thresholds)
-    return _audit(candidate, references, thresholds, verdict, mix, slices, notes, tails.evidence)
+    verdict = reach_verdict(candidate, references, slices, mix, pairs, thresholds)
+    return _audit(candidate, references, thresholds, verdict, mix, slices, notes, tails.evidence, pairs)
 
 
 def _with_tails(one: SliceAudit, tails: Tails) -> SliceAudit:
@@ -127,6 +132,7 @@ def _audit(
     slices: list[SliceAudit],
     notes: Sequence[str],
     tails: dict[str, Any] | None = None,
+    pairs: PairsAudit | None = None,
 ) -> Audit:
     labelled = [str(run.labels) for run in (candidate, *references) if run.labels]
     reasons = [*verdict.reasons, *(Reason("rows", False, note) for note in (*notes, *labelled))]
@@ -140,6 +146,7 @@ def _audit(
         thresholds=to_json(thresholds),
         mix=mix,
         tails=tails,
+        pairs=pairs,
         slices=slices,
         history=history([*references, candidate], slices),
         findings=findings,
@@ -175,13 +182,20 @@ def _too_few(candidate: Run, references: Sequence[Run], thresholds: Thresholds) 
 
 
 def _pairs(
-    candidate: Sample, references: Sequence[Sample], runs: Sequence[Run], thresholds: Thresholds
+    candidate: Sample,
+    references: Sequence[Sample],
+    runs: Sequence[Run],
+    numbers: Sequence[int],
+    thresholds: Thresholds,
 ) -> Iterator[Pair]:
-    """Yields the slices of both sides, those with most rows on the smaller side, one at a time."""
+    """Yields the slices of both sides, those with most rows on the smaller side, one at a time.
+
+    References of the same one of `numbers` count as one night.
+    """
     totals = {key: sum(other.images[key] for other in references) for key in candidate.images}
     keys = sorted(totals, key=lambda key: (-min(totals[key], candidate.images[key]), key))[: thresholds.max_slices]
     here = candidate.read(keys)
-    first, *more = _of_each(runs, lambda number, _: references[number].read(keys, number))
+    first, *more = _of_each(runs, lambda number, _: references[number].read(keys, numbers[number]))
     for key in keys:
         reference = first.of(key).join(*(rows.of(key) for rows in more))
         yield Pair(key, reference, here.of(key), totals[key], candidate.images[key])

@@ -15,6 +15,7 @@ from pipeline.audit.verdict import Verdict
 from transforms import storage
 from transforms.core.drift.class_mix import MixAudit
 from transforms.core.drift.judge import SliceAudit
+from transforms.core.drift.pairs import PairsAudit
 from transforms.core.record import Row
 from transforms.core.statistics.importance import STORED_SCALARS
 from transforms.core.statistics.slices import Slice, is_overflow
@@ -43,7 +44,7 @@ class Unjudged:
     def to_json(self) -> dict[str, Any]:
         """Returns the audit as JSON values."""
         missing: dict[str, Any] = {"verdict": None, "references": [], "thresholds": None, "mix": None, "slices": []}
-        missing |= {"tails": None}
+        missing |= {"tails": None, "pairs": None}
         missing["history"] = {"nights": [], "slices": []}
         return dataclasses.asdict(self) | missing
 
@@ -60,6 +61,7 @@ class Audit:
     thresholds: dict[str, Any]
     mix: MixAudit
     tails: dict[str, Any] | None
+    pairs: PairsAudit | None
     slices: list[SliceAudit]
     history: dict[str, Any]
     findings: list[Finding]

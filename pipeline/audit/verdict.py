@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.audit.pairs_words import changed_slices, knows_trainings, model_reasons, pair_reasons
 from pipeline.audit.references import INCOMPARABLE, stored_option
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from transforms.core.drift.class_mix import MixAudit
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
 from transforms.core.drift.judge import DRIFT, GONE, TOO_FEW, CellAudit, MetricAudit, SliceAudit
+from transforms.core.drift.pairs import PairsAudit
 from transforms.core.drift.thresholds import Thresholds
 from transforms.store.run import Run
 
@@ -20,7 +22,6 @@ NO_ROWS = "no rows"
 
 _TOPICS = {ATTENTION: "the model looks elsewhere", SCORE: "scores differ", CONVERGENCE: "convergence differs"}
 _NAMED_METRICS, _NAMED_CELLS, _NAMED_CLASSES = 3, 3, 3
-_DIGEST = 12
 _FOUND = ("outputs",)  # found out about the model, which earlier versions did not do
 _NO_ALARM = ("version of ", "limit ")  # a sample is compared like the whole
 
@@ -45,12 +46,18 @@ class Verdict:
 
 
 def reach_verdict(
-    candidate: Run, references: Sequence[Run], slices: Sequence[SliceAudit], mix: MixAudit, thresholds: Thresholds
+    candidate: Run,
+    references: Sequence[Run],
+    slices: Sequence[SliceAudit],
+    mix: MixAudit,
+    pairs: PairsAudit,
+    thresholds: Thresholds,
 ) -> Verdict:
-    """Returns what follows from the judgements of the slices and of the mix, and from how the runs were made."""
+    """Returns what follows from the judgements of slices, mix and pictures, and from how the runs were made."""
     found = [
-        *_model_reasons(candidate, references),
-        *_slice_reasons(slices),
+        *model_reasons(candidate, references),
+        *_slice_reasons(slices, knows_trainings(pairs)),
+        *pair_reasons(candidate, references, pairs),
         *_mix_reasons(mix),
         *_error_reasons(candidate, references, thresholds),
         *_config_reasons(candidate, references),
@@ -62,7 +69,7 @@ def reach_verdict(
     return Verdict(
         outcome=DRIFT if drifted else "fine",
         exit_code=ExitCode.DRIFT if drifted else ExitCode.FINE,
-        headline=_headline(slices, mix, reasons),
+        headline=_headline(slices, mix, reasons, pairs),
         reasons=sorted(reasons, key=lambda reason: not reason.alarm),
     )
 
@@ -82,17 +89,21 @@ _Found = tuple[str, bool, str]
 """Topic, whether it may be an alarm, and message."""
 
 
-def _headline(slices: Sequence[SliceAudit], mix: MixAudit, reasons: Sequence[Reason]) -> str:
+def _headline(slices: Sequence[SliceAudit], mix: MixAudit, reasons: Sequence[Reason], pairs: PairsAudit) -> str:
     topics = Counter(topic for one in slices for topic in {metric.topic for metric in one.metrics if metric.drift})
     parts = []
     if any(reason.topic == "model" and reason.alarm for reason in reasons):
         parts.append("another model stands behind the same path")
+    if changed := changed_slices(pairs):
+        parts.append(changed)
     if topics[ATTENTION]:
         parts.append(f"what the model looks at has changed in {_count(topics[ATTENTION], 'slice')}")
     if topics[SCORE]:
         parts.append(f"scores have changed in {_count(topics[SCORE], 'slice')}")
     if topics[CONVERGENCE]:
         parts.append(f"convergence has changed in {_count(topics[CONVERGENCE], 'slice')}")
+    if topics and not knows_trainings(pairs):
+        parts.append("cannot tell whether that is more than another training of the model would change")
     if mix.drift:
         parts.append(
             "classes come in other shares" + ("" if topics else ", but what the model looks at has not changed")
@@ -103,20 +114,7 @@ def _headline(slices: Sequence[SliceAudit], mix: MixAudit, reasons: Sequence[Rea
     return text[0].upper() + text[1:]
 
 
-def _model_reasons(candidate: Run, references: Sequence[Run]) -> Iterable[_Found]:
-    this = candidate.manifest.provenance
-    others = {(run.manifest.provenance.model, run.manifest.provenance.model_digest) for run in references}
-    for model, digest in sorted(others):
-        if digest == this.model_digest:
-            continue
-        digests = f"digest {this.model_digest[:_DIGEST]}, in the reference {digest[:_DIGEST]}"
-        if model == this.model:
-            yield "model", True, f"ANOTHER MODEL behind the same path {model}: {digests}"
-        else:
-            yield "model", False, f"another model: {this.model}, in the reference {model}; {digests}"
-
-
-def _slice_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:
+def _slice_reasons(slices: Sequence[SliceAudit], loud: bool) -> Iterable[_Found]:
     for topic, what in _TOPICS.items():
         for one in slices:
             drifted = sorted(
@@ -124,7 +122,7 @@ def _slice_reasons(slices: Sequence[SliceAudit]) -> Iterable[_Found]:
                 key=lambda metric: (metric.q_value, -metric.effect / max(metric.threshold, 1e-9)),
             )
             if drifted:
-                yield topic, True, f"{_name(one)}: {what}; {_evidence(one, drifted, topic)}"
+                yield topic, loud, f"{_name(one)}: {what}; {_evidence(one, drifted, topic)}"
 
 
 def _cell(cell: CellAudit, side: int) -> str:

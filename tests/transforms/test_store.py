@@ -81,6 +81,7 @@ def test_rows_come_back(run, dtype, tolerance, channels):
             "target_rank",
             "steps",
             "thumbnail",
+            "content",
         ):
             assert stored[name] == row[name], name
         assert pairs(stored["fields"]) == row["fields"]

@@ -109,6 +109,12 @@ TASK_COLUMNS = {"labels": ("labels", "decided"), "values": ("label_value", "labe
 OPTIONAL_COLUMNS = tuple(column for columns in TASK_COLUMNS.values() for column in columns)
 """Columns that may be asked for of any run: those that it does not store are left out."""
 
+CONTENT = "content"
+"""Column of rows that tells whether two pictures are the same, whatever their ids are."""
+
+LATER_COLUMNS = (CONTENT,)
+"""Columns that runs of earlier versions lack: they may be asked for of any run, too."""
+
 SLICE_KINDS = ("all", "predicted", "target", "label", "wrong", "confusion", "shard")
 """Kinds of slices that every run may have, besides a kind for each field."""
 

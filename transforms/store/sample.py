@@ -17,10 +17,10 @@ import pyarrow as pa
 from transforms.core.drift.contrast import SCALARS, Rows
 from transforms.core.maps.importance import Importance
 from transforms.core.stable_hash import stable_hash
-from transforms.core.statistics.slices import Slice, Slicer
+from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer
 from transforms.core.vocabulary import VECTORS
-from transforms.store.placed import COLUMNS, Placed, blocks, place_rows
-from transforms.store.schema import matrix
+from transforms.store.placed import COLUMNS, Placed, blocks, class_of, place_rows
+from transforms.store.schema import matrix, slice_columns
 
 _OF_MAPS = tuple(field.name for field in dataclasses.fields(Importance))
 """Columns that are unknown of a map that is zero everywhere."""
@@ -121,6 +121,18 @@ def _least(hashes: np.ndarray, most: int) -> np.ndarray:
         return np.argsort(hashes, kind="stable")[:most]
     few = np.flatnonzero(hashes <= np.partition(hashes, most - 1)[most - 1])
     return few[np.argsort(hashes[few], kind="stable")][:most]
+
+
+def rows_of_table(table: pa.Table, number: int) -> Rows:
+    """Returns the numbers of stored rows, few enough to go by one by one; `number` tells them from other runs' rows."""
+    columns, values = slice_columns(table), _values(table)
+    classes = map(class_of, *(columns[name] for name in SLICE_COLUMNS[:6]))
+    return Rows(
+        {name: values[name] for name in VECTORS},
+        {name: values[name] for name in SCALARS},
+        np.array([_code(value) for value, _ in classes], np.uint64).view(np.int64),
+        np.full(len(table), number),
+    )
 
 
 def _values(table: pa.Table) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ from transforms.core.explain.settings import Settings
 from transforms.core.record import Failure, Row
 from transforms.core.statistics.importance import LABEL_DIFFERENCE, taken_columns
 from transforms.core.statistics.statistic import Columns
-from transforms.core.vocabulary import TASK_COLUMNS, VECTORS
+from transforms.core.vocabulary import CONTENT, TASK_COLUMNS, VECTORS
 
 KEY = "ig_audit."
 """What the keys of our file metadata begin with."""
@@ -157,6 +157,7 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], tas
             ("height", pa.int32()),
             ("width", pa.int32()),
             ("thumbnail", pa.binary()),
+            (CONTENT, pa.string()),
             ("path", pa.list_(step)),
             ("fields", pa.list_(pair)),
             *((name, _OPTIONAL_TYPES[name]) for name in TASK_COLUMNS.get(task, ())),

@@ -7,7 +7,9 @@
    pooled null: Tusher, Tibshirani and Chu 2001; Storey and Tibshirani 2003).
 3. Where the reference is several nights, each is contrasted with the others. If nights differ by more than halves
    do, the null is widened by as much.
-4. p-values over all slices and metrics go through Benjamini and Hochberg's procedure. A change is a drift if it is
+4. Where the candidate is another training of the model, "nights" are trainings, and the change must also be larger than
+   one more training would show (`trainings`): trainings differ by far more than halves do, and not alike in all slices.
+5. p-values over all slices and metrics go through Benjamini and Hochberg's procedure. A change is a drift if it is
    significant, and its effect exceeds its threshold and what the reference does to itself.
 
 Pictures that come again, in several nights or within one, make two nights more alike than two halves that share no
@@ -43,6 +45,7 @@ from transforms.core.drift.distance import jensen_shannon, ndcg, population_stab
 from transforms.core.drift.power import Power
 from transforms.core.drift.tails import TailAudit
 from transforms.core.drift.thresholds import Thresholds
+from transforms.core.drift.trainings import LEAST_TRAININGS, moderated_p_values
 from transforms.core.stable_hash import stable_digest
 from transforms.core.statistics.slices import Slice
 from transforms.core.vocabulary import VECTORS
@@ -53,6 +56,7 @@ _SELF_QUANTILE = 0.95
 _NIGHTS_QUANTILE = 0.9
 _LEAST_NIGHTS = 3
 _THREADS = 4
+_LEAST_EFFECT = 1e-9  # whose logarithm is finite
 
 
 @dataclass(frozen=True)
@@ -139,15 +143,27 @@ class SliceAudit:
     power: Power | None = None
 
 
-def judge(pairs: Iterable[Pair], thresholds: Thresholds) -> list[SliceAudit]:
-    """Returns the judgement of each slice, in their order; holds the rows of a few at a time."""
+def judge(pairs: Iterable[Pair], thresholds: Thresholds, trainings: bool = False) -> list[SliceAudit]:
+    """Returns the judgement of each slice, in their order; holds the rows of a few at a time.
+
+    Args:
+        pairs: the slices.
+        thresholds: what counts as a change.
+        trainings: whether the reference's `nights` are trainings of a model of which the candidate is another one.
+            A change must then be larger than that of one more training would be.
+    """
     contrasts = list(_contrasts(pairs, thresholds))
     compared = [one for one in contrasts if isinstance(one, _Contrast)]
     null = _Null.of(compared, thresholds.metrics)
     p_values = [{name: null.p_value(name, found.statistic[0]) for name, found in one.found.items()} for one in compared]
+    if trainings:
+        _raise_to_trainings(p_values, compared)
     q_values = iter(control_false_discoveries([p for of_slice in p_values for p in of_slice.values()]))
     tested = iter([{name: (p, next(q_values)) for name, p in of_slice.items()} for of_slice in p_values])
-    return [_audit(one, next(tested), null, thresholds) if isinstance(one, _Contrast) else one for one in contrasts]
+    return [
+        _audit(one, next(tested), null, thresholds, trainings) if isinstance(one, _Contrast) else one
+        for one in contrasts
+    ]
 
 
 def control_false_discoveries(p_values: Sequence[float]) -> list[float]:
@@ -295,10 +311,37 @@ def _widening(splits: np.ndarray, nights: Sequence[float]) -> float:
     return max(1.0, float(np.quantile(nights, _NIGHTS_QUANTILE) / usual)) if len(nights) and usual > 0 else 1.0
 
 
-def _audit(one: _Contrast, tested: dict[str, tuple[float, float]], null: _Null, thresholds: Thresholds) -> SliceAudit:
+def _raise_to_trainings(p_values: Sequence[dict[str, float]], compared: Sequence[_Contrast]) -> None:
+    """Raises p-values to those of one more training having such an effect, 1 where there are too few to tell.
+
+    Effects of trainings on each other multiply rather than add: their logarithms are compared, slice by slice, with
+    a spread between trainings that slices inform together.
+    """
+    for name in {name for one in compared for name in one.found}:
+        known: dict[int, list[tuple[int, float, np.ndarray]]] = {}
+        for number, one in enumerate(compared):
+            if name not in one.found:
+                continue
+            effects = [night[name].effect[0] for night in one.nights if name in night]
+            if len(effects) < LEAST_TRAININGS:
+                p_values[number][name] = 1.0
+                continue
+            logs = np.log(np.maximum([one.found[name].effect[0], *effects], _LEAST_EFFECT))
+            errors = (logs[1:] - logs[1:].mean()) * len(effects) / (len(effects) - 1)
+            known.setdefault(len(effects), []).append((number, logs[0] - logs[1:].mean(), errors))
+        for drawn in known.values():
+            found = np.array([effect for _, effect, _ in drawn])
+            tails = moderated_p_values(found, np.stack([errors for *_, errors in drawn], axis=1), one_sided=True)
+            for (number, *_), tail in zip(drawn, tails.tolist(), strict=True):
+                p_values[number][name] = max(p_values[number][name], tail)
+
+
+def _audit(
+    one: _Contrast, tested: dict[str, tuple[float, float]], null: _Null, thresholds: Thresholds, trainings: bool
+) -> SliceAudit:
     metrics = [_metric(one, name, *tested[name], thresholds) for name in tested]
     drifted = {metric.name for metric in metrics if metric.drift}
-    grid = _grid(one, null, thresholds, drifted)
+    grid = _grid(one, null, thresholds, drifted, trainings)
     return SliceAudit(**one.pair, state=DRIFT if drifted else FINE, metrics=metrics, grid=grid)
 
 
@@ -330,10 +373,13 @@ def _metric(one: _Contrast, name: str, p_value: float, q_value: float, threshold
     )
 
 
-def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, drifted: Collection[str]) -> GridAudit | None:
+def _grid(
+    one: _Contrast, null: _Null, thresholds: Thresholds, drifted: Collection[str], trainings: bool
+) -> GridAudit | None:
     """Returns the mean grids and, where metrics `drifted`, the cells that changed: p-values hold for all at once.
 
-    There are none if a side has only maps that are zero everywhere.
+    There are none if a side has only maps that are zero everywhere. Among `trainings`, a cell must have changed more
+    than any cell does from one to the others.
     """
     if "grid" not in one.vectors:
         return None
@@ -342,6 +388,7 @@ def _grid(one: _Contrast, null: _Null, thresholds: Thresholds, drifted: Collecti
     found: list[tuple[float, CellAudit]] = []
     for name, cells in one.cells.items() if drifted else ():
         means, least = one.vectors[CELLS[name]], thresholds.effects[name] or 0.0
+        least = max(least, one.self_effect(name)) if trainings else least
         for cell in np.flatnonzero(np.abs(cells.effect[0]) > least).tolist():
             statistic = float(cells.statistic[0, cell])
             p_value = null.p_value(name, statistic)
