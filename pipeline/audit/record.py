@@ -74,7 +74,10 @@ class Audit:
     def __str__(self) -> str:
         """Returns the verdict with its reasons, for a terminal."""
         shown = self.verdict.reasons[:_PRINTED]
-        lines = [self.verdict.headline, *(f"  {'!' if one.alarm else '-'} {printable(one.message)}" for one in shown)]
+        lines = [self.verdict.headline]
+        for one in shown:
+            lines.append(f"  {'!' if one.alarm else '-'} {printable(one.message)}")
+            lines += [f"      {printable(one.detail)}"] if one.detail else []
         if len(self.verdict.reasons) > _PRINTED:
             lines.append(f"  … and {len(self.verdict.reasons) - _PRINTED} more")
         return "\n".join(lines)

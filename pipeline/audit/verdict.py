@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.audit.changes import Change, list_changes
 from pipeline.audit.pairs_words import changed_slices, knows_trainings, model_reasons, pair_reasons
 from pipeline.audit.references import INCOMPARABLE, stored_option
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from transforms.core.drift.class_mix import MixAudit
-from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
-from transforms.core.drift.judge import DRIFT, GONE, TOO_FEW, CellAudit, MetricAudit, SliceAudit
+from transforms.core.drift.judge import DRIFT, GONE, TOO_FEW, SliceAudit
 from transforms.core.drift.pairs import PairsAudit
+from transforms.core.drift.power import SURE
 from transforms.core.drift.thresholds import Thresholds
 from transforms.store.run import Run
 
 NO_ROWS = "no rows"
 """The outcome of a run that has none."""
 
-_TOPICS = {ATTENTION: "the model looks elsewhere", SCORE: "scores differ", CONVERGENCE: "convergence differs"}
-_NAMED_METRICS, _NAMED_CELLS, _NAMED_CLASSES = 3, 3, 3
+_NAMED, _NAMED_CLASSES = 4, 3
+_FEW_REFERENCES = 3
 _FOUND = ("outputs",)  # found out about the model, which earlier versions did not do
 _NO_ALARM = ("version of ", "limit ")  # a sample is compared like the whole
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Something worth knowing; the fields are those of audit.json."""
+    """Something worth knowing; the fields are those of audit.json.
+
+    Attributes:
+        topic: what it is about.
+        alarm: whether it makes the outcome drift.
+        message: a sentence.
+        detail: the numbers behind it; may be empty.
+    """
 
     topic: str
     alarm: bool
     message: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,22 +62,27 @@ def reach_verdict(
     thresholds: Thresholds,
 ) -> Verdict:
     """Returns what follows from the judgements of slices, mix and pictures, and from how the runs were made."""
+    changes, loud = list_changes(slices), knows_trainings(pairs)
+    reasons = [
+        Reason(change.topic, loud and change.topic in thresholds.alarms, change.message, change.numbers)
+        for change in changes
+    ]
     found = [
         *model_reasons(candidate, references),
-        *_slice_reasons(slices, knows_trainings(pairs)),
         *pair_reasons(candidate, references, pairs),
         *_mix_reasons(mix),
         *_error_reasons(candidate, references, thresholds),
         *_config_reasons(candidate, references),
         *_row_reasons(slices),
         *_vanished(slices, len(references), thresholds),
+        *_power(slices, references, loud),
     ]
-    reasons = [Reason(topic, loud and topic in thresholds.alarms, message) for topic, loud, message in found]
+    reasons += [Reason(topic, loud and topic in thresholds.alarms, message) for topic, loud, message in found]
     drifted = any(reason.alarm for reason in reasons)
     return Verdict(
         outcome=DRIFT if drifted else "fine",
         exit_code=ExitCode.DRIFT if drifted else ExitCode.FINE,
-        headline=_headline(slices, mix, reasons, pairs),
+        headline=_headline(changes, mix, reasons, pairs),
         reasons=sorted(reasons, key=lambda reason: not reason.alarm),
     )
 
@@ -89,59 +102,26 @@ _Found = tuple[str, bool, str]
 """Topic, whether it may be an alarm, and message."""
 
 
-def _headline(slices: Sequence[SliceAudit], mix: MixAudit, reasons: Sequence[Reason], pairs: PairsAudit) -> str:
-    topics = Counter(topic for one in slices for topic in {metric.topic for metric in one.metrics if metric.drift})
+def _headline(changes: Sequence[Change], mix: MixAudit, reasons: Sequence[Reason], pairs: PairsAudit) -> str:
+    """Returns the weightiest change, how many more there are, and what else a reader has to know first."""
     parts = []
     if any(reason.topic == "model" and reason.alarm for reason in reasons):
         parts.append("another model stands behind the same path")
     if changed := changed_slices(pairs):
         parts.append(changed)
-    if topics[ATTENTION]:
-        parts.append(f"what the model looks at has changed in {_count(topics[ATTENTION], 'slice')}")
-    if topics[SCORE]:
-        parts.append(f"scores have changed in {_count(topics[SCORE], 'slice')}")
-    if topics[CONVERGENCE]:
-        parts.append(f"convergence has changed in {_count(topics[CONVERGENCE], 'slice')}")
-    if topics and not knows_trainings(pairs):
+    if changes:
+        more = f" (and {_count(len(changes) - 1, 'more change')})" if len(changes) > 1 else ""
+        parts.append(changes[0].message + more)
+    if changes and not knows_trainings(pairs):
         parts.append("cannot tell whether that is more than another training of the model would change")
     if mix.drift:
         parts.append(
-            "classes come in other shares" + ("" if topics else ", but what the model looks at has not changed")
+            "classes come in other shares" + ("" if changes else ", but what the model looks at has not changed")
         )
     if not parts:
         parts.append("no change beyond what the reference shows by itself")
     text = "; ".join(parts)
     return text[0].upper() + text[1:]
-
-
-def _slice_reasons(slices: Sequence[SliceAudit], loud: bool) -> Iterable[_Found]:
-    for topic, what in _TOPICS.items():
-        for one in slices:
-            drifted = sorted(
-                (metric for metric in one.metrics if metric.drift and metric.topic == topic),
-                key=lambda metric: (metric.q_value, -metric.effect / max(metric.threshold, 1e-9)),
-            )
-            if drifted:
-                yield topic, loud, f"{_name(one)}: {what}; {_evidence(one, drifted, topic)}"
-
-
-def _cell(cell: CellAudit, side: int) -> str:
-    place = f"row {cell.row + 1} column {cell.col + 1} of {side}"
-    if cell.signed:
-        return f"{place} (for the class {cell.reference:+.2%} → {cell.candidate:+.2%})"
-    return f"{place} ({cell.reference:.1%} → {cell.candidate:.1%})"
-
-
-def _evidence(one: SliceAudit, drifted: Sequence[MetricAudit], topic: str) -> str:
-    parts = []
-    if topic == ATTENTION and one.grid and one.grid.changed:
-        parts.append("cells " + ", ".join(_cell(cell, one.grid.side) for cell in one.grid.changed[:_NAMED_CELLS]))
-    for metric in drifted[:_NAMED_METRICS]:
-        means = f", mean {metric.reference:.3g} → {metric.candidate:.3g}" if metric.candidate is not None else ""
-        parts.append(f"{metric.name} {metric.effect:.3g} (itself {metric.self_effect:.3g}{means})")
-    if len(drifted) > _NAMED_METRICS:
-        parts.append(f"and {len(drifted) - _NAMED_METRICS} more metrics")
-    return "; ".join(parts)
 
 
 def _mix_reasons(mix: MixAudit) -> Iterable[_Found]:
@@ -188,6 +168,33 @@ def _vanished(slices: Sequence[SliceAudit], references: int, thresholds: Thresho
         usual = one.reference_rows / references
         if one.state == GONE and one.kind in ("label", "predicted") and usual >= thresholds.min_rows:
             yield "rows", False, f"{_name(one)}: no rows, {usual:,.0f} in the reference"
+
+
+def _power(slices: Sequence[SliceAudit], references: Sequence[Run], knows: bool) -> Iterable[_Found]:
+    """Yields which change would have been noticed, and what would make more noticeable."""
+    stated = [(one, one.power) for one in slices if one.power and one.kind == _kind_of_power(slices)]
+    if not stated:
+        return
+    power = stated[0][1]
+    change = f"a change in which {power.share:.0%} of the pictures of a class put {power.part:.0%} of their attention"
+    sure = [one for one, found in stated if found.noticed >= SURE]
+    weak = sorted(
+        (found.noticed, one.candidate_rows, one.name or one.value) for one, found in stated if found.noticed < SURE
+    )
+    text = f"{change} into one place would have been noticed ({SURE:.0%}) in {len(sure)} of {len(stated)} classes"
+    if weak:
+        named = ", ".join(f"{name} ({_count(rows, 'picture')}: {noticed:.0%})" for noticed, rows, name in weak[:_NAMED])
+        text += f"; less surely in {named}" + (f" and {len(weak) - _NAMED} more" if len(weak) > _NAMED else "")
+    yield "power", False, text
+    if knows and len(references) < _FEW_REFERENCES:
+        few = f"how much nights differ by themselves is unknown with {_count(len(references), 'reference')}"
+        yield "power", False, f"{few}; approve three"
+
+
+def _kind_of_power(slices: Sequence[SliceAudit]) -> str:
+    """Returns the kind of slices that stands for classes: labels, if there are any."""
+    kinds = {one.kind for one in slices if one.power}
+    return next((kind for kind in ("label", "predicted", "target") if kind in kinds), "")
 
 
 def _name(one: SliceAudit) -> str:
