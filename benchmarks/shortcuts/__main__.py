@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import table, write_json
-from benchmarks.shortcuts import peers
+from benchmarks.shortcuts import peers, tails
 from benchmarks.shortcuts.networks import NETWORKS, Network
 from benchmarks.shortcuts.nights import read_pool
 from benchmarks.shortcuts.ours import Ours
 from benchmarks.shortcuts.trials import Cell, Results, cells, night_chance, reference_chance, summarize
 from support.planted_nights import Pool, draw_night, draw_references, uses
 
-OURS = "ours"
+OURS, TAILS = "ours", "tails"
 SHARES = (0, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         for detector in options.detector:
             wanted = list(cells(detector, network.name, shares, _possible(pool, network, options), options.references))
             with tempfile.TemporaryDirectory() as folder:
-                if detector == OURS:
+                if detector in (OURS, TAILS):
                     _judge(wanted, pool, network, results, options.nights, Path(folder))
                 else:
                     peers.judge(detector, wanted, pool, results, (options.nights, options.quiet), Path(folder))
@@ -56,7 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--results", default="outcomes.jsonl", metavar="NAME", help="file of outcomes in the folder")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="networks, such as tag border")
     parser.add_argument("--unseen", action="store_true", help="also the networks that are kept back")
-    parser.add_argument("--detector", nargs="+", default=[OURS], choices=(OURS, *peers.DETECTORS))
+    parser.add_argument("--detector", nargs="+", default=[OURS], choices=(OURS, TAILS, *peers.DETECTORS))
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the class that has the plant")
     parser.add_argument("--rows", type=int, nargs="+", default=[100, 500], help="of each class a night")
     parser.add_argument("--references", type=int, nargs="+", default=[1, 3, 7, 30], help="nights compared with")
@@ -110,7 +110,8 @@ def _judge(wanted: list[Cell], pool: Pool, network: Network, results: Results, n
                 if not results.has(cell, night):
                     references = references or draw_references(pool, rows, count, reference_chance(night))
                     candidate = draw_night(pool, rows, cell.share, night_chance(night))
-                    outcome = ours.judge(candidate, references, network)
+                    judge = tails.judge if cell.detector == TAILS else ours.judge
+                    outcome = judge(candidate, references, network)
                     results.add(cell, night, outcome)
                     print(f"{cell} night {night}: {outcome}", file=sys.stderr, flush=True)
 
@@ -120,7 +121,7 @@ def _summaries(
 ) -> Iterator[dict[str, Any]]:
     for cell in wanted:
         found = [outcome for night, outcome in sorted(results.outcomes[cell].items()) if night < options.nights]
-        if cell.detector != OURS:
+        if cell.detector not in (OURS, TAILS):
             found = peers.with_alarms(cell, found, results)
         yield summarize(cell, found, uses(pool, cell.rows, cell.references))
 

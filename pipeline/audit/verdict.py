@@ -13,7 +13,7 @@ from pipeline.names import slice_name
 from transforms.core.drift.class_mix import MixAudit
 from transforms.core.drift.judge import DRIFT, GONE, TOO_FEW, SliceAudit
 from transforms.core.drift.pairs import PairsAudit
-from transforms.core.drift.power import SURE
+from transforms.core.drift.power import SURE, Power
 from transforms.core.drift.thresholds import Thresholds
 from transforms.store.run import Run
 
@@ -178,17 +178,20 @@ def _power(slices: Sequence[SliceAudit], references: Sequence[Run], knows: bool)
     power = stated[0][1]
     change = f"a change in which {power.share:.0%} of the pictures of a class put {power.part:.0%} of their attention"
     sure = [one for one, found in stated if found.noticed >= SURE]
-    weak = sorted(
-        (found.noticed, one.candidate_rows, one.name or one.value) for one, found in stated if found.noticed < SURE
-    )
+    weak = sorted(((one, found) for one, found in stated if found.noticed < SURE), key=lambda each: each[1].noticed)
     text = f"{change} into one place would have been noticed ({SURE:.0%}) in {len(sure)} of {len(stated)} classes"
     if weak:
-        named = ", ".join(f"{name} ({_count(rows, 'picture')}: {noticed:.0%})" for noticed, rows, name in weak[:_NAMED])
+        named = ", ".join(_weakness(*each) for each in weak[:_NAMED])
         text += f"; less surely in {named}" + (f" and {len(weak) - _NAMED} more" if len(weak) > _NAMED else "")
     yield "power", False, text
     if knows and len(references) < _FEW_REFERENCES:
         few = f"how much nights differ by themselves is unknown with {_count(len(references), 'reference')}"
         yield "power", False, f"{few}; approve three"
+
+
+def _weakness(one: SliceAudit, power: Power) -> str:
+    enough = "" if power.least_share is None else f"; {power.least_share:.0%} of them would be"
+    return f"{one.name or one.value} ({_count(one.candidate_rows, 'picture')}: {power.noticed:.0%}{enough})"
 
 
 def _kind_of_power(slices: Sequence[SliceAudit]) -> str:

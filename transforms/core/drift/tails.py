@@ -209,13 +209,13 @@ class TailAudit:
         name: of the number that is far from usual; empty if it is cells of the grid.
         cells: (row, column) of the grid, from 0.
         side: `for` or `against` the class, `share` of the magnitude; `high` or `low` for a number.
-        level: how many spreads beyond the median the pictures lie.
+        level: how many spreads beyond the median the pictures lie: the lowest at which they are a change.
         candidate: how many pictures of the candidate do.
         candidate_rows: of how many.
         reference: how many pictures of the reference do.
         reference_rows: of how many.
         expected: how many of the candidate's would be usual.
-        p_value: for all places, levels and classes of the comparison at once.
+        p_value: the least of the place's levels, for all places, levels and classes of the comparison together.
     """
 
     name: str
@@ -272,24 +272,27 @@ def judge_tails(
     for number in range(len(candidate.rows)):
         listed: list[TailAudit] = []
         order = sorted(np.argwhere(found[number]).tolist(), key=lambda at: (p_values[number][tuple(at)], at))
-        for place, level in order:
-            here, at = places.all[place], (number, place, level)
+        for place, best in order:
+            here = places.all[place]
             cells = [list(cell) for cell in here.cells]
-            if not any(_overlap(here.name, cells, other) for other in listed):
-                counted = int(candidate.counts[at]), int(candidate.rows[number])
-                listed.append(
-                    TailAudit(
-                        here.name,
-                        cells,
-                        here.side,
-                        LEVELS[level],
-                        *counted,
-                        int(reference[at]),
-                        int(rows[number]),
-                        float(usual[at] * counted[1]),
-                        float(p_values[at]),
-                    )
+            if any(_overlap(here.name, cells, other) for other in listed):
+                continue
+            level = int(np.flatnonzero(found[number, place])[0])  # which most pictures lie beyond
+            at = number, place, level
+            listed.append(
+                TailAudit(
+                    name=here.name,
+                    cells=cells,
+                    side=here.side,
+                    level=LEVELS[level],
+                    candidate=int(candidate.counts[at]),
+                    candidate_rows=int(candidate.rows[number]),
+                    reference=int(reference[at]),
+                    reference_rows=int(rows[number]),
+                    expected=float(usual[at] * candidate.rows[number]),
+                    p_value=float(p_values[number, place, best]),
                 )
+            )
         audits.append(listed)
     return audits
 
