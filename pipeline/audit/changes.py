@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pipeline.names import member_name, metric_name, place_name, slice_name
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
 from transforms.core.drift.judge import CellAudit, MetricAudit, SliceAudit
-from transforms.core.drift.places import AGAINST, FOR, HIGH
+from transforms.core.drift.places import AGAINST, ANYWHERE, FOR, HIGH
 from transforms.core.drift.tails import TailAudit
 
 _CLASSES = ("label", "predicted", "target")
@@ -140,7 +140,10 @@ def _tail_place(tail: TailAudit, one: SliceAudit) -> str:
 
 
 def _tail(one: SliceAudit, tail: TailAudit, place: str) -> Change:
-    if tail.name:
+    if tail.name == ANYWHERE:
+        way = "rest on a place" if tail.side == FOR else "show something in a place"
+        does = f"{way} that the class's others do not look at, each on another one"
+    elif tail.name:
         does = _NUMBERS[tail.name, tail.side == HIGH]
     elif tail.side == FOR:
         does = f"rest on the {place}"

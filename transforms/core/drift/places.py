@@ -23,6 +23,9 @@ HIGH, LOW = "high", "low"
 NUMBERS = ("border_share", "gini")
 """Numbers of a map that are looked at beside its cells: attention at the border, and how concentrated it is."""
 
+ANYWHERE = "anywhere"
+"""The name of a place that differs from picture to picture: whichever cell is farthest from usual."""
+
 COLUMNS = ("signed_grid", "grid", *NUMBERS)
 """Columns of rows that places are computed from."""
 
@@ -32,8 +35,8 @@ class Place:
     """A place and a direction.
 
     Attributes:
-        name: of a column in NUMBERS; empty for cells of the grid.
-        cells: (row, column) of the grid; empty for a number of the whole map.
+        name: of a column in NUMBERS, or ANYWHERE; empty for cells of the grid.
+        cells: (row, column) of the grid; empty if there is a name.
         side: FOR, AGAINST or SHARE for cells; HIGH or LOW for a number.
     """
 
@@ -54,12 +57,18 @@ class Places:
 
     @functools.cached_property
     def all(self) -> tuple[Place, ...]:
-        """Returns the places, in the order of `Exceedances.counts`: first all that are high, then all that are low."""
+        """Returns the places, in the order of `Exceedances.counts`: all that are high, all that are low, anywhere."""
         signed = self._areas
         shares = tuple((cell,) for cell in np.ndindex(self.side, self.side))
         high = [Place("", cells, FOR) for cells in signed] + [Place("", cells, SHARE) for cells in shares]
         low = [Place("", cells, AGAINST) for cells in signed]
-        return (*high, *(Place(name, (), HIGH) for name in NUMBERS), *low, *(Place(name, (), LOW) for name in NUMBERS))
+        return (
+            *high,
+            *(Place(name, (), HIGH) for name in NUMBERS),
+            *low,
+            *(Place(name, (), LOW) for name in NUMBERS),
+            *(Place(ANYWHERE, (), side) for side in (FOR, AGAINST)),
+        )
 
     @functools.cached_property
     def _areas(self) -> tuple[tuple[tuple[int, int], ...], ...]:
@@ -99,9 +108,14 @@ class Places:
 
     @functools.cached_property
     def kinds(self) -> np.ndarray:
-        """Returns each place's kind, int `[places]`: single cells, four neighbors, shares, the frame and numbers."""
+        """Returns each place's kind, int `[places]`: cells, four neighbors, shares, frame and numbers, anywhere."""
         sizes = {1: 0, 4: 1}
-        return np.array([2 if place.side == SHARE else sizes.get(len(place.cells), 3) for place in self.all])
+        return np.array(
+            [
+                2 if place.side == SHARE else 4 if place.name == ANYWHERE else sizes.get(len(place.cells), 3)
+                for place in self.all
+            ]
+        )
 
     def values(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns how much each row has in each area, share and number, float32 `[rows, values]`; NaN if unknown.

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betainc
 
-from transforms.core.drift.places import Places
+from transforms.core.drift.places import ANYWHERE, Places
 
 LEVELS = (4.0, 5.0, 6.0, 8.0, 10.0, 13.0)
 """How many spreads from the median a picture lies, to be counted."""
@@ -121,9 +121,14 @@ def beyond(values: np.ndarray, units: Units, places: Places) -> tuple[np.ndarray
     rows, columns = np.nonzero(np.abs(away) > LEVELS[0])
     distances = away[rows, columns]
     numbers = np.where(distances > 0, columns, places.low_numbers[columns])
+    cells, last = places.side**2, len(places.all)
+    parts = [(rows, numbers, np.abs(distances))]
+    for number, farthest in ((last - 2, away[:, :cells].max(axis=1)), (last - 1, -away[:, :cells].min(axis=1))):
+        far = np.flatnonzero(farthest > LEVELS[0])
+        parts.append((far, np.full(len(far), number), farthest[far]))
+    rows, numbers, distances = (np.concatenate(part) for part in zip(*parts, strict=True))
     found = numbers >= 0
-    levels = np.searchsorted(LEVELS, np.abs(distances), side="left") - 1
-    return rows[found], numbers[found], levels[found]
+    return rows[found], numbers[found], np.searchsorted(LEVELS, distances[found], side="left") - 1
 
 
 @dataclass(frozen=True)
@@ -252,7 +257,7 @@ def judge_tails(
 ) -> list[list[TailAudit]]:
     """Returns for each class the places where more pictures look than the reference leads to expect.
 
-    Of places that share a cell, or the frame, the most significant alone is returned; the most significant first.
+    Of places that share a cell the most significant alone is returned; the most significant first.
 
     Args:
         nights: of the reference.
@@ -303,5 +308,7 @@ def count_tests(candidate: Exceedances) -> int:
 
 
 def _overlap(name: str, cells: list[list[int]], other: TailAudit) -> bool:
-    """Returns whether a place is the other one or shares cells with it, whichever their sides are."""
+    """Returns whether a place is the other one, shares cells with it, or is any place; whichever their sides are."""
+    if ANYWHERE in (name, other.name):
+        return bool(cells or other.cells) or name == other.name
     return name == other.name and (bool(name) or any(cell in other.cells for cell in cells))
