@@ -29,6 +29,7 @@ METRICS = {
     "cells": "Most changed cell",
     "signed_cells": "For or against the class, in a cell",
     "channel_share": "Color channels",
+    "anywhere": "A place that differs from picture to picture",
 }
 
 KINDS = {

@@ -133,13 +133,17 @@ def _with_others(lead: Change, same: Sequence[Change]) -> Change:
 
 
 def _tail_place(tail: TailAudit, one: SliceAudit) -> str:
-    if tail.name:
-        return metric_name(tail.name)
-    side = one.grid.side if one.grid else 1 + max(max(cell) for cell in tail.cells)
-    return place_name([(row, col) for row, col in tail.cells], side)
+    return tail_place(tail, one.grid.side if one.grid else 1 + max((max(cell) for cell in tail.cells), default=0))
 
 
-def _tail(one: SliceAudit, tail: TailAudit, place: str) -> Change:
+def tail_message(tail: TailAudit, name: str, place: str) -> str:
+    """Returns what pictures in a tail do, with how many they are.
+
+    Args:
+        tail: what was found.
+        name: of the class.
+        place: in words.
+    """
     if tail.name == ANYWHERE:
         way = "rest on a place" if tail.side == FOR else "show something in a place"
         does = f"{way} that the class's others do not look at, each on another one"
@@ -151,16 +155,25 @@ def _tail(one: SliceAudit, tail: TailAudit, place: str) -> Change:
         does = f"show something in the {place} that speaks against the class"
     else:
         does = f"put unusually much attention into the {place}"
-    message = (
-        f"{tail.candidate:,} of {tail.candidate_rows:,} pictures of {_member(one)} {does}; "
+    return (
+        f"{tail.candidate:,} of {tail.candidate_rows:,} pictures of {name} {does}; "
         f"in the reference {tail.reference:,} of {tail.reference_rows:,}"
     )
+
+
+def tail_place(tail: TailAudit, side: int) -> str:
+    """Returns where pictures in a tail look, in words; the name of the number if they are told apart by one."""
+    return metric_name(tail.name) if tail.name else place_name([(row, col) for row, col in tail.cells], side)
+
+
+def _tail(one: SliceAudit, tail: TailAudit, place: str) -> Change:
     cells = f"{_cells(tail)}; " if tail.cells else ""
     detail = (
         f"{cells}more than {tail.level:g} spreads beyond the class's median; "
         f"{tail.expected:.2g} such pictures would be usual; p = {tail.p_value:.2g} over all classes and places"
     )
-    return Change(ATTENTION, place, (tail.candidate - tail.expected) / tail.candidate_rows, message, detail, one)
+    amount = (tail.candidate - tail.expected) / tail.candidate_rows
+    return Change(ATTENTION, place, amount, tail_message(tail, _member(one), place), detail, one)
 
 
 def _cells(tail: TailAudit) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.audit.changes import tail_message, tail_place
+from pipeline.names import member_name
 from pipeline.report import figures, words
+from transforms.core.drift.tails import TailAudit
 from transforms.core.record import Row
 from transforms.core.statistics.slices import Slice
 
@@ -62,7 +65,7 @@ class Change:
     """A slice that changed: its entry in the audit, its maps, where it changed, and the metrics that did.
 
     `places` tell of shares of the attribution, `signed_places` of what speaks for or against the class; so do `maps`
-    and `signed_maps`, which there are only where that changed.
+    and `signed_maps`, which there are only where that changed. `tails` say which few pictures look elsewhere.
     """
 
     entry: Mapping[str, Any]
@@ -71,6 +74,7 @@ class Change:
     places: list[tuple[str, float]]
     signed_places: list[tuple[str, float]]
     metrics: list[Mapping[str, Any]]
+    tails: list[str]
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Change:
@@ -83,7 +87,8 @@ class Change:
         metrics = [metric for metric in entry["metrics"] if metric["drift"]]
         maps = _side_by_side(grid) if grid else None
         signed_maps = _side_by_side(grid["signed"], signed=True) if grid and grid["signed"] else None
-        return cls(entry, maps, signed_maps, places[:_PLACES], signed_places[:_PLACES], metrics)
+        tails = _tails(entry, grid["side"] if grid else 1)
+        return cls(entry, maps, signed_maps, places[:_PLACES], signed_places[:_PLACES], metrics, tails[:_PLACES])
 
 
 @dataclass(frozen=True)
@@ -111,13 +116,21 @@ def slice_of(entry: Mapping[str, Any]) -> Slice:
     return Slice(entry["kind"], entry["value"], entry["name"])
 
 
+def _tails(entry: Mapping[str, Any], side: int) -> list[str]:
+    """Returns a sentence for each tail of an audited slice; earlier versions had none."""
+    found = [TailAudit(**tail) for tail in entry.get("tails", ())]
+    name = member_name(entry["kind"], entry["value"], entry["name"])
+    return [tail_message(tail, name, tail_place(tail, side)) for tail in found]
+
+
 def weight(entry: Mapping[str, Any]) -> float:
-    """Returns by how many times the weightiest change of an audited slice exceeds what is allowed."""
+    """Returns by how many times the weightiest change of an audited slice exceeds what is allowed, or is usual."""
     ratios = [
         metric["effect"] / max(metric["threshold"], metric["self_effect"], 1e-9)
         for metric in entry["metrics"]
         if metric["drift"]
     ]
+    ratios += [tail["candidate"] / max(tail["expected"], 1.0) for tail in entry.get("tails", ())]
     return max(ratios, default=0.0)
 
 
