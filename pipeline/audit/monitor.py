@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.audit.places import place_text
 from pipeline.exit_code import ExitCode
-from pipeline.names import member_name
+from pipeline.names import member_name, slice_name
 from transforms import storage
 from transforms.core.drift import monitor
 from transforms.core.drift.evidence import Evidence, Statistic, Tally
@@ -30,6 +30,7 @@ PASSED_OVER, REFERENCE = "passed over", "reference"
 CALIBRATING, WATCHING, ALARM = "calibrating", "watching", "alarm"
 
 _ANEW = "starts anew: other references"
+_LABEL = "label"
 _NAMED = 3
 _PRINTED = 31
 _SAME = 3
@@ -172,7 +173,7 @@ def read_evidence(audit: Mapping[str, Any]) -> Evidence:
         ValueError: it has none, or they are damaged.
     """
     if not audit.get("tails"):
-        raise UsageError("its audit.json has no tails; compare it again with this version")
+        raise UsageError("its audit.json has no tails: nothing was compared, or an earlier version did")
     try:
         tails = audit["tails"]
         statistics = tuple(Statistic(place, sign) for place in tails["places"] for sign in _SIGNS)
@@ -326,15 +327,17 @@ def _judge(run: Run, stretch: _Stretch, evidence: Evidence, threshold: float, no
 
 
 def _findings(stretch: _Stretch, least: float) -> Iterator[Finding]:
-    """Yields the largest sums, at most one of a place in a slice."""
+    """Yields the largest sums, one of a place and class, whether labeled so or predicted."""
     sums = stretch.state.sums
-    named: set[tuple[int, int]] = set()
+    named: set[tuple[str, str, int]] = set()
     for flat in np.argsort(-sums, axis=None, kind="stable")[: 100 * _NAMED].tolist():
         number, position, level = map(int, np.unravel_index(flat, sums.shape))
         if sums[number, position, level] <= least or len(named) == _NAMED:
             return
-        if (number, position) not in named:
-            named.add((number, position))
+        key = stretch.evidence.slices[number]
+        one = key.value, key.name, position
+        if one not in named:
+            named.add(one)
             yield _finding(stretch, number, position, level)
 
 
@@ -344,7 +347,8 @@ def _finding(stretch: _Stretch, number: int, position: int, level: int) -> Findi
     side = stretch.evidence.statistics[position]
     pictures, rows, nights = int(onset.pictures[at]), int(onset.rows[at]), int(onset.nights[at])
     expected = float(onset.expected[at])
-    who = member_name(key.kind, key.value, key.name) or key.kind
+    name = slice_name(key.kind, key.value, key.name)
+    who = member_name(key.kind, key.value, key.name) if key.kind == _LABEL else f"{name[:1].lower()}{name[1:]}"
     where = place_text(side.place, side.sign, [other.place for other in stretch.evidence.statistics])
     seen = f"{pictures:,} of {rows:,} pictures in {nights} night{'' if nights == 1 else 's'}"
     return Finding(

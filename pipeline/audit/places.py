@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 
 from pipeline.names import metric_name
-
-FRAME = "frame"
-"""All cells at the border of the grid together."""
+from transforms.core.drift.places import ANYWHERE
 
 _CELL = re.compile(r"(\d+),(\d+)")
+_TOGETHER = {"frame": "the outermost cells", ANYWHERE: "a place of their own"}
 _THIRDS = (("upper", "middle", "lower"), ("left", "center", "right"))
 
 
@@ -28,8 +27,8 @@ def place_text(place: str, sign: int, places: Sequence[str]) -> str:
     >>> place_text("border_share", 1, cells), place_text("frame", -1, cells)
     ('share near the border, higher', 'the outermost cells, against the class')
     """
-    if place == FRAME:
-        return _with_side("the outermost cells", sign)
+    if place in _TOGETHER:
+        return _with_side(_TOGETHER[place], sign)
     cell = _CELL.fullmatch(place)
     if not cell:
         name = metric_name(place)

@@ -8,7 +8,7 @@ import pytest
 from support.tail_flags import Flags, flags, stack, watched
 from transforms.core.drift import monitor
 from transforms.core.drift.evidence import Statistic
-from transforms.core.drift.places import NUMBERS, Places
+from transforms.core.drift.places import ANYWHERE, NUMBERS, Places
 from transforms.core.drift.tails import LEVELS, Exceedances, Units
 
 PLACES = Places(8)
@@ -45,9 +45,9 @@ def test_a_row_is_beyond_all_levels_up_to_its_own_on_its_side():
     assert found[below].tolist() == [level < 4.5 for level in LEVELS]
 
 
-def test_cells_the_frame_and_numbers_are_watched_on_both_sides():
+def test_cells_the_frame_numbers_and_any_place_are_watched_on_both_sides():
     cells = [f"{row},{col}" for row in range(1, 9) for col in range(1, 9)]
-    names = [*cells, "frame", *NUMBERS]
+    names = [*cells, "frame", *NUMBERS, ANYWHERE]
     assert set(STATISTICS) == {Statistic(name, sign) for name in names for sign in (1, -1)}
     assert len(STATISTICS) == 2 * len(names)
 

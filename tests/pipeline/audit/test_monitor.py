@@ -95,6 +95,23 @@ def test_a_change_raises_an_alarm_with_class_place_and_amounts(tmp_path, capsys)
     assert f"{first['pictures']} of {first['rows']:,} pictures in {first['nights']} night" in first["message"]
 
 
+def test_a_change_of_labeled_and_predicted_pictures_is_named_once(tmp_path):
+    found = tails(draw(1, extra=20))
+    found["slices"] += [one | {"kind": "predicted"} for one in found["slices"]]
+    write(tmp_path, 1, found)
+    messages = [finding.message.partition(":")[0] for finding in watch(str(tmp_path)).nights[0].findings]
+    assert messages.count("horse, lower left corner") == 1
+    assert "predicted as horse, lower left corner" not in messages
+
+
+def test_a_class_without_labels_is_called_predicted(tmp_path):
+    found = tails(draw(1, extra=20))
+    found["slices"] = [one | {"kind": "predicted"} for one in found["slices"]]
+    write(tmp_path, 1, found)
+    first = watch(str(tmp_path)).nights[0].findings[0]
+    assert first.message.startswith("predicted as horse, lower left corner: ")
+
+
 def test_the_state_recomputed_is_the_state_carried_on(tmp_path):
     for day in range(1, 7):
         write(tmp_path, day, tails(draw(day, extra=day % 2)))
