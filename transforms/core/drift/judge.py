@@ -331,7 +331,9 @@ def _raise_to_trainings(p_values: Sequence[dict[str, float]], compared: Sequence
             known.setdefault(len(effects), []).append((number, logs[0] - logs[1:].mean(), errors))
         for drawn in known.values():
             found = np.array([effect for _, effect, _ in drawn])
-            tails = moderated_p_values(found, np.stack([errors for *_, errors in drawn], axis=1), one_sided=True)
+            together = name in SCALARS
+            errors = np.stack([errors for *_, errors in drawn], axis=1)
+            tails = moderated_p_values(found, errors, one_sided=True, together=together)
             for (number, *_), tail in zip(drawn, tails.tolist(), strict=True):
                 p_values[number][name] = max(p_values[number][name], tail)
 

@@ -97,11 +97,11 @@ class PairedContrast:
     most_moved: float
     usual: list[float] | None
 
-    def numbers_of(self, cells: str) -> np.ndarray:
-        """Returns the places of the numbers of a metric of cells, or, of none, of all others; none without a floor."""
-        names = [name for name in self.columns if name == cells or (not cells and name not in CELLS)]
-        places = [np.arange(self.effect.size)[self.columns[name]] for name in names if len(self.others)]
-        return np.concatenate([np.zeros(0, np.int64), *places])
+    def numbers_of(self, metric: str) -> np.ndarray:
+        """Returns the places of a metric's numbers; none if there are too few trainings for a floor."""
+        if not len(self.others) or metric not in self.columns:
+            return np.zeros(0, np.int64)
+        return np.arange(self.effect.size)[self.columns[metric]]
 
 
 def measure_pairs(key: Slice, rows: np.ndarray, paired: Paired, thresholds: Thresholds) -> PairedContrast | None:

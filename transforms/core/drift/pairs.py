@@ -36,6 +36,9 @@ ROUNDING = 2e-3
 SAME_SHARE, OTHER_SHARE = 0.9, 0.1
 """Share of the pictures that come again from which they are the same, and up to which they are others."""
 
+_CLEAR = 2.0
+"""By how much a count of pictures that moved far must exceed the largest of a training in any cell of the slice."""
+
 _OTHERS = 0.5
 """Share of the pictures from which their maps by the same model are so many others that their ids must be of others."""
 
@@ -222,7 +225,7 @@ def _with_tails(judged: PairedSlice, tails: Tails, p_values: np.ndarray, thresho
     """Returns the judgement of a slice with that of the pictures that moved far."""
     share = tails.counts / max(1, tails.pictures)
     floor = (tails.usual / np.maximum(tails.exposure, 1)[:, None]).max(axis=0)
-    drifted = (p_values <= thresholds.false_discovery_rate) & (share > floor.max())
+    drifted = (p_values <= thresholds.false_discovery_rate) & (share > _CLEAR * floor.max())
     order = np.lexsort((-share, p_values, ~drifted))
     most, side = order[0], round(len(share) ** 0.5)
     metric = PairedMetric(
@@ -275,8 +278,10 @@ def _between(found: Sequence[PairedContrast]) -> list[np.ndarray]:
     They are 1 where there are too few trainings to tell.
     """
     p_values = [np.ones(len(one.effect)) for one in found]
-    for cells in (*CELLS, ""):  # cells of a grid vary alike, and so do the other numbers
-        chosen = [one.numbers_of(cells) for one in found]
+    for metric in dict.fromkeys(
+        name for one in found for name in one.columns
+    ):  # whose numbers vary alike in cells and slices
+        chosen = [one.numbers_of(metric) for one in found]
         sizes = np.cumsum([len(numbers) for numbers in chosen])
         if not sum(len(numbers) for numbers in chosen):
             continue
@@ -284,7 +289,7 @@ def _between(found: Sequence[PairedContrast]) -> list[np.ndarray]:
         errors = np.concatenate(
             [(one.others / one.unit)[:, own] for one, own in zip(found, chosen, strict=True)], axis=1
         )
-        tails = np.split(moderated_p_values(effects, errors), sizes[:-1])
+        tails = np.split(moderated_p_values(effects, errors, together=metric not in CELLS), sizes[:-1])
         for values, own, tail in zip(p_values, chosen, tails, strict=True):
             values[own] = np.minimum(1, tail * len(values))
     return p_values

@@ -18,17 +18,24 @@ _TINY = 1e-24
 _LEAST_VARIANCE = 1e-5
 """Of a variance between trainings, in terms of the median one: so that its logarithm is finite."""
 
+_TOGETHER = 2
+"""How many numbers those that draws move together are worth."""
+
 _NORMAL = 1e9
 """Degrees of freedom of a t distribution that is a normal one."""
 
 
-def moderated_p_values(effects: np.ndarray, errors: np.ndarray, one_sided: bool = False) -> np.ndarray:
+def moderated_p_values(
+    effects: np.ndarray, errors: np.ndarray, one_sided: bool = False, together: bool = False
+) -> np.ndarray:
     """Returns the p-value of each effect, if it were one more draw of those that the errors come from.
 
     Args:
         effects: of the candidate against the mean of all draws, float `[numbers]`; NaN where unknown.
         errors: of each draw against the mean of the others, float `[draws, numbers]`, two draws at least.
         one_sided: whether only an effect above 0 counts.
+        together: whether one draw moves many of the numbers together, as a training does the scores of all classes:
+            their spread is then known little better than from one number.
     """
     draws = len(errors)
     freedom = draws - 1
@@ -41,7 +48,8 @@ def moderated_p_values(effects: np.ndarray, errors: np.ndarray, one_sided: bool 
     prior_freedom, prior = _prior(variance, freedom)
     shrunk = (prior_freedom * prior + freedom * variance) / (prior_freedom + freedom)
     t = effects[known] / np.sqrt(shrunk * (1 + 1 / draws))
-    freedom_of_all = min(prior_freedom + freedom, freedom * known.sum())  # the prior is known from no more
+    informed = _TOGETHER if together else known.sum()
+    freedom_of_all = min(prior_freedom + freedom, freedom * informed)  # the prior is known from no more
     p_values[known] = stdtr(freedom_of_all, -t) if one_sided else 2 * stdtr(freedom_of_all, -np.abs(t))
     return p_values
 
