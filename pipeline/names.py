@@ -122,7 +122,7 @@ def place_name(cells: Iterable[tuple[int, int]], side: int) -> str:
     outside = [cell for cell in found if {0, side - 1} & set(cell)]
     if not found:
         return "different places"
-    if len(outside) == len(found) == 4 * (side - 1):
+    if side > 1 and len(outside) == len(found) == 4 * (side - 1):
         return "frame"
     rows, cols = (sum(cell[axis] for cell in found) / len(found) for axis in (0, 1))
-    return PLACES[int(3 * rows / side)][int(3 * cols / side)]
+    return PLACES[int(3 * (rows + 0.5) / side)][int(3 * (cols + 0.5) / side)]

@@ -229,8 +229,10 @@ def shard_name(number: int) -> str:
 
 
 def read_run(bucket: Any, output: str) -> dict[str, bytes]:
-    """Returns the files of a run by name, with hidden ones, without report and lock."""
-    names = [name for name in bucket.names(output + "/") if not name.endswith(("/report.html", "/.lock"))]
+    """Returns the files of a run by name, with hidden ones, without audit, report and lock."""
+    names = [
+        name for name in bucket.names(output + "/") if not name.endswith(("/audit.json", "/report.html", "/.lock"))
+    ]
     return {name.removeprefix(output + "/"): bucket.get(name) for name in names}
 
 

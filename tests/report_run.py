@@ -127,7 +127,7 @@ def make_audit(candidate: str, references: Sequence[str], drifted: Sequence[tupl
     slices = [_slice(key, row, nights[-2].get(key), key in drifted) for key, row in nights[-1].items()]
     outcome = "drift" if drifted else "fine"
     return {
-        "version": 1,
+        "version": 2,
         "created": "2026-11-22T05:00:00+00:00",
         "verdict": {
             "outcome": outcome,
@@ -154,7 +154,34 @@ def make_audit(candidate: str, references: Sequence[str], drifted: Sequence[tupl
             "nights": [{name: run[name] for name in ("uri", "created", "images")} for run in runs],
             "slices": [_history(key, nights) for key in nights[-1]],
         },
+        "findings": [],
+        "searched": {"classes": 8, "rows": runs[-1]["rows"], "small_classes": 0, "least_rows": 30},
     }
+
+
+def make_finding(rows: Sequence[int], **changes: Any) -> dict[str, Any]:
+    """Returns an entry of an audit's findings, whose examples are these rows of a night of one part after another."""
+    return {
+        "way": "tail",
+        "kind": "label",
+        "value": "1",
+        "name": "espresso",
+        "place": "bottom left corner",
+        "cells": [[7, 0]],
+        "side": 8,
+        "sign": 1,
+        "threshold": 5.0,
+        "count": 26,
+        "rows": 500,
+        "usual": 3.1,
+        "log10_p": -12.3,
+        "accuracy_inside": 1.0,
+        "accuracy_outside": 0.62,
+        "score_inside": 0.91,
+        "score_outside": 0.42,
+        "examples": [{"image_id": "any", "row": row, "z": 12.0 - row / 100} for row in rows],
+        "message": "26 of 500 pictures of espresso rest on the bottom left corner (3 would be usual)",
+    } | changes
 
 
 def _run(uri: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 import pytest
 
 from pipeline.report import content, write_report
-from tests.report_run import NAMES, make_audit, write_night
+from tests.report_run import NAMES, make_audit, make_finding, write_night
 from transforms import storage
 from transforms.store.run import Run
 
@@ -114,6 +114,51 @@ def test_the_audit_of_a_run_is_found(nights, tmp_path):
     storage.write_bytes(f"{run}/audit.json", json.dumps(audit).encode())
     page = page_of(run)
     assert "label 3: attention moved" in page.text
+
+
+def test_findings_come_before_everything_else_with_their_pictures(nights, tmp_path):
+    audit = make_audit(nights[3], nights[:3], DRIFTED) | {"findings": [make_finding([3, 70, 9_999])]}
+    page = page_of(nights[3], output=str(tmp_path / "x.html"), audit=audit)
+    assert page.text.index("Findings") < page.text.index("What changed, and where")
+    shown = page.text.split("Not seen by this search")[0]
+    assert "26 of 500 pictures of espresso rest on the bottom left corner (3 would be usual)" in shown
+    assert "100% of these, 62% of the others" in shown
+    assert "the bottom left corner holds a tag" in shown
+    assert (
+        "shard-00000#3" in shown and "shard-00001#6" in shown
+    )  # parts of 64 rows; a row that is not there is passed over
+    assert [each["alt"] for each in page.all("img")][:3] == [
+        "The place in the picture: bottom left corner",
+        "What the model saw",
+        "The attribution laid over it",
+    ]
+
+
+def test_a_finding_whose_place_differs_has_no_map_of_it(nights, tmp_path):
+    finding = make_finding([3], cells=[], place="different places", accuracy_inside=None, accuracy_outside=None)
+    audit = make_audit(nights[1], nights[:1]) | {"findings": [finding] * 9}
+    page = page_of(nights[1], output=str(tmp_path / "x.html"), audit=audit)
+    assert "The place in the picture" not in " ".join(each["alt"] or "" for each in page.all("img"))
+    assert "wherever it is" in page.text and "Predicted right" not in page.text
+    assert "… and 1 more in audit.json" in page.text
+
+
+def test_a_run_without_findings_says_so_and_what_cannot_be_seen(nights, tmp_path):
+    audit = make_audit(nights[1], nights[:1])
+    audit["searched"]["small_classes"] = 3
+    for searched in (audit, {key: audit[key] for key in audit if key not in ("findings", "searched")}):  # as of 0.1.0
+        page = page_of(nights[1], output=str(tmp_path / "x.html"), audit=searched)
+        assert "No group of pictures stands out from its class" in page.text
+        assert "groups of one or two pictures" in page.text
+    assert "No drift" in page.text
+
+
+def test_the_audit_of_a_run_that_was_not_compared_is_no_verdict(nights, tmp_path):
+    audit = make_audit(nights[1], nights[:1])
+    empty = {"verdict": None, "mix": None, "thresholds": None, "references": [], "slices": []}
+    page = page_of(nights[1], output=str(tmp_path / "x.html"), audit=audit | empty | {"findings": [make_finding([3])]})
+    assert "Not compared" in page.text
+    assert "26 of 500 pictures" in page.text
 
 
 def test_every_slice_has_its_map_and_counts(nights, tmp_path):

@@ -208,7 +208,10 @@ def test_rows_carry_all_columns_and_provenance(tmp_path, model, images):
 
 def test_a_run_ends_with_its_report(tmp_path, model, images, capsys):
     assert run(tmp_path / "run", input=shards(tmp_path, "parquet", images), model=model, **FAST) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"  report        {tmp_path}/run/report.html"
+    *_, report, findings = capsys.readouterr().out.splitlines()
+    assert report == f"  report        {tmp_path}/run/report.html"
+    assert findings.startswith("no findings without a reference")
+    assert json.loads((tmp_path / "run" / "audit.json").read_text())["verdict"] is None
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Not compared" in page and page.count('<img src="data:image/jpeg') > 8
 

@@ -69,7 +69,7 @@ def find_rests(classes: Sequence[np.ndarray], limit: float) -> list[Rest]:
     others = np.stack([np.median(np.delete(centers, number, axis=0), axis=0) for number in range(len(centers))])
     distances = (centers - others) / spread
     logs = _log10_p(distances)
-    alone = _beyond_all(centers, spread)
+    alone = _beyond_all(centers, spread, rulers[0].places)
     found = []
     for position, number in enumerate(known):
         column = int(np.argmin(np.where(alone[position], logs[position], 0)))
@@ -86,11 +86,13 @@ def _log10_p(distances: np.ndarray) -> np.ndarray:
     return np.clip(logs, _LARGEST_LOG, 0)
 
 
-def _beyond_all(centers: np.ndarray, spread: np.ndarray) -> np.ndarray:
+def _beyond_all(centers: np.ndarray, spread: np.ndarray, places: Sequence[Place]) -> np.ndarray:
     """Returns where a class's median lies beyond that of every other class by the floor, bool `[classes, places]`."""
     ranked = np.sort(centers, axis=0)
     above, below = (ranked[-1] - ranked[-2]) / spread, (ranked[1] - ranked[0]) / spread
-    return ((centers == ranked[-1]) & (above >= _FLOOR)) | ((centers == ranked[0]) & (below >= _FLOOR))
+    apart = ((centers == ranked[-1]) & (above >= _FLOOR)) | ((centers == ranked[0]) & (below >= _FLOOR))
+    apart[:, [place.size == "frame" for place in places]] = False  # that of airplanes in the sky is another by nature
+    return apart
 
 
 def _rest(

@@ -3,7 +3,7 @@
 Counted are, for each class, place and sign, the pictures beyond some thresholds in robust units. A count is judged
 twice, each time by the counts of all other classes and places of the same rows: among all pictures of its class, and
 among those beyond a moderate threshold, which tells a separate group from a place whose tail is heavy throughout. The
-weaker evidence counts, times the number of all counts (Bonferroni).
+weaker evidence counts, times the number of all counts of such places and the number of sizes of places (Bonferroni).
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ LEAST_COUNT = 3
 
 _MODERATE = 3.0
 _THRESHOLDS = np.array([5.0, 6, 7, 8, 10, 13, 17, 22])
+_FRAME_SCALE = 0.6
+"""Of the thresholds of the frame: a sum over many cells has lighter tails, and a border moves each of them a little."""
+
 _ANYWHERE = Place((), "anywhere")
 _MOST_PER_CLASS = 3
 _LEAST_CLASSES = 3
@@ -56,6 +59,12 @@ class Ruler:
         """Returns the ruler of a class, from signed cells without NaN, float `[rows, cells]`."""
         places = tuple(places_of(round(signed.shape[1] ** 0.5)))
         return cls(places, Robust.of(sums(signed, places), [place.size for place in places]))
+
+    @property
+    def scales(self) -> np.ndarray:
+        """By what the thresholds of each score are multiplied, float32 `[2 · (places + 1)]`."""
+        scales = [*(_FRAME_SCALE if place.size == "frame" else 1.0 for place in self.places), 1.0]
+        return np.tile(np.array(scales, np.float32), 2)
 
     def scores(self, signed: np.ndarray) -> np.ndarray:
         """Returns robust z of each picture, high then low; the last of each is that of the most extreme cell.
@@ -120,8 +129,8 @@ class _Scores:
 
     def counts(self) -> np.ndarray:
         """Returns how many exceed the moderate and each other threshold, float `[1 + thresholds, 2 · places]`."""
-        limits = (_MODERATE, *_THRESHOLDS)
-        return np.stack([(self.values >= limit).sum(axis=0) for limit in limits]).astype(float)
+        limits, scales = (_MODERATE, *_THRESHOLDS), self.ruler.scales
+        return np.stack([(self.values >= limit * scales).sum(axis=0) for limit in limits]).astype(float)
 
 
 def find_tails(classes: Sequence[np.ndarray], limit: float, most: int) -> list[Tail]:
@@ -141,12 +150,11 @@ def find_tails(classes: Sequence[np.ndarray], limit: float, most: int) -> list[T
     pairs = list(zip(usable, rulers, strict=True))
     counts = np.stack([_Scores.of(classes[number], ruler).counts() for number, ruler in pairs])
     judged = _judge(counts, np.array([_rows(classes[number]) for number in usable], float), places)
-    weight = float(judged.p_values.size)
-    suspects = np.flatnonzero(judged.p_values.min(axis=(1, 2)) * weight <= 10**limit)
+    suspects = np.flatnonzero(judged.p_values.min(axis=(1, 2)) <= 10**limit)
     found: list[Tail] = []
     for position in suspects.tolist():
         number, ruler = pairs[position]
-        found += _peel(number, _Scores.of(classes[number], ruler), places, judged.of(position), weight, limit)
+        found += _peel(number, _Scores.of(classes[number], ruler), places, judged.of(position), limit)
     return sorted(found, key=lambda tail: (tail.log10_p, -len(tail.members)))[:most]
 
 
@@ -174,7 +182,7 @@ def _rows(signed: np.ndarray) -> int:
 
 @dataclass(frozen=True)
 class _Judged:
-    """Probabilities of counts and what was expected, float `[classes, thresholds, 2 · places]`, and the counts."""
+    """Adjusted probabilities, expected counts, and the counts themselves, float `[classes, thresholds, 2 · places]`."""
 
     p_values: np.ndarray
     usual: np.ndarray
@@ -196,16 +204,15 @@ def _judge(counts: np.ndarray, rows: np.ndarray, places: Sequence[Place]) -> _Ju
         for number in range(len(_THRESHOLDS)):
             these = extreme[:, number, same]
             judged = [judge_counts(these.ravel(), exposed.ravel()) for exposed in exposures]
-            p_values[:, number, same] = np.maximum(*(each.p_values for each in judged)).reshape(shape)
+            weaker = np.maximum(*(each.p_values for each in judged)).reshape(shape)
+            p_values[:, number, same] = np.minimum(weaker * these.size * len(_THRESHOLDS) * len(np.unique(sizes)), 1)
             usual[:, number, same] = judged[0].expected.reshape(shape)
     return _Judged(p_values, usual, extreme)
 
 
-def _peel(
-    number: int, scores: _Scores, places: Sequence[Place], judged: _Judged, weight: float, limit: float
-) -> list[Tail]:
+def _peel(number: int, scores: _Scores, places: Sequence[Place], judged: _Judged, limit: float) -> list[Tail]:
     """Returns the groups of one class, the strongest first; a picture is in one of them at most."""
-    logs = np.minimum(np.log10(judged.p_values * weight), 0)
+    logs = np.log10(judged.p_values)
     excess = judged.counts - judged.usual
     levels, columns = np.nonzero((logs <= limit) & (judged.counts >= LEAST_COUNT))
     anywhere = columns % len(places) == len(places) - 1  # says less, so only of pictures that no place explains
@@ -213,11 +220,11 @@ def _peel(
     found: list[Tail] = []
     for entry in np.lexsort((-excess[levels, columns], logs[levels, columns], anywhere)).tolist():
         level, column = int(levels[entry]), int(columns[entry])
-        values = scores.values[:, column]
-        if (values[~taken] >= _THRESHOLDS[level]).sum() < max(LEAST_COUNT, _NEW * judged.counts[level, column]):
+        values, scale = scores.values[:, column], float(scores.ruler.scales[column])
+        if (values[~taken] >= scale * _THRESHOLDS[level]).sum() < max(LEAST_COUNT, _NEW * judged.counts[level, column]):
             continue  # nearly all are in a group already
         level = _lowest(level, judged.counts[:, column], judged.usual[:, column])
-        members = np.flatnonzero((values >= _THRESHOLDS[level]) & ~taken)
+        members = np.flatnonzero((values >= scale * _THRESHOLDS[level]) & ~taken)
         members = members[np.argsort(-values[members], kind="stable")]
         place = places[column % len(places)]
         sign = 1 if column < len(places) else -1
@@ -226,7 +233,7 @@ def _peel(
                 number,
                 place if place.cells else scores.common(members, sign),
                 sign,
-                float(_THRESHOLDS[level]),
+                scale * float(_THRESHOLDS[level]),
                 float(judged.usual[level, column]),
                 float(logs[levels[entry], column]),
                 scores.rows[members],
@@ -234,7 +241,7 @@ def _peel(
                 column,
             )
         )
-        taken |= values >= _MODERATE  # those less extreme are no second group
+        taken |= values >= scale * _MODERATE  # those less extreme are no second group
         if len(found) == _MOST_PER_CLASS:
             break
     return found
