@@ -97,13 +97,19 @@ def alarms(scores: np.ndarray, quiet: np.ndarray, standardized: bool) -> np.ndar
     Args:
         scores: of nights, float `[nights, units]`.
         quiet: of quiet nights, float `[quiet nights, units]`.
-        standardized: whether units are first standardized by the quiet nights; those that never vary are left out.
+        standardized: whether units are first standardized by the quiet nights; those that hardly vary are left out.
     """
     if standardized:
-        center, spread = quiet.mean(axis=0), quiet.std(axis=0)
-        varies = spread > 0
-        scores, quiet = ((each - center)[:, varies] / spread[varies] for each in (scores, quiet))
+        varies = [len(np.unique(unit)) > 2 for unit in quiet.T]  # without any one night, too
+        scores, quiet = scores[:, varies], quiet[:, varies]
+        # each quiet night by the others, as the nights that are judged: by itself it would be less far from usual
+        others = (np.delete(quiet, night, axis=0) for night in range(len(quiet)))
+        scores, quiet = _standardize(scores, quiet), np.array(list(map(_standardize, quiet, others)))
     return scores.max(axis=1) > quiet.max()
+
+
+def _standardize(scores: np.ndarray, quiet: np.ndarray) -> np.ndarray:
+    return (scores - quiet.mean(axis=0)) / quiet.std(axis=0, ddof=1)
 
 
 def clarify(reference: Sample, candidate: Sample) -> np.ndarray:
