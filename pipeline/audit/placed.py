@@ -152,6 +152,8 @@ def read_classes(run: Run, most: int = MOST_ROWS) -> list[Rows]:
     placer = Placer()
     held: dict[int, _Held] = {}
     for block in placer.blocks(run):
+        if not len(block.rows):
+            continue  # its rows are further targets of an image of the block before
         cells = max(1, block.signed.shape[1])
         limit = max(_LEAST_ROWS, min(most, _NUMBERS // cells // len(placer.classes)))
         order = np.argsort(block.classes, kind="stable")
