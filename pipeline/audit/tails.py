@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from transforms.core.cpus import usable_cpus
 from transforms.core.drift.contrast import Rows
 from transforms.core.drift.judge import Pair
 from transforms.core.drift.places import AGAINST, COLUMNS, LOW, SHARE, Place, Places
@@ -22,6 +24,7 @@ from transforms.store.tails import count_tails
 KINDS = ("label", "predicted", "target")
 """Slices whose tails are looked at: those of one class."""
 
+_THREADS = 2  # a block of rows takes about 200 MB
 _PICTURES = 500  # of a class that its power is computed with
 
 
@@ -81,11 +84,11 @@ class TailJudge:
             return Tails({}, {}, {"levels": list(LEVELS), "places": [], "slices": []})
         places, limits = self._places, self._thresholds.tails
         units = {key: usual.units for key, usual in self._usual.items()}
-        here = count_tails(candidate, units, places)
+        with ThreadPoolExecutor(min(_THREADS, usable_cpus()), "tails") as threads:
+            here, *counted = threads.map(lambda run: count_tails(run, units, places), (candidate, *references))
         nights: dict[int, Exceedances] = {}
-        for number, reference in zip(numbers, references, strict=True):
-            counted = count_tails(reference, units, places)
-            nights[number] = nights[number].join(counted) if number in nights else counted
+        for number, counts in zip(numbers, counted, strict=True):
+            nights[number] = nights[number].join(counts) if number in nights else counts
         there = list(nights.values())
         found = dict(zip(units, judge_tails(there, here, places, limits), strict=True))
         rates, tests = Rates.of(there, places), count_tests(here)
