@@ -69,7 +69,7 @@ def changed_slices(pairs: PairsAudit) -> str:
     found = [slices for _, slices in _findings(pairs)]
     if not found:
         return ""
-    return f"the same pictures are explained differently, most clearly of {_name(found[0][0])}"
+    return f"the same pictures are explained differently, most clearly in {_name(found[0][0])}"
 
 
 def _findings(pairs: PairsAudit) -> list[tuple[str, list[PairedSlice]]]:

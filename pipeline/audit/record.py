@@ -74,7 +74,7 @@ class Audit:
     def __str__(self) -> str:
         """Returns the verdict with its reasons, for a terminal."""
         shown = self.verdict.reasons[:_PRINTED]
-        lines = [self.verdict.headline]
+        lines = [printable(self.verdict.headline)]
         for one in shown:
             lines.append(f"  {'!' if one.alarm else '-'} {printable(one.message)}")
             lines += [f"      {printable(one.detail)}"] if one.detail else []

@@ -107,7 +107,8 @@ def _headline(changes: Sequence[Change], mix: MixAudit, reasons: Sequence[Reason
     parts = []
     if any(reason.topic == "model" and reason.alarm for reason in reasons):
         parts.append("another model stands behind the same path")
-    if changed := changed_slices(pairs):
+    changed = changed_slices(pairs)
+    if changed and not changes:
         parts.append(changed)
     if changes:
         more = f" (and {_count(len(changes) - 1, 'more change')})" if len(changes) > 1 else ""

@@ -129,6 +129,16 @@ def test_without_pictures_that_come_again_nothing_is_read(tmp_path):
     assert (again.pictures, paired.slices, len(paired.candidate)) == (0, {}, 0)
 
 
+def test_a_night_without_rows_has_no_pictures_that_come_again(tmp_path):
+    run = write_rows(tmp_path / "run", NIGHT, contents=CONTENTS)
+    rows = pa.concat_tables(run.rows(COLUMNS)).slice(0, 0)
+    empty = write_night(str(tmp_path / "empty"), rows, run.manifest.provenance, run.manifest.created)
+    assert len(list_pictures(empty)) == 0
+    for candidate, reference, images in ((empty, run, 0), (run, empty, 120)):
+        again, paired = match(candidate, [reference], 1000)
+        assert (again.images, again.pictures, paired.slices) == (images, 0, {})
+
+
 @pytest.mark.parametrize("targets", [1, 3])
 def test_an_image_counts_once_by_its_highest_ranked_target(tmp_path, targets):
     write_run(str(tmp_path / "run"), targets=targets)

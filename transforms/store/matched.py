@@ -35,10 +35,13 @@ MOST_TRAININGS = 8
 _MOST_BYTES = 256 << 20
 """Of the numbers of all rows that are held."""
 
+_ROWS_AT_ONCE = 1 << 14
+
 _NONE = Rows({}, {}, np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 _CODES = ("label", "target", "target_rank")
 _NAMES = ("label_name", "target_name")
+_PLACING = (*_CODES, *_NAMES, "predictions")
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,10 @@ def list_pictures(run: Run) -> Listing:
         ValueError: a part lacks a column.
     """
     slicer, places = Slicer(), dict[tuple[Slice, ...], int]()
-    keys: dict[str, list[pa.Array]] = {"image_id": [], CONTENT: []}
-    columns: dict[str, list[np.ndarray]] = {"targets": [], "rows": [], "placed": []}
+    keys: dict[str, list[pa.Array]] = {name: [pa.array([], pa.string())] for name in ("image_id", CONTENT)}
+    columns: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in ("targets", "rows", "placed")}
     first, last = 0, pa.scalar(None, pa.string())
-    for table in run.rows(["image_id", *PLACING_COLUMNS, *OPTIONAL_COLUMNS, CONTENT]):
+    for table in run.rows(["image_id", *_PLACING, *OPTIONAL_COLUMNS, CONTENT], most=_ROWS_AT_ONCE):
         ids = table.column("image_id").combine_chunks()
         before = pa.concat_arrays([pa.array([last.as_py()], pa.string()), ids])[: len(ids)]
         begins = pc.fill_null(pc.not_equal(ids, before), True).to_numpy(zero_copy_only=False)

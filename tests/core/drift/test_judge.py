@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 
 from pipeline.audit.thresholds import load_thresholds
-from tests.night_rows import CORNER, SIDE, draw, make_pool, pairs, speak_up, stamp
+from tests.night_rows import CORNER, SIDE, draw, make_pool, pairs, retrain, speak_up, stamp
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCALARS, SCORE, TOPICS, Rows
 from transforms.core.drift.judge import Pair, SliceAudit, control_false_discoveries, judge
 from transforms.core.statistics.slices import Slice
@@ -193,3 +193,23 @@ def test_a_p_value_at_the_rate_that_all_share_is_significant():
     for count in range(1, 200):
         assert set(control_false_discoveries([0.01] * count)) == {0.01}
     assert min(control_false_discoveries([0.01, 1.0])) > 0.01
+
+
+def trained(seed: int) -> Rows:
+    """Returns the night of one of the trainings, of pictures of its own."""
+    return draw(retrain(POOL, seed), 512, seed, night=seed)
+
+
+def test_one_more_training_is_no_drift_though_trainings_differ_by_more_than_halves():
+    trainings = [trained(seed) for seed in range(5)]
+    assert drifted(judge(pairs(trained(7), *trainings), THRESHOLDS, trainings=True)) == {}
+    candidate = trained(8)
+    found = drifted(judge(pairs(speak_up(candidate, candidate.classes == CLASS), *trainings), THRESHOLDS, True))
+    assert f"label {CLASS}" in found
+    assert [(cell.row, cell.col) for cell in found[f"label {CLASS}"].grid.changed] == [divmod(CORNER, SIDE)]
+
+
+def test_two_trainings_are_too_few_to_judge_a_third():
+    candidate = speak_up(trained(7), np.ones(512, bool))
+    assert drifted(judge(pairs(candidate, trained(0), trained(1)), THRESHOLDS, trainings=True)) == {}
+    assert drifted(judge(pairs(candidate, trained(0), trained(1)), THRESHOLDS)) != {}

@@ -37,6 +37,20 @@ def test_a_change_beyond_the_spread_of_draws_is_found_and_a_direction_can_be_ask
     assert moderated_p_values(-effects, errors, one_sided=True)[3] < 1e-6
 
 
+def test_numbers_that_a_draw_moves_together_count_as_few():
+    rng = np.random.default_rng(4)
+    common = rng.normal(0, 1, (4, 1)) * np.ones(30) + rng.normal(0, 0.1, (4, 30))  # nearly one number, 30 times
+    false = {True: 0, False: 0}
+    for draw in range(300):
+        values = np.random.default_rng(draw).normal(0, 1, (4, 1)) + 0.1 * rng.permutation(common)
+        known = values[1:]
+        errors = np.stack([known[one] - np.delete(known, one, axis=0).mean(axis=0) for one in range(3)])
+        for together in false:
+            p_values = moderated_p_values(values[0] - known.mean(axis=0), errors, together=together)
+            false[together] += p_values.min() * 30 <= 0.01
+    assert false[True] <= 6 < false[False]  # of 300, at a level of a hundredth
+
+
 def test_unknown_numbers_have_no_p_value():
     effects, errors = draws(4, 6, 2)
     effects[1], errors[2, 3] = np.nan, np.nan

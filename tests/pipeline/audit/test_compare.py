@@ -78,7 +78,9 @@ def test_a_stamp_is_an_alarm_that_names_the_class_and_the_corner(runs, capsys):
     code, audit = compare(runs, f"{runs}/stamped", f"{runs}/nights/2026-11-01")
     assert code == 3
     assert alarms(audit) == {"attention"}
-    assert f"Labeled class {CLASS}: the model looks elsewhere; cells row 1 column {SIDE}" in capsys.readouterr().out
+    assert (
+        f"of class {CLASS}: 4% of the attention is now in the top right corner (before: 0%)" in capsys.readouterr().out
+    )
     first = audit["slices"][0]
     assert (first["state"], first["value"]) == ("drift", str(CLASS))
     assert [(cell["row"], cell["col"]) for cell in first["grid"]["changed"]] == [(0, SIDE - 1)]
@@ -87,7 +89,7 @@ def test_a_stamp_is_an_alarm_that_names_the_class_and_the_corner(runs, capsys):
 def test_what_speaks_for_a_class_is_an_alarm_with_its_grids(runs, capsys):
     code, audit = compare(runs, f"{runs}/shortcut", f"{runs}/nights/2026-11-01")
     assert code == 3
-    assert f"Labeled class {CLASS}: " in capsys.readouterr().out
+    assert f"Pictures of class {CLASS}: the top right corner speaks more for the class" in capsys.readouterr().out
     grid = audit["slices"][0]["grid"]
     (cell,) = grid["changed"]
     assert (cell["row"], cell["col"], cell["signed"]) == (0, SIDE - 1, True)
