@@ -11,7 +11,7 @@ from transforms.core.findings.rests import Rest, find_rests
 from transforms.core.findings.tails import Tail, find_tails
 
 LIMIT = -2.0
-"""Highest logarithm of the probability that a run without groups shows one: one such run in a hundred does."""
+"""Highest logarithm of the probability that one of the two searches finds something where nothing is: 2 % together."""
 
 MOST_GROUPS = 20
 
