@@ -23,7 +23,8 @@ _IMMATERIAL = ("limit", "input")  # which pictures are read, not how they are ex
 def model_reasons(candidate: Run, references: Sequence[Run]) -> Iterable[Found]:
     """Yields, once, that the model is another one than that of every reference.
 
-    It may be an alarm if a reference had its model at the same path.
+    It may be an alarm if a reference had its model at the same path, unless the model there was approved in so many
+    trainings that another one is routine.
     """
     this = candidate.manifest.provenance
     others = [run.manifest.provenance for run in reversed(references)]
@@ -34,7 +35,9 @@ def model_reasons(candidate: Run, references: Sequence[Run]) -> Iterable[Found]:
     digests = f"digest {this.model_digest[:_DIGEST]}, in the reference {latest.model_digest[:_DIGEST]}"
     if (more := len({other.model_digest for other in others}) - 1) > 0:
         digests += f" and {more} other{'s' * (more > 1)}"
-    if replaced:
+    if len({other.model_digest for other in replaced}) >= LEAST_TRAININGS:
+        yield "model", False, f"another training of the model at {this.model}, as those of the references: {digests}"
+    elif replaced:
         yield "model", True, f"ANOTHER MODEL behind the same path {this.model}: {digests}"
     else:
         yield "model", False, f"another model: {this.model}, in the reference {latest.model}; {digests}"

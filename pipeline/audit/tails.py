@@ -96,7 +96,8 @@ class TailJudge:
             key: ClassTest(usual.signed, usual.units, rates, number, int(here.rows[number]), tests, limits).power()
             for number, (key, usual) in enumerate(self._usual.items())
         }
-        return Tails(found, power, _evidence(list(units), places, here, there))
+        pictures = [len(np.unique(np.concatenate(_images(references, key)))) for key in units]
+        return Tails(found, power, _evidence(list(units), places, here, there, pictures))
 
     def _learn(self, key: Slice, rows: Rows) -> None:
         columns = {name: rows.vectors.get(name, rows.scalars.get(name)) for name in COLUMNS}
@@ -111,8 +112,23 @@ class TailJudge:
             self._usual[key] = _Usual(Units.of(known, self._places), signed)
 
 
-def _evidence(keys: Sequence[Slice], places: Places, here: Exceedances, there: Sequence[Exceedances]) -> dict[str, Any]:
-    """Returns the counts of the signed cells, the frame and the numbers, where they are not 0."""
+def _images(references: Sequence[Sample], key: Slice) -> list[np.ndarray]:
+    """Returns the hashes of a slice's image ids in each reference."""
+    return [reference.placed.images[reference.placed.images_of(key)] for reference in references]
+
+
+def _evidence(
+    keys: Sequence[Slice], places: Places, here: Exceedances, there: Sequence[Exceedances], pictures: Sequence[int]
+) -> dict[str, Any]:
+    """Returns the counts of the signed cells, the frame and the numbers, where they are not 0.
+
+    Args:
+        keys: the slices.
+        places: of the counts.
+        here: counts of the candidate.
+        there: of each night of the reference.
+        pictures: of the reference in each slice, those that come in several nights counted once.
+    """
     reference = there[0].join(*there[1:])
     names, chosen = _named(places)
     slices = []
@@ -124,6 +140,7 @@ def _evidence(keys: Sequence[Slice], places: Places, here: Exceedances, there: S
             for place, level in positions.tolist()
         ]
         rows = {"rows": int(here.rows[number]), "reference_rows": int(reference.rows[number])}
+        rows["reference_pictures"] = min(pictures[number], rows["reference_rows"])
         slices.append(dataclasses.asdict(key) | rows | {"counts": counts})
     listed = sorted({number: name for number, _, name in names}.items())
     return {"levels": list(LEVELS), "places": [name for _, name in listed], "slices": slices}
