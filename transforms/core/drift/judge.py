@@ -149,8 +149,7 @@ def judge(pairs: Iterable[Pair], thresholds: Thresholds, trainings: bool = False
     Args:
         pairs: the slices.
         thresholds: what counts as a change.
-        trainings: whether the reference's `nights` are trainings of a model of which the candidate is another one.
-            A change must then be larger than that of one more training would be.
+        trainings: whether the reference's `nights` are trainings of a model, and the candidate is another one.
     """
     contrasts = list(_contrasts(pairs, thresholds))
     compared = [one for one in contrasts if isinstance(one, _Contrast)]
@@ -331,9 +330,8 @@ def _raise_to_trainings(p_values: Sequence[dict[str, float]], compared: Sequence
             known.setdefault(len(effects), []).append((number, logs[0] - logs[1:].mean(), errors))
         for drawn in known.values():
             found = np.array([effect for _, effect, _ in drawn])
-            together = name in SCALARS
             errors = np.stack([errors for *_, errors in drawn], axis=1)
-            tails = moderated_p_values(found, errors, one_sided=True, together=together)
+            tails = moderated_p_values(found, errors, one_sided=True, together=name in SCALARS)
             for (number, *_), tail in zip(drawn, tails.tolist(), strict=True):
                 p_values[number][name] = max(p_values[number][name], tail)
 
