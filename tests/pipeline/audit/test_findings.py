@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline.audit import findings, placed
-from pipeline.audit.compare import compare, look, write_audit
+from pipeline.audit.compare import compare, look
+from pipeline.audit.record import write_audit
 from pipeline.audit.findings import search, tell
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.cli import main
