@@ -58,9 +58,9 @@ NETWORKS = (
     Network("moving", 12, moving_tag, 5, 0.2),
     Network("cast", 13, cast, 6, 0.2),
     Network("blur", 14, blur, 9, 0.2),
-    Network("rare tag", 15, tag(3, 7, 1), 8, 0.05, ((3, 7),)),
     Network("other tag", 16, tag(0, 6, 2), 1, 0.1, ((0, 6),), unseen=True, rows=20_000),
     Network("other moving", 17, moving_tag, 2, 0.3, unseen=True),
+    Network("third tag", 18, tag(5, 6, 1), 4, 0.2, ((5, 6),), unseen=True, rows=20_000, epochs=6),
     Network("plain-6", 6, unseen=True, rows=10_000, epochs=6),
 )
 
