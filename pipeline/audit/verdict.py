@@ -184,6 +184,9 @@ def _power(slices: Sequence[SliceAudit], references: Sequence[Run], knows: bool)
     if weak:
         named = ", ".join(_weakness(*each) for each in weak[:_NAMED])
         text += f"; less surely in {named}" + (f" and {len(weak) - _NAMED} more" if len(weak) > _NAMED else "")
+        enough = [found.least_share for _, found in weak]
+        if None not in enough:
+            text += f"; there, {max(filter(None, enough)):.0%} of the pictures would have been"
     yield "power", False, text
     if knows and len(references) < _FEW_REFERENCES:
         few = f"how much nights differ by themselves is unknown with {_count(len(references), 'reference')}"
@@ -191,8 +194,7 @@ def _power(slices: Sequence[SliceAudit], references: Sequence[Run], knows: bool)
 
 
 def _weakness(one: SliceAudit, power: Power) -> str:
-    enough = "" if power.least_share is None else f"; {power.least_share:.0%} of them would be"
-    return f"{one.name or one.value} ({_count(one.candidate_rows, 'picture')}: {power.noticed:.0%}{enough})"
+    return f"{one.name or one.value} ({_count(one.candidate_rows, 'picture')}: {power.noticed:.0%})"
 
 
 def _kind_of_power(slices: Sequence[SliceAudit]) -> str:

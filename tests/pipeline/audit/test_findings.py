@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.audit import findings, placed
 from pipeline.audit.compare import compare, look
-from pipeline.audit.record import write_audit
 from pipeline.audit.findings import search, tell
+from pipeline.audit.record import write_audit
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.cli import main
 from tests.night_rows import CORNER, draw, make_pool, speak_up
