@@ -40,7 +40,7 @@ def judge(candidate: pa.Table, references: Sequence[pa.Table], network: Network)
 def find_tails(candidate: pa.Table, references: Sequence[pa.Table]) -> dict[int, list[TailAudit]]:
     """Returns what stands out of each label, of those of which anything does."""
     limits, places = load_thresholds().tails, Places(8)
-    here, *there = [_by_label(table, places) for table in (candidate, *references)]
+    here, *there = [by_label(table, places) for table in (candidate, *references)]
     labels = sorted(here)
     units = {label: Units.of(np.concatenate([night[label] for night in there]), places) for label in labels}
     counted = []
@@ -53,7 +53,8 @@ def find_tails(candidate: pa.Table, references: Sequence[pa.Table]) -> dict[int,
     return {label: found for label, found in zip(labels, audits, strict=True) if found}
 
 
-def _by_label(table: pa.Table, places: Places) -> dict[int, np.ndarray]:
+def by_label(table: pa.Table, places: Places) -> dict[int, np.ndarray]:
+    """Returns the values of the rows of each label, as `Places.values` returns them."""
     columns = {
         name: matrix(table, name) if name in VECTORS else table.column(name).to_numpy().astype(np.float32)
         for name in COLUMNS
