@@ -87,17 +87,20 @@ class TailJudge:
         with ThreadPoolExecutor(min(_THREADS, usable_cpus()), "tails") as threads:
             here, *counted = threads.map(lambda run: count_tails(run, units, places), (candidate, *references))
         nights: dict[int, Exceedances] = {}
-        for number, counts in zip(numbers, counted, strict=True):
-            nights[number] = nights[number].join(counts) if number in nights else counts
+        for number, reference in zip(numbers, counted, strict=True):
+            nights[number] = nights[number].join(reference.counts) if number in nights else reference.counts
         there = list(nights.values())
-        found = dict(zip(units, judge_tails(there, here, places, limits), strict=True))
-        rates, tests = Rates.of(there, places), count_tests(here)
+        found = dict(zip(units, judge_tails(there, here.counts, places, limits), strict=True))
+        rates, tests, rows = Rates.of(there, places), count_tests(here.counts), here.counts.rows
         power = {
-            key: ClassTest(usual.signed, usual.units, rates, number, int(here.rows[number]), tests, limits).power()
+            key: ClassTest(usual.signed, usual.units, rates, number, int(rows[number]), tests, limits).power()
             for number, (key, usual) in enumerate(self._usual.items())
         }
-        pictures = [len(np.unique(np.concatenate(_images(references, key)))) for key in units]
-        return Tails(found, power, _evidence(list(units), places, here, there, pictures))
+        pictures = [
+            len(np.unique(np.concatenate([reference.pictures[number] for reference in counted])))
+            for number in range(len(units))
+        ]
+        return Tails(found, power, _evidence(list(units), places, here.counts, there, pictures))
 
     def _learn(self, key: Slice, rows: Rows) -> None:
         columns = {name: rows.vectors.get(name, rows.scalars.get(name)) for name in COLUMNS}
@@ -110,11 +113,6 @@ class TailJudge:
         if len(known) >= self._thresholds.min_rows:
             signed = known[:: -(-len(known) // _PICTURES), : grid.shape[1]].copy()
             self._usual[key] = _Usual(Units.of(known, self._places), signed)
-
-
-def _images(references: Sequence[Sample], key: Slice) -> list[np.ndarray]:
-    """Returns the hashes of a slice's image ids in each reference."""
-    return [reference.placed.images[reference.placed.images_of(key)] for reference in references]
 
 
 def _evidence(
