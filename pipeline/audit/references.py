@@ -172,7 +172,9 @@ def reading(run: Run) -> Iterator[None]:
     except (storage.StorageError, UnmatchedError, UnusableReferenceError):
         raise
     except DAMAGES as error:
-        raise UnusableReferenceError(run, f"{run.uri}: {error}", f"cannot be read: {error}") from error
+        text = str(error)  # which names the file already if it is about one
+        named = text if text.startswith(run.uri) else f"{run.uri}: {text}"
+        raise UnusableReferenceError(run, named, f"cannot be read: {text}") from error
 
 
 @dataclass(frozen=True)
