@@ -235,6 +235,11 @@ def _message(one: Rows, group: Group, count: int, place: str, usual: float) -> s
     if group.way == "class":
         verb = f"rest on the {place}" if group.sign > 0 else f"have the {place} against them"
         return f"{subject} {verb}, as those of no other class ({ordinary} would be usual)"
+    if group.way == "cluster":
+        verb = "rest more" if group.sign > 0 else "rest less"
+        several = len(group.cells) > 1 and place != "frame"
+        where = f"{len(group.cells)} cells around the {place}" if several else f"the {place}"
+        return f"{subject} {verb} on {where} ({ordinary} would be usual)"
     if group.sign > 0:
         return f"{subject} rest on the {place} ({ordinary} would be usual)"
     return f"in {subject} the {place} speaks against the class ({ordinary} would be usual)"

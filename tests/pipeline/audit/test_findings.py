@@ -6,6 +6,7 @@ import dataclasses
 import json
 from importlib import resources
 from pathlib import Path
+from typing import Any, cast
 
 import jsonschema
 import numpy as np
@@ -14,11 +15,14 @@ import pytest
 from pipeline.audit import findings, placed
 from pipeline.audit.compare import compare, look
 from pipeline.audit.findings import search, tell
+from pipeline.audit.placed import Rows
 from pipeline.audit.record import write_audit
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.cli import main
 from tests.night_rows import CORNER, draw, make_pool, speak_up
 from tests.stored_nights import write_rows
+from transforms.core.findings.groups import Group
+from transforms.core.statistics.slices import Slice
 from transforms.store.run import Run
 
 POOL = make_pool(1600, classes=4)
@@ -114,3 +118,15 @@ def test_an_old_run_is_searched():
     found, searched = search(Run.open("tests/runs/0.1.0"))
     assert found == []
     assert (searched.classes, searched.rows, searched.small_classes) == (0, 6, 3)
+
+
+def test_a_cluster_is_put_into_words():
+    one = Rows(Slice("label", "3", "cat"), 500, cast(Any, None))
+    edge = Group("cluster", 0, tuple(range(57, 64)), 1, 4.0, 0.7, -9.0, np.arange(25), lambda signed: signed[:, 0])
+    assert findings._message(one, edge, 25, "bottom edge", 0.7) == (
+        "25 of 500 pictures of cat rest more on 7 cells around the bottom edge (1 would be usual)"
+    )
+    frame = dataclasses.replace(edge, sign=-1)
+    assert findings._message(one, frame, 25, "frame", 0.2) == (
+        "25 of 500 pictures of cat rest less on the frame (none would be usual)"
+    )

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transforms.core.findings.clusters import THRESHOLD, Cluster, find_clusters
 from transforms.core.findings.rests import Rest, find_rests
 from transforms.core.findings.tails import Tail, find_tails
 
 LIMIT = -2.0
-"""Highest logarithm of the probability that one of the two searches finds something where nothing is: 2 % together."""
+"""Highest logarithm of the probability that one of three searches finds something where nothing is: 3 % together."""
 
 MOST_GROUPS = 20
+
+_KNOWN = 0.5
+"""Share of a cluster's pictures that are in another group of the class already, if it is not told again."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,8 @@ class Group:
     """Pictures of a class whose attribution lies elsewhere than that of the others.
 
     Attributes:
-        way: how it was found: `tail` (some pictures are extreme in one place) or `class` (most of a class rest on a
-            place that no other class rests on).
+        way: how it was found: `tail` (some pictures are extreme in one place), `cluster` (some differ a little in many
+            cells) or `class` (most of a class rest on a place that no other class rests on).
         number: of the class.
         cells: numbers of the cells of the place, row by row; empty if it differs from picture to picture.
         sign: 1 if the place speaks for the class more than usual, −1 if less.
@@ -57,7 +61,29 @@ def find_groups(classes: Sequence[np.ndarray]) -> list[Group]:
     # those of a class without what the others share are no second group
     groups = [_group("tail", tail) for tail in tails if not taken & {(tail.number, cell) for cell in tail.place.cells}]
     groups += [_group("class", rest) for rest in rests]
+    clusters = [_cluster(cluster) for cluster in find_clusters(classes, LIMIT)]
+    groups += [cluster for cluster in clusters if not _is_known(cluster, groups)]
     return sorted(groups, key=lambda group: (group.log10_p, -len(group.members)))[:MOST_GROUPS]
+
+
+def _is_known(cluster: Group, groups: Sequence[Group]) -> bool:
+    members = [group.members for group in groups if group.number == cluster.number]
+    known = np.concatenate([np.zeros(0, np.int64), *members])
+    return bool(np.isin(cluster.members, known).mean() >= _KNOWN)
+
+
+def _cluster(found: Cluster) -> Group:
+    return Group(
+        way="cluster",
+        number=found.number,
+        cells=found.cells,
+        sign=found.sign,
+        threshold=THRESHOLD,
+        usual=found.usual,
+        log10_p=found.log10_p,
+        members=found.members,
+        z=found.axis.scores,
+    )
 
 
 def _group(way: str, found: Tail | Rest) -> Group:
