@@ -7,3 +7,9 @@ runner, with progress), `names` (display names of metrics and slices), `audit` (
 `show`, `samples`; `template` (the options as parameters of a Dataflow template).
 Only `graph`, `run` and, if there are flags for it, `beam_flags` import Beam; nothing here holds numerics.
 """
+
+import os
+
+# Set before NumPy loads. Threads already share the work; those of products of small matrices mostly wait for each
+# other, and split sums by the number of processors, so that last digits would differ between machines.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

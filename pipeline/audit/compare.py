@@ -109,7 +109,8 @@ def compare(candidate: Run, references: Sequence[Run], thresholds: Thresholds, n
         raise UsageError(_too_few(candidate, references, thresholds))
     tails = tail_judge.judge(this, others, numbers)
     slices = [_with_tails(one, tails) for one in slices]
-    pairs = judge_pairs(*match(candidate, references, thresholds.sample_rows), thresholds)
+    placed = [each.placed for each in (this, *others)]
+    pairs = judge_pairs(*match(candidate, references, thresholds.sample_rows, placed), thresholds)
     mix = judge_mix([other.classes for other in others], this.classes, thresholds)
     slices.sort(key=lambda one: (one.state != DRIFT, -one.candidate_rows - one.reference_rows, one.kind, one.value))
     verdict = reach_verdict(candidate, references, slices, mix, pairs, thresholds)

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.core.stable_hash import stable_hash
 from transforms.core.statistics.slices import Slice
+from transforms.store.placed import hash_images
 from transforms.store.run import Run
 from transforms.store.schema import first_predictions, matrix
 
@@ -205,7 +205,7 @@ def _joined_blocks(blocks: Sequence[Block]) -> Block:
 
 
 def _hashes(block: Block) -> np.ndarray:
-    return np.array([stable_hash(name) for name in block.ids.to_pylist()], np.uint64)
+    return hash_images(block.ids) if len(block.rows) else np.zeros(0, np.uint64)
 
 
 def _begins(ids: pa.ChunkedArray, last: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,21 @@ def test_without_pictures_that_come_again_nothing_is_read(tmp_path):
     other = write_rows(tmp_path / "other", NIGHT, contents=[f"other {number}" for number in range(120)])
     again, paired = match(other, [reference], 1000)
     assert (again.pictures, paired.slices, len(paired.candidate)) == (0, {}, 0)
+    placed = [run.sample([Slice("all")], 10).placed for run in (other, reference)]
+    for run in (other, reference):
+        shutil.rmtree(Path(run.uri) / "attributions")
+    assert match(other, [reference], 1000, placed)[0] == again  # by their hashes alone
+
+
+@pytest.mark.parametrize("has_content", [True, False])
+def test_one_picture_that_comes_again_is_found_by_its_hash(tmp_path, has_content):
+    reference = write_rows(tmp_path / "reference", NIGHT.take(np.arange(60)), contents=CONTENTS[:60])
+    other = write_rows(tmp_path / "other", NIGHT.take(np.arange(59, 120)), contents=CONTENTS[59:])
+    if not has_content:
+        reference = without_content(reference, tmp_path / "older")
+    placed = [run.sample([Slice("all")], 10).placed for run in (other, reference)]
+    expected, found = match(other, [reference], 1000)[0], match(other, [reference], 1000, placed)[0]
+    assert found == expected and found.by_content == has_content and found.pictures > 0
 
 
 def test_a_night_without_rows_has_no_pictures_that_come_again(tmp_path):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from transforms.core.errors import UsageError
 from transforms.core.maps.quantize import restore
 from transforms.core.record import Row
 from transforms.store.schema import arrays, pairs
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _SCALES = {"attribution": "scale", "gradient": "gradient_scale"}
 _SUGGESTIONS = 3
@@ -32,7 +35,7 @@ def find_rows(parts: ds.Dataset, image_id: str, columns: Sequence[str]) -> list[
     scales = [scale for name, scale in _SCALES.items() if name in columns]
     wanted = dict.fromkeys([*columns, "target", "target_rank", *scales])
     stored = [name for name in wanted if name in parts.schema.names]
-    table = parts.to_table(columns=stored, filter=ds.field("image_id") == image_id)
+    table = parts.to_table(columns=stored, filter=pc.field("image_id") == image_id)
     return sorted(rows_of_table(table), key=lambda row: (row["target_rank"] or 0, row["target"]))
 
 
@@ -49,7 +52,7 @@ def find_first(parts: ds.Dataset, image_ids: Sequence[str], column: str) -> dict
     """
     _check_stored(parts.schema.names, column)
     names = ["image_id", "target_rank", "target", column, _SCALES[column]]
-    table = parts.to_table(columns=names, filter=ds.field("image_id").isin(pa.array(image_ids, pa.string())))
+    table = parts.to_table(columns=names, filter=pc.field("image_id").isin(pa.array(image_ids, pa.string())))
     table = table.sort_by([("target_rank", "descending"), ("target", "descending")])
     return dict(zip(table.column("image_id").to_pylist(), restored_maps(table, column), strict=True))
 
@@ -84,14 +87,14 @@ def restored_maps(table: pa.Table, column: str) -> np.ndarray:
 def why_failed(image_id: str, errors: ds.Dataset) -> str:
     """Returns why an image could not be attributed, as the errors of its run say; nothing if they do not."""
     if errors.files:
-        for failure in errors.to_table(filter=ds.field("image_id") == image_id).to_pylist():
+        for failure in errors.to_table(filter=pc.field("image_id") == image_id).to_pylist():
             return f"stage {failure['stage']}, {failure['error']}: {failure['message']}"
     return ""
 
 
 def similar_ids(image_id: str, parts: ds.Dataset) -> list[str]:
     """Returns a few stored ids that hold `image_id`, or, among the first ones, look like it."""
-    holding = parts.scanner(columns=["image_id"], filter=pc.match_substring(ds.field("image_id"), image_id))
+    holding = parts.scanner(columns=["image_id"], filter=pc.match_substring(pc.field("image_id"), image_id))
     found = list(itertools.islice(_ids(holding), _SUGGESTIONS))
     if found:
         return found

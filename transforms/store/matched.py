@@ -22,6 +22,7 @@ from transforms.core.drift.trainings import LEAST_TRAININGS
 from transforms.core.stable_hash import stable_hash
 from transforms.core.statistics.slices import Slice, Slicer
 from transforms.core.vocabulary import CONTENT, OPTIONAL_COLUMNS, VECTORS
+from transforms.store.placed import BLOCK_ROWS, Placed, begins, blocks
 from transforms.store.run import Run
 from transforms.store.sample import rows_of_table
 from transforms.store.schema import PLACING_COLUMNS, first_predictions
@@ -34,8 +35,6 @@ MOST_TRAININGS = 8
 
 _MOST_BYTES = 256 << 20
 """Of the numbers of all rows that are held."""
-
-_ROWS_AT_ONCE = 1 << 14
 
 _NONE = Rows({}, {}, np.zeros(0, np.int64), np.zeros(0, np.int64))
 
@@ -77,7 +76,7 @@ def list_pictures(run: Run) -> Listing:
     keys: dict[str, list[pa.Array]] = {name: [pa.array([], pa.string())] for name in ("image_id", CONTENT)}
     columns: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in ("targets", "rows", "placed")}
     first, last = 0, pa.scalar(None, pa.string())
-    for table in run.rows(["image_id", *_PLACING, *OPTIONAL_COLUMNS, CONTENT], most=_ROWS_AT_ONCE):
+    for table in blocks(run.rows(["image_id", *_PLACING, *OPTIONAL_COLUMNS, CONTENT], most=BLOCK_ROWS)):
         ids = table.column("image_id").combine_chunks()
         before = pa.concat_arrays([pa.array([last.as_py()], pa.string()), ids])[: len(ids)]
         begins = pc.fill_null(pc.not_equal(ids, before), True).to_numpy(zero_copy_only=False)
@@ -147,20 +146,27 @@ def trainings(candidate: Run, references: Sequence[Run]) -> tuple[list[int], boo
     return list(range(len(references))), False
 
 
-def match(candidate: Run, references: Sequence[Run], most: int) -> tuple[Again, Paired]:
+def match(candidate: Run, references: Sequence[Run], most: int, placed: Sequence[Placed] = ()) -> tuple[Again, Paired]:
     """Returns how many pictures come again, and the numbers of the rows that can be compared picture by picture.
 
     Args:
         candidate: a finished run.
         references: finished runs, the oldest first.
         most: pictures of a slice.
+        placed: the rows of the candidate and of each reference, if they are known: if no picture comes again, no run is
+            read.
 
     Raises:
         OSError: a part is missing or damaged.
         ValueError: a part lacks a column.
     """
-    here, digest = list_pictures(candidate), candidate.manifest.provenance.model_digest
+    digest = candidate.manifest.provenance.model_digest
     digests = list(dict.fromkeys(run.manifest.provenance.model_digest for run in reversed(references)))
+    if placed and not any(_may_share(placed[0], there) for there in placed[1:]):
+        images = int(begins(placed[0].images).sum())
+        by_content = all(each.contents is not None for each in placed)
+        return Again(images, 0, 0, digest in digests, len(digests), by_content), Paired({}, _NONE, [])
+    here = list_pictures(candidate)
     compared = [digest] if digest in digests else digests[:MOST_TRAININGS]
     of_run, of_row = (np.full((len(compared), len(here)), -1, kind) for kind in (np.int32, np.int64))
     seen, changed, by_content = np.zeros(len(here), bool), np.zeros(len(here), bool), True
@@ -187,6 +193,15 @@ def match(candidate: Run, references: Sequence[Run], most: int) -> tuple[Again, 
     mine = _read(candidate, here.rows[pictures])
     taken = [_training(references, of_run[each, pictures], of_row[each, pictures], mine) for each in range(len(of_run))]
     return again, Paired({key: np.searchsorted(pictures, own) for key, own in chosen.items()}, mine, taken)
+
+
+def _may_share(here: Placed, there: Placed) -> bool:
+    """Returns whether a picture of a run is in another, too; if so by chance of the hashes, then hardly ever."""
+    if here.contents is not None and there.contents is not None:
+        mine, others = here.contents, there.contents
+    else:
+        mine, others = here.images, there.images
+    return bool(pc.any(pc.is_in(pa.array(mine), value_set=pa.array(others))).as_py())
 
 
 def _row_bytes(run: Run) -> int:

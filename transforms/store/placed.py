@@ -26,10 +26,10 @@ from transforms.core.statistics.slices import (
     field_slice,
     shard_slice,
 )
-from transforms.core.vocabulary import OPTIONAL_COLUMNS, TASK_COLUMNS
+from transforms.core.vocabulary import CONTENT, OPTIONAL_COLUMNS, TASK_COLUMNS
 from transforms.store.schema import PLACING_COLUMNS, first_predictions, pairs, slice_columns
 
-COLUMNS = ("image_id", *PLACING_COLUMNS, *OPTIONAL_COLUMNS)
+COLUMNS = ("image_id", *PLACING_COLUMNS, *OPTIONAL_COLUMNS, CONTENT)
 """What `place_rows` reads."""
 
 BLOCK_ROWS = 1 << 15
@@ -89,7 +89,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where all rows of a run belong, in about 30 bytes a row.
+    """Where all rows of a run belong, in about 40 bytes a row.
 
     Attributes:
         images: the hash of each row's image id, uint64 `[rows]`; an image's rows follow one another, the highest
@@ -98,6 +98,7 @@ class Placed:
         class_codes: each row's class, as an index into `classes`, int32 `[rows]`.
         keys: the slices that there are.
         axes: what rows are placed by.
+        contents: the hash of each row's picture, uint64 `[rows]`; None if that of any is not stored.
     """
 
     images: np.ndarray
@@ -105,6 +106,7 @@ class Placed:
     class_codes: np.ndarray
     keys: tuple[Slice, ...]
     axes: tuple[Axis, ...]
+    contents: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -140,9 +142,14 @@ def place_rows(tables: Iterable[pa.Table], slicer: Slicer) -> Placed:
     """
     keys, classes = _Numbers[Slice](), _Numbers[tuple[str, str]]()
     images, class_codes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int32)]
+    contents: list[np.ndarray] | None = [np.zeros(0, np.uint64)]
     axes = [_AxisBuilder(keys) for _ in ("classes", "shards", *slicer.slice_by)]
     for table in blocks(tables):
         images.append(hash_images(table.column("image_id")))
+        if CONTENT not in table.column_names or table.column(CONTENT).null_count:
+            contents = None
+        if contents is not None:
+            contents.append(hash_images(table.column(CONTENT)))
         rows, inverse = _class_rows(table)
         class_codes.append(np.array([classes[class_of(*row[:6])] for row in rows], np.int32)[inverse])
         axes[0].add([class_slices(*row) for row in rows], inverse)
@@ -157,6 +164,7 @@ def place_rows(tables: Iterable[pa.Table], slicer: Slicer) -> Placed:
         np.concatenate(class_codes),
         tuple(keys),
         tuple(axis.finish() for axis in axes),
+        None if contents is None else np.concatenate(contents),
     )
 
 

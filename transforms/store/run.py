@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from transforms import storage
@@ -28,6 +27,8 @@ from transforms.store.schema import Provenance
 from transforms.store.tables import STATISTICS
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
     from transforms.store.given_labels import GivenLabels
     from transforms.store.sample import Sample
 
@@ -336,6 +337,8 @@ class Run:
         return [name for name in self.names_of(table) if not name.startswith(f"{table}/.")]
 
     def _dataset(self, table: str) -> ds.Dataset:
+        import pyarrow.dataset as ds  # loads pandas, which takes half a second
+
         filesystem, path = storage.resolve(self.uri)
         names = self._parts_of(table)
         if table == ATTRIBUTIONS and not names:

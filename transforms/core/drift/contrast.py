@@ -126,6 +126,11 @@ class WeightPairs:
         """Variance of the difference of two means, in units of the variance of a row, float `[pairs]`."""
         return np.asarray(sum(np.einsum("pr,pr->p", side, side) for side in (self.reference, self.candidate)))
 
+    @functools.cached_property
+    def is_complete(self) -> bool:
+        """Whether each pair has weights in the reference; if it has, then in the candidate too."""
+        return bool((self.reference > 0).any(axis=1).all())
+
     def restrict(self, rows: np.ndarray, classes: np.ndarray) -> WeightPairs:
         """Returns the weights of some rows: each class has the share that it had, and shares again sum to 1.
 
@@ -249,7 +254,7 @@ def known(rows: Rows, weights: WeightPairs, name: str) -> Known | None:
     values = rows.vectors[name] if name in VECTORS else rows.scalars[name]
     present = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     restricted = weights.restrict(present, rows.classes)
-    if not (restricted.reference > 0).any(axis=1).all():  # then the candidate has none either
+    if not restricted.is_complete:
         return None
     return Known(values[present], rows.classes[present], restricted)
 

@@ -101,11 +101,13 @@ class Exceedances:
             places: of these.
         """
         for start in range(0, len(values), _BLOCK):
-            _, place, level = beyond(values[start : start + _BLOCK], units, places)
-            reached = np.zeros(self.counts.shape[1:], np.int64)
-            np.add.at(reached, (place, level), 1)
+            known = values[start : start + _BLOCK]
+            known = known[np.isfinite(known).all(axis=1)]
+            _, place, level = beyond(known, units, places)
+            shape = self.counts.shape[1:]
+            reached = np.bincount(place * shape[1] + level, minlength=shape[0] * shape[1]).reshape(shape)
             self.counts[number] += np.flip(np.cumsum(np.flip(reached, 1), axis=1), 1)
-            self.rows[number] += np.isfinite(values[start : start + _BLOCK]).all(axis=1).sum()
+            self.rows[number] += len(known)
 
 
 def beyond(values: np.ndarray, units: Units, places: Places) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
