@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.audit.evidence import read_evidence
 from pipeline.audit.places import place_text
 from pipeline.exit_code import ExitCode
 from pipeline.names import member_name, slice_name
 from transforms import storage
 from transforms.core.drift import monitor
-from transforms.core.drift.evidence import Evidence, Statistic, Tally
+from transforms.core.drift.evidence import Evidence, Tally
 from transforms.core.drift.onset import Onset
 from transforms.core.errors import UsageError
 from transforms.core.statistics.slices import Slice
@@ -34,7 +35,6 @@ _LABEL = "label"
 _NAMED = 3
 _PRINTED = 31
 _SAME = 3
-_SIGNS = (1, -1)
 _WORTH_NAMING = 0.01
 """Of what would raise an alarm alone: the least sum that is named in a night without one."""
 
@@ -161,38 +161,6 @@ def write_json(result: Monitoring, uri: str) -> None:
     """Writes the result to a file."""
     content = json.dumps(result.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
     storage.write_bytes(uri, content.encode("utf-8", "backslashreplace"))
-
-
-def read_evidence(audit: Mapping[str, Any]) -> Evidence:
-    """Returns the tails of an audit.json.
-
-    Pictures that several references hold count once: the counts of all are scaled to the number of different pictures,
-    if the audit says it.
-
-    Raises:
-        ValueError: it has none, or they are damaged.
-    """
-    if not audit.get("tails"):
-        raise UsageError("its audit.json has no tails: nothing was compared, or an earlier version did")
-    try:
-        tails = audit["tails"]
-        statistics = tuple(Statistic(place, sign) for place in tails["places"] for sign in _SIGNS)
-        levels, slices = tuple(map(float, tails["levels"])), tails["slices"]
-        keys = tuple(Slice(one["kind"], one["value"], one["name"]) for one in slices)
-        shape = (len(keys), len(statistics), len(levels))
-        night, references = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for number, one in enumerate(slices):
-            for place, sign, level, here, there in one["counts"]:
-                at = number, len(_SIGNS) * place + _SIGNS.index(sign), level
-                night[at], references[at] = here, there
-        rows = np.array([one["rows"] for one in slices], np.int64)
-        reference_rows = np.array([one["reference_rows"] for one in slices], float)
-        different = np.array([one.get("reference_pictures", one["reference_rows"]) for one in slices], float)
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"the tails in its audit.json are damaged ({error!r})") from error
-    share = different / np.maximum(reference_rows, 1)
-    once = Tally(references * share[:, None, None], different)
-    return Evidence(keys, statistics, levels, Tally(night, rows), once)
 
 
 def _sorted_out(runs: Iterable[Run]) -> tuple[list[Night], list[Run]]:

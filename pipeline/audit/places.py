@@ -1,16 +1,15 @@
-"""Places of the tails in words: `8,1` of a grid of 8 × 8 → lower left corner."""
+"""Places of the tails in words: `8,1` of a grid of 8 × 8 → bottom left corner."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from pipeline.names import metric_name
+from pipeline.names import metric_name, place_name
 from transforms.core.drift.places import ANYWHERE
 
 _CELL = re.compile(r"(\d+),(\d+)")
 _TOGETHER = {"frame": "the outermost cells", ANYWHERE: "a place of their own"}
-_THIRDS = (("upper", "middle", "lower"), ("left", "center", "right"))
 
 
 def place_text(place: str, sign: int, places: Sequence[str]) -> str:
@@ -23,7 +22,7 @@ def place_text(place: str, sign: int, places: Sequence[str]) -> str:
 
     >>> cells = [f"{row},{col}" for row in range(1, 9) for col in range(1, 9)]
     >>> place_text("8,1", 1, cells), place_text("4,5", -1, cells)
-    ('lower left corner', 'middle center (row 4, column 5), against the class')
+    ('bottom left corner', 'center (row 4, column 5), against the class')
     >>> place_text("border_share", 1, cells), place_text("frame", -1, cells)
     ('share near the border, higher', 'the outermost cells, against the class')
     """
@@ -35,9 +34,8 @@ def place_text(place: str, sign: int, places: Sequence[str]) -> str:
         return f"{name[0].lower()}{name[1:]}, {'higher' if sign > 0 else 'lower'}"
     side = max(int(number) for other in places if (found := _CELL.fullmatch(other)) for number in found.groups())
     row, col = map(int, cell.groups())
-    words = " ".join(names[3 * (at - 1) // side] for names, at in zip(_THIRDS, (row, col), strict=True))
-    at_corner = side > 1 and {row, col} <= {1, side}
-    return _with_side(f"{words} corner" if at_corner else f"{words} (row {row}, column {col})", sign)
+    words, at_corner = place_name([(row - 1, col - 1)], side), side > 1 and {row, col} <= {1, side}
+    return _with_side(words if at_corner else f"{words} (row {row}, column {col})", sign)
 
 
 def _with_side(where: str, sign: int) -> str:

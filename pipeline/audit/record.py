@@ -20,7 +20,7 @@ from transforms.core.record import Row
 from transforms.core.statistics.importance import STORED_SCALARS
 from transforms.core.statistics.slices import Slice, is_overflow
 from transforms.store.run import Run
-from transforms.text import printable
+from transforms.text import fit, printable
 
 VERSION = 2
 
@@ -29,6 +29,7 @@ _NUMBERS = re.compile(r"\[\s+(?:-?\d[\d.eE+-]*,?\s+)+\]")
 
 _TREND_SLICES = 100
 _PRINTED = 12
+_LETTERS = 600
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,18 @@ class Audit:
     def __str__(self) -> str:
         """Returns the verdict with its reasons, for a terminal."""
         shown = self.verdict.reasons[:_PRINTED]
-        lines = [printable(self.verdict.headline)]
+        lines = [_line(self.verdict.headline)]
         for one in shown:
-            lines.append(f"  {'!' if one.alarm else '-'} {printable(one.message)}")
-            lines += [f"      {printable(one.detail)}"] if one.detail else []
+            lines.append(f"  {'!' if one.alarm else '-'} {_line(one.message)}")
+            lines += [f"      {_line(one.detail)}"] if one.detail else []
         if len(self.verdict.reasons) > _PRINTED:
             lines.append(f"  … and {len(self.verdict.reasons) - _PRINTED} more")
         return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    """Returns a sentence for a terminal; the middle of one that very long names make too long is left out."""
+    return fit(printable(text), _LETTERS, start=_LETTERS // 2)
 
 
 def write_audit(audit: Audit | Unjudged, uri: str) -> None:

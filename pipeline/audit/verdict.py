@@ -180,13 +180,17 @@ def _power(slices: Sequence[SliceAudit], references: Sequence[Run], knows: bool)
     change = f"a change in which {power.share:.0%} of the pictures of a class put {power.part:.0%} of their attention"
     sure = [one for one, found in stated if found.noticed >= SURE]
     weak = sorted(((one, found) for one, found in stated if found.noticed < SURE), key=lambda each: each[1].noticed)
-    text = f"{change} into one place would have been noticed ({SURE:.0%}) in {len(sure)} of {len(stated)} classes"
+    if sure:
+        text = f"{change} into one place would have been noticed ({SURE:.0%}) in {len(sure)} of {len(stated)} classes"
+    else:
+        text = f"no class has enough pictures for {change} into one place to be noticed"
     if weak:
         named = ", ".join(_weakness(*each) for each in weak[:_NAMED])
-        text += f"; less surely in {named}" + (f" and {len(weak) - _NAMED} more" if len(weak) > _NAMED else "")
+        text += f"; not in {named}" if sure else f": {named}"
+        text += f" and {len(weak) - _NAMED} more" if len(weak) > _NAMED else ""
         enough = [found.least_share for _, found in weak]
         if None not in enough:
-            text += f"; there, {max(filter(None, enough)):.0%} of the pictures would have been"
+            text += f"; there, it takes {max(filter(None, enough)):.0%} of the pictures"
     yield "power", False, text
     if knows and len(references) < _FEW_REFERENCES:
         few = f"how much nights differ by themselves is unknown with {_count(len(references), 'reference')}"

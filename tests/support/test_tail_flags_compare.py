@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from pipeline.audit.compare import compare
-from pipeline.audit.monitor import read_evidence
+from pipeline.audit.evidence import read_evidence
 from pipeline.audit.thresholds import load_thresholds
 from support.tail_flags import flags, stack, watched
 from tests.night_rows import SIDE, Rows, draw, make_pool, speak_up

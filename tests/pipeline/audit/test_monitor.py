@@ -28,7 +28,7 @@ REFERENCES = tuple(f"approved-{number}" for number in range(30))
 
 
 def draw(seed: int, extra: int = 0, nights: int = 1) -> np.ndarray:
-    """Returns counts of pictures `[classes, places, signs, levels]`; `extra` horses more on the lower left corner."""
+    """Returns counts of pictures `[classes, places, signs, levels]`; `extra` horses more on the bottom left corner."""
     rates = np.random.default_rng(0).gamma(0.5, 0.004, (len(CLASSES), len(PLACES), 2, 1)) * np.array([1, 0.1])
     counts = np.random.default_rng(seed).poisson(rates * ROWS * nights)
     counts[1, CORNER, 0] += extra
@@ -86,7 +86,7 @@ def test_a_change_raises_an_alarm_with_class_place_and_amounts(tmp_path, capsys)
     assert states(result)[-1] == ALARM
     assert main(["monitor", str(tmp_path), "--json", str(tmp_path / "monitor.json")]) == ExitCode.DRIFT
     printed = capsys.readouterr().out
-    assert "! horse, lower left corner: " in printed
+    assert "! horse, bottom left corner: " in printed
     night = json.loads((tmp_path / "monitor.json").read_text())["nights"][-1]
     first = night["findings"][0]
     assert (first["name"], first["place"], first["sign"]) == ("horse", "4,1", 1)
@@ -100,8 +100,8 @@ def test_a_change_of_labeled_and_predicted_pictures_is_named_once(tmp_path):
     found["slices"] += [one | {"kind": "predicted"} for one in found["slices"]]
     write(tmp_path, 1, found)
     messages = [finding.message.partition(":")[0] for finding in watch(str(tmp_path)).nights[0].findings]
-    assert messages.count("horse, lower left corner") == 1
-    assert "predicted as horse, lower left corner" not in messages
+    assert messages.count("horse, bottom left corner") == 1
+    assert "predicted as horse, bottom left corner" not in messages
 
 
 def test_a_class_without_labels_is_called_predicted(tmp_path):
@@ -109,7 +109,7 @@ def test_a_class_without_labels_is_called_predicted(tmp_path):
     found["slices"] = [one | {"kind": "predicted"} for one in found["slices"]]
     write(tmp_path, 1, found)
     first = watch(str(tmp_path)).nights[0].findings[0]
-    assert first.message.startswith("predicted as horse, lower left corner: ")
+    assert first.message.startswith("predicted as horse, bottom left corner: ")
 
 
 def test_the_state_recomputed_is_the_state_carried_on(tmp_path):
