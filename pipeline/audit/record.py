@@ -20,7 +20,7 @@ from transforms.core.record import Row
 from transforms.core.statistics.importance import STORED_SCALARS
 from transforms.core.statistics.slices import Slice, is_overflow
 from transforms.store.run import Run
-from transforms.text import fit, printable
+from transforms.text import fit
 
 VERSION = 2
 
@@ -86,7 +86,7 @@ class Audit:
 
 def _line(text: str) -> str:
     """Returns a sentence for a terminal; the middle of one that very long names make too long is left out."""
-    return fit(printable(text), _LETTERS, start=_LETTERS // 2)
+    return fit(text, _LETTERS, start=_LETTERS // 2)
 
 
 def write_audit(audit: Audit | Unjudged, uri: str) -> None:

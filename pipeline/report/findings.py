@@ -33,12 +33,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Findings:
-    """The findings, how many more are in audit.json, what was searched, and what a search cannot see."""
+    """The findings, how many more are in audit.json, what was searched, in how many classes, and what is never seen."""
 
     found: list[Found]
     left: int
     searched: str
     unseen: str
+    classes: int
 
 
 def read_findings(run: Run, audit: Audit | None) -> Findings:
@@ -60,7 +61,7 @@ def read_findings(run: Run, audit: Audit | None) -> Findings:
         Found(entry, _place(entry), _advice(entry), make_cards(some, rows, len(some)))
         for entry, some in zip(shown, picks, strict=True)
     ]
-    return Findings(found, len(entries) - len(shown), _searched(searched), _unseen(searched))
+    return Findings(found, len(entries) - len(shown), _searched(searched), _unseen(searched), searched["classes"])
 
 
 def _picks(run: Run, examples: Sequence[Mapping[str, Any]]) -> Iterator[Pick]:

@@ -148,7 +148,7 @@ def test_a_run_without_findings_says_so_and_what_cannot_be_seen(nights, tmp_path
     audit["searched"]["small_classes"] = 3
     for searched in (audit, {key: audit[key] for key in audit if key not in ("findings", "searched")}):  # as of 0.1.0
         page = page_of(nights[1], output=str(tmp_path / "x.html"), audit=searched)
-        assert "No group of pictures stands out from its class" in page.text
+        assert "Nothing was searched: no class has as many pictures as that takes" in page.text
         assert "groups of one or two pictures" in page.text
     assert "No drift" in page.text
 
