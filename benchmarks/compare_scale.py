@@ -24,6 +24,7 @@ from pipeline.config import options
 from support import redraw
 from transforms.core.drift.contrast import SCALARS
 from transforms.core.explain.settings import Settings
+from transforms.core.vocabulary import CONTENT
 from transforms.store.run import Run
 from transforms.store.schema import Provenance, attributions_schema
 
@@ -129,7 +130,9 @@ def _draw(pool: pa.Table, rng: np.random.Generator, night: int, start: int, coun
     rows = redraw.take(pool, rng.integers(len(pool), size=count))
     shards = [f"/in/photos-{number // _SHARD_ROWS:05d}.tfrecord" for number in numbers]
     ids = [f"photos-{number // _SHARD_ROWS:05d}.tfrecord#night-{night}-{number}" for number in numbers]
-    for name, values in (("image_id", ids), ("shard", shards), ("index", list(numbers))):
+    contents = [f"{night:08x}{number:024x}" for number in numbers]  # no picture comes again
+    drawn = {"image_id": ids, "shard": shards, "index": list(numbers), CONTENT: contents}
+    for name, values in drawn.items():
         at = rows.schema.get_field_index(name)
         rows = rows.set_column(at, rows.schema.field(name), pa.array(values, rows.schema.field(name).type))
     return rows

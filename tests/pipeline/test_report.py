@@ -145,10 +145,16 @@ def test_a_finding_whose_place_differs_has_no_map_of_it(nights, tmp_path):
 
 def test_a_run_without_findings_says_so_and_what_cannot_be_seen(nights, tmp_path):
     audit = make_audit(nights[1], nights[:1])
-    audit["searched"]["small_classes"] = 3
-    for searched in (audit, {key: audit[key] for key in audit if key not in ("findings", "searched")}):  # as of 0.1.0
+    audit["searched"] |= {"small_classes": 3, "classes": 2}
+    none = audit | {"searched": audit["searched"] | {"classes": 0}}
+    old = {key: audit[key] for key in audit if key not in ("findings", "searched")}  # as of 0.1.0: searched again
+    for searched, said in (
+        (audit, "No group of pictures stands out from its class"),
+        (old, "No group of pictures stands out from its class"),
+        (none, "Nothing was searched: no class has as many pictures as that takes"),
+    ):
         page = page_of(nights[1], output=str(tmp_path / "x.html"), audit=searched)
-        assert "Nothing was searched: no class has as many pictures as that takes" in page.text
+        assert said in page.text
         assert "groups of one or two pictures" in page.text
     assert "No drift" in page.text
 
