@@ -17,7 +17,7 @@ from pipeline.audit.compare import compare
 from pipeline.audit.record import Audit
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.exit_code import ExitCode
-from transforms.core.drift.judge import DRIFT
+from transforms.core.drift.slice_audit import DRIFT
 
 _CLASSES = ("label", "predicted")
 _OVERLAP = 4

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pipeline.names import member_name, metric_name, place_name, slice_name
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
-from transforms.core.drift.judge import CellAudit, MetricAudit, SliceAudit
 from transforms.core.drift.places import AGAINST, ANYWHERE, FOR, HIGH
+from transforms.core.drift.slice_audit import CellAudit, MetricAudit, SliceAudit
 from transforms.core.drift.tails import TailAudit
 
 _CLASSES = ("label", "predicted", "target")

@@ -25,8 +25,9 @@ from pipeline.audit.thresholds import to_json
 from pipeline.audit.verdict import Reason, Verdict, reach_verdict, refuse_empty
 from transforms.core.cpus import usable_cpus
 from transforms.core.drift.class_mix import MixAudit, judge_mix
-from transforms.core.drift.judge import DRIFT, Pair, SliceAudit, judge
+from transforms.core.drift.judge import Pair, judge
 from transforms.core.drift.pairs import PairsAudit, judge_pairs
+from transforms.core.drift.slice_audit import DRIFT, SliceAudit
 from transforms.core.drift.thresholds import Thresholds
 from transforms.core.errors import UsageError
 from transforms.core.statistics.slices import Slice, is_overflow

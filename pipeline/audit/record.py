@@ -14,8 +14,8 @@ from pipeline.audit.findings import Finding, Searched
 from pipeline.audit.verdict import Verdict
 from transforms import storage
 from transforms.core.drift.class_mix import MixAudit
-from transforms.core.drift.judge import SliceAudit
 from transforms.core.drift.pairs import PairsAudit
+from transforms.core.drift.slice_audit import SliceAudit
 from transforms.core.record import Row
 from transforms.core.statistics.importance import STORED_SCALARS
 from transforms.core.statistics.slices import Slice, is_overflow

@@ -11,9 +11,9 @@ from pipeline.audit.references import INCOMPARABLE, stored_option
 from pipeline.exit_code import ExitCode
 from pipeline.names import slice_name
 from transforms.core.drift.class_mix import MixAudit
-from transforms.core.drift.judge import DRIFT, GONE, TOO_FEW, SliceAudit
 from transforms.core.drift.pairs import PairsAudit
 from transforms.core.drift.power import SURE, Power
+from transforms.core.drift.slice_audit import DRIFT, GONE, TOO_FEW, SliceAudit
 from transforms.core.drift.thresholds import Thresholds
 from transforms.store.run import Run
 

@@ -15,7 +15,8 @@ import scipy.stats
 from pipeline.audit.thresholds import load_thresholds
 from tests.night_rows import CORNER, SIDE, draw, make_pool, pairs, retrain, speak_up, stamp
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCALARS, SCORE, TOPICS, Rows
-from transforms.core.drift.judge import Pair, SliceAudit, control_false_discoveries, judge
+from transforms.core.drift.judge import Pair, control_false_discoveries, judge
+from transforms.core.drift.slice_audit import SliceAudit
 from transforms.core.statistics.slices import Slice
 
 THRESHOLDS = load_thresholds()

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,15 +42,23 @@ from transforms.core.drift.contrast import (
     shared_classes,
 )
 from transforms.core.drift.distance import jensen_shannon, ndcg, population_stability_index, total_variation
-from transforms.core.drift.power import Power
-from transforms.core.drift.tails import TailAudit
+from transforms.core.drift.slice_audit import (
+    DRIFT,
+    FINE,
+    GONE,
+    NEW,
+    TOO_FEW,
+    CellAudit,
+    GridAudit,
+    MetricAudit,
+    SignedAudit,
+    SliceAudit,
+)
 from transforms.core.drift.thresholds import Thresholds
 from transforms.core.drift.trainings import LEAST_TRAININGS, moderated_p_values
 from transforms.core.stable_hash import stable_digest
 from transforms.core.statistics.slices import Slice
 from transforms.core.vocabulary import VECTORS
-
-DRIFT, FINE, TOO_FEW, NEW, GONE = "drift", "fine", "too few", "new", "gone"
 
 _SELF_QUANTILE = 0.95
 _NIGHTS_QUANTILE = 0.9
@@ -76,71 +84,6 @@ class Pair:
     candidate: Rows
     reference_rows: int
     candidate_rows: int
-
-
-@dataclass(frozen=True)
-class MetricAudit:
-    """A metric of a slice; the fields are those of audit.json."""
-
-    name: str
-    topic: str
-    drift: bool
-    effect: float
-    threshold: float
-    self_effect: float
-    p_value: float
-    q_value: float
-    distances: dict[str, float]
-    reference: float | None
-    candidate: float | None
-
-
-@dataclass(frozen=True)
-class CellAudit:
-    """A cell of the importance grid that changed."""
-
-    row: int
-    col: int
-    reference: float
-    candidate: float
-    p_value: float
-    signed: bool
-
-
-@dataclass(frozen=True)
-class SignedAudit:
-    """What each cell says for or against the class, row by row: means of both sides."""
-
-    reference: list[float]
-    candidate: list[float]
-
-
-@dataclass(frozen=True)
-class GridAudit:
-    """The mean grids of a slice, row by row, the cells that changed, and the signed grids where these did."""
-
-    side: int
-    reference: list[float]
-    candidate: list[float]
-    changed: list[CellAudit]
-    signed: SignedAudit | None
-
-
-@dataclass(frozen=True)
-class SliceAudit:
-    """The judgement of a slice; the fields are those of audit.json."""
-
-    kind: str
-    value: str
-    name: str
-    state: str
-    reference_rows: int
-    candidate_rows: int
-    compared_share: float
-    metrics: list[MetricAudit]
-    grid: GridAudit | None
-    tails: list[TailAudit] = field(default_factory=list)
-    power: Power | None = None
 
 
 def judge(pairs: Iterable[Pair], thresholds: Thresholds, trainings: bool = False) -> list[SliceAudit]:

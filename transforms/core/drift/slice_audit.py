@@ -1,0 +1,75 @@
+"""The judgement of a slice, as audit.json has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from transforms.core.drift.power import Power
+from transforms.core.drift.tails import TailAudit
+
+DRIFT, FINE, TOO_FEW, NEW, GONE = "drift", "fine", "too few", "new", "gone"
+
+
+@dataclass(frozen=True)
+class MetricAudit:
+    """A metric of a slice; the fields are those of audit.json."""
+
+    name: str
+    topic: str
+    drift: bool
+    effect: float
+    threshold: float
+    self_effect: float
+    p_value: float
+    q_value: float
+    distances: dict[str, float]
+    reference: float | None
+    candidate: float | None
+
+
+@dataclass(frozen=True)
+class CellAudit:
+    """A cell of the importance grid that changed."""
+
+    row: int
+    col: int
+    reference: float
+    candidate: float
+    p_value: float
+    signed: bool
+
+
+@dataclass(frozen=True)
+class SignedAudit:
+    """What each cell says for or against the class, row by row: means of both sides."""
+
+    reference: list[float]
+    candidate: list[float]
+
+
+@dataclass(frozen=True)
+class GridAudit:
+    """The mean grids of a slice, row by row, the cells that changed, and the signed grids where these did."""
+
+    side: int
+    reference: list[float]
+    candidate: list[float]
+    changed: list[CellAudit]
+    signed: SignedAudit | None
+
+
+@dataclass(frozen=True)
+class SliceAudit:
+    """The judgement of a slice; the fields are those of audit.json."""
+
+    kind: str
+    value: str
+    name: str
+    state: str
+    reference_rows: int
+    candidate_rows: int
+    compared_share: float
+    metrics: list[MetricAudit]
+    grid: GridAudit | None
+    tails: list[TailAudit] = field(default_factory=list)
+    power: Power | None = None
