@@ -178,9 +178,12 @@ def _stored_slices(run: Run) -> list[Slice]:
 
 
 def _too_few(candidate: Run, references: Sequence[Run], thresholds: Thresholds) -> str:
-    rows = f"{candidate.manifest.rows:,} rows, and the reference {sum(run.manifest.rows for run in references):,}"
-    takes = f"no slice has the {thresholds.min_rows} rows (min_rows) of both that a comparison takes"
-    return f"{candidate.uri}: {takes}: the run has {rows}"
+    here, there = candidate.manifest.rows, sum(run.manifest.rows for run in references)
+    takes = f"a slice needs {thresholds.min_rows} (min_rows) in the run and in the reference"
+    rows = f"the run has {here:,} row{'s' * (here != 1)}, the reference {there:,}"
+    labelled = [run.labels for run in (candidate, *references) if run.labels]
+    of_no_class = [given.unusable for given in labelled if given.counts.unusable]
+    return "; ".join([f"{candidate.uri}: too few rows to compare: {takes}", rows, *of_no_class])
 
 
 def _pairs(

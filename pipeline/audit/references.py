@@ -99,7 +99,9 @@ class References:
         """
         if self.runs:
             return self
-        lines = [f"no run to compare with: all {len(self.left_out)} were left out", *map(str, self.left_out)]
+        count = len(self.left_out)
+        all_left_out = "the only one was left out" if count == 1 else f"all {count:,} were left out"
+        lines = [f"no run to compare with: {all_left_out}", *map(str, self.left_out)]
         raise UsageError("\n".join(lines))
 
 
@@ -174,7 +176,7 @@ def reading(run: Run) -> Iterator[None]:
     except DAMAGES as error:
         text = str(error)  # which names the file already if it is about one
         named = text if text.startswith(run.uri) else f"{run.uri}: {text}"
-        raise UnusableReferenceError(run, named, f"cannot be read: {text}") from error
+        raise UnusableReferenceError(run, named, f"cannot be read: {text.removeprefix(f'{run.uri}/')}") from error
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def _in_folder(uri: str) -> tuple[list[Run], list[LeftOut]]:
             elif run.has_begun:
                 unusable.append(LeftOut(run.uri, "is unfinished"))
         except UsageError as error:
-            unusable.append(LeftOut(run.uri, f"cannot be read: {error}"))
+            unusable.append(LeftOut(run.uri, f"cannot be read: {str(error).removeprefix(f'{run.uri}/')}"))
     return finished, unusable
 
 
@@ -274,7 +276,7 @@ def _differences(candidate: Provenance, run: Run) -> list[_Difference]:
     """Returns why a run cannot be compared with a candidate; nothing if it can be."""
     other = run.manifest.provenance
     found = []
-    for name in _deciding(candidate.config):
+    for name in _deciding(candidate.config, other.config):
         here, there = stored_option(candidate.config, name), stored_option(other.config, name)
         if here != there:
             again = f"make the reference again with {_flag(name, here)}, or the candidate with {_flag(name, there)}"
@@ -286,13 +288,15 @@ def _differences(candidate: Provenance, run: Run) -> list[_Difference]:
     return found
 
 
-def _deciding(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the options by which runs cannot be compared with one of this config.
+def _deciding(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the options by which runs of these configs may not be comparable.
 
     A path that is summed with other steps has other errors: they show as a change of convergence, and of maps too where
-    the steps are few. What the rule makes no use of may differ.
+    the steps are few. What the rule of either makes no use of may differ.
     """
-    return (*INCOMPARABLE, "rule", *(_OF_ADAPTIVE if stored_option(config, "rule") == "adaptive" else _OF_FIXED))
+    adaptive = {stored_option(config, "rule") == "adaptive" for config in (one, other)}
+    of_rule = () if len(adaptive) > 1 else _OF_ADAPTIVE if True in adaptive else _OF_FIXED
+    return (*INCOMPARABLE, "rule", *of_rule)
 
 
 def _flag(name: str, value: Any) -> str:

@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_counted_and_keeps_what_is_stored(tmp_path: Path):
     assert str(given.labels) == (
         f"{tmp_path}/labels.csv labels 12 of 120 images; labels now: 119 usable, 0 missing, 1 unusable "
         "(such as: label 'unicorn' is not one of the 3 class names); 2 ids of the file are not in the run; "
-        "1 ids have several labels there and keep what is stored"
+        "1 id has several labels there and keeps what is stored"
     )
     (table,) = given.rows(["label", "label_name"])
     stored, names = table.column("label").to_pylist(), table.column("label_name").to_pylist()
@@ -103,6 +103,19 @@ def test_what_does_not_fit_is_counted_and_keeps_what_is_stored(tmp_path: Path):
     expected[:10], expected[21], expected[30] = [0] * 10, 1, None
     assert stored == expected
     assert (names[0], names[21], names[30], names[40]) == ("class 0", "class 1", "unicorn", f"class {expected[40]}")
+
+
+def test_an_example_is_of_a_label_that_counts(tmp_path: Path):
+    run = write_rows(tmp_path / "run", POOL)
+    file = write_csv(tmp_path / "labels.csv", [*IDS, "no such image"], [*POOL.classes, "=1+1"])
+    assert str(give_labels(run, read_labels(file)).labels) == (
+        f"{file} labels 120 of 120 images; labels now: 120 usable, 0 missing, 0 unusable; "
+        "1 id of the file is not in the run"
+    )
+    file = write_csv(tmp_path / "labels.csv", ["no such image", *IDS[:2]], ["=1+1", "unicorn", "unicorn"])
+    given = give_labels(run, read_labels(file)).labels
+    assert given is not None and given.unusable == "2 labels name no class, such as 'unicorn'"
+    assert "'unicorn'" in given.counts.problem
 
 
 def test_an_image_with_several_rows_gets_its_label_in_each(tmp_path: Path):
@@ -125,12 +138,21 @@ def test_an_image_with_several_rows_gets_its_label_in_each(tmp_path: Path):
         ("labels.csv", "image_id,label\npool#1,\n", "gives no image one label"),
         ("labels.csv", "image_id,label\n", "gives no image one label"),
         ("labels.jsonl", "{", "Expecting property name"),
-        ("labels.jsonl", "[1]\n", "a line is not a JSON object"),
+        ("labels.jsonl", "[1]\n", "line 1: not a JSON object, but a list"),
+        ("labels.jsonl", '{"id": "a", "label": 1}\n' + "[" * 200_000, "line 2: not JSON: nested too deeply"),
+        ("labels.jsonl", '{"id": ' + "1" * 5000 + "}", "line 1: not JSON: Exceeds the limit"),
+        (
+            "labels.csv",
+            "image_id,label\n" + "x" * 3_000_000 + ",1\n",
+            "is no CSV: a line is longer than 1,048,576 bytes",
+        ),
+        ("labels.csv", "image_id,label\na,\udcff\n", r"is no CSV: not UTF-8 text \(at byte 17\)"),
+        ("labels.tsv", "\udcff\udcd8\n", r"is no TSV: not UTF-8 text \(at byte 0\)"),
         ("labels.parquet", "x", "is damaged, or not a Parquet file"),
     ],
 )
 def test_files_that_are_no_labels_are_refused(tmp_path: Path, name: str, content: str, said: str):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError, match=said):
         read_labels(str(tmp_path / name))
 

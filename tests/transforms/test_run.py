@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests import stored_run
@@ -17,7 +19,9 @@ from transforms import storage, store
 from transforms.core.explain.settings import Settings
 from transforms.core.maps.quantize import reduce_channels
 from transforms.core.statistics.slices import Slice
+from transforms.store.parts import read_footer
 from transforms.store.run import Run
+from transforms.store.schema import KEY
 
 IDS = [f"{chunk.name}#{chunk.start + position}" for chunk in CHUNKS for position in range(chunk.count)][:-1]
 FAILED = "b.tfrecord#2"
@@ -109,6 +113,70 @@ def test_files_that_cannot_be_read_are_named(run):
     Path(run.uri, "manifest.json").write_text("{}")
     with pytest.raises(ValueError, match=r"manifest\.json: not a manifest"):
         _ = run.is_finished
+    for name in ("statistics/statistics.parquet", "attributions/gone.parquet"):
+        Path(run.uri, name).unlink(missing_ok=True)
+        with pytest.raises(FileNotFoundError, match=f"{run.uri}/{name} is missing"), run.parquet(name):
+            pass
+
+
+DEEP = "[" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (DEEP, "not JSON: nested too deeply"),
+        ("null", "not a JSON object, but null"),
+        ("[1]", "not a JSON object, but a list"),
+        ("\udcff", "not JSON: not UTF-8 text"),
+        ("3", "not a JSON object, but a number"),
+    ],
+)
+def test_what_is_no_json_object_is_neither_an_audit_nor_a_manifest(run, content, said):
+    for name in ("audit.json", "manifest.json"):
+        Path(run.uri, name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ValueError, match=rf"audit\.json: {said}"):
+        _ = run.audit
+    with pytest.raises(ValueError, match=rf"manifest\.json: not a manifest: {said}"):
+        _ = run.is_finished
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"version": 2}, "version 2, where 1 is known"),
+        ({"version": None}, "it has no version"),
+        ({"config": []}, "config: not of the kind"),
+        ({"created": 3, "facts": None}, "created, facts: not of the kind"),
+        ({"parts": [[1]]}, "an entry is not of the kind"),
+        ({"statistics": {}}, "an entry is not of the kind"),
+        ({"parts": [{}]}, "it has no entry 'attributions'"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_is_said(run, changed, said):
+    path = Path(run.uri, "manifest.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(ValueError, match=rf"manifest\.json: not a manifest: {said}"):
+        _ = run.manifest
+
+
+def test_where_there_is_no_run_that_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="empty: the folder holds no run"):
+        (tmp_path / "empty").mkdir()
+        _ = Run.open(f"{tmp_path}/empty").manifest
+    for read in (lambda run: run.manifest, lambda run: run.provenance, lambda run: run.find("a", [])):
+        with pytest.raises(FileNotFoundError, match="gone: does not exist"):
+            read(Run.open(f"{tmp_path}/gone"))
+
+
+def test_deep_metadata_of_a_part_are_damage(tmp_path):
+    for key in ("chunk", "config"):
+        metadata = PROVENANCE.to_metadata() | {f"{KEY}chunk": '{"members": []}', f"{KEY}{key}": DEEP}
+        counts = {KEY + name: "0" for name in ("images", "rows", "failures")}
+        table = pa.table({"a": [1]}).replace_schema_metadata(metadata | counts)
+        pq.write_table(table, tmp_path / "part.parquet")
+        with pytest.raises(ValueError, match=r"not a part|does not say what made it"):
+            read_footer(str(tmp_path / "part.parquet"))
 
 
 def test_rows_come_a_few_at_a_time_and_with_the_columns_asked_for(run):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from transforms.core.statistics.importance import ImportanceStatistics, add_slic
 from transforms.core.statistics.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
 from transforms.core.vocabulary import MAX_LABEL_LETTERS, OPTIONAL_COLUMNS
 from transforms.store.files import open_parquet
+from transforms.store.json_object import read_object
 from transforms.store.labels import LabelCounts
 from transforms.store.placed import BLOCK_ROWS, COLUMNS, begins, blocks, hash_images, place_rows
 from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
@@ -42,6 +42,8 @@ LABEL_COLUMNS = ("label", "label_name", "class")
 
 MAX_BYTES = 1 << 30
 """Size of a file of labels."""
+
+_MAX_LINE_BYTES = 1 << 20
 
 _JOINED = ("label", "label_name")
 _OF_CLASSES = ("classes", "binary")
@@ -89,6 +91,7 @@ class GivenLabels:
         unknown: images of the file that the run does not hold.
         contradictory: images of the file that it gives several labels; they keep what is stored.
         uri: of the file.
+        example: the first label of the run's images that names no class, as the file gives it; empty if there is none.
     """
 
     images: np.ndarray
@@ -100,15 +103,29 @@ class GivenLabels:
     unknown: int
     contradictory: int
     uri: str
+    example: str = ""
 
     def __str__(self) -> str:
         """Returns what was joined, as a sentence."""
         found = [f"{self.uri} labels {self.matched:,} of {self.counts.images:,} images", f"labels now: {self.counts}"]
         if self.unknown:
-            found.append(f"{self.unknown:,} ids of the file are not in the run")
+            ids = "id of the file is" if self.unknown == 1 else "ids of the file are"
+            found.append(f"{self.unknown:,} {ids} not in the run")
         if self.contradictory:
-            found.append(f"{self.contradictory:,} ids have several labels there and keep what is stored")
+            ids = (
+                "id has several labels there and keeps"
+                if self.contradictory == 1
+                else "ids have several labels there and keep"
+            )
+            found.append(f"{self.contradictory:,} {ids} what is stored")
         return "; ".join(found)
+
+    @property
+    def unusable(self) -> str:
+        """How many labels of the run's images name no class, as a sentence."""
+        count = self.counts.unusable
+        such = f", such as {self.example!r}" if self.example else ""
+        return f"{count:,} label{'s name' if count != 1 else ' names'} no class{such}"
 
     def to_read(self, columns: Sequence[str] | None) -> Sequence[str] | None:
         """Returns which columns to read so that labels can be joined; None are all."""
@@ -145,9 +162,11 @@ def read_labels(uri: str) -> LabelFile:
         raise UsageError(f"labels: {uri}: more than the {MAX_BYTES:,} bytes allowed")
     try:
         ids, labels = read(uri)
-    except (pa.ArrowInvalid, UnicodeError, json.JSONDecodeError, csv.Error) as error:
+        return _label_file(uri, ids, labels)
+    except pa.ArrowInvalid as error:
         raise UsageError(f"labels: {uri}: {error}") from error
-    return _label_file(uri, ids, labels)
+    except RecursionError as error:
+        raise UsageError(f"labels: {uri}: a label or an id is nested too deeply") from error
 
 
 def give_labels(run: Run, file: LabelFile) -> Run:
@@ -164,22 +183,27 @@ def give_labels(run: Run, file: LabelFile) -> Run:
     names, images = _read_names(run)
     unknown = int((~_look_up(np.unique(images), file.images)[0]).sum())
     if unknown == len(file.images):
-        raise UnmatchedError(f"labels: {file.uri}: none of its {unknown:,} image ids is in {run.uri}")
+        none = f"none of its {unknown:,} image ids is" if unknown > 1 else "its only image id is not"
+        raise UnmatchedError(f"labels: {file.uri}: {none} in {run.uri}")
     offset = run.manifest.provenance.config.get("label_offset") or 0
     resolved = [_resolve(Labels(names, task, offset), value) for value in file.values]
+    matched, positions = _look_up(file.images, images[begins(images)])
+    used = np.unique(file.codes[positions[matched]]).tolist()
+    code = next((each for each in used if resolved[each].problem), None)
     given = GivenLabels(
         images=file.images,
         codes=file.codes,
         classes=pa.array([each.index for each in resolved], pa.int32()),
         names=pa.array([each.name for each in resolved], pa.string()),
         counts=LabelCounts(),
-        matched=int(_look_up(file.images, images[begins(images)])[0].sum()),
+        matched=int(matched.sum()),
         unknown=unknown,
         contradictory=file.contradictory,
         uri=file.uri,
+        example="" if code is None else str(file.values[code])[:_SHOWN],
     )
     labelled = dataclasses.replace(run, labels=given)
-    problem = next((each.problem for each in resolved if each.problem), "")
+    problem = "" if code is None else resolved[code].problem
     return dataclasses.replace(run, labels=dataclasses.replace(given, counts=_count(labelled, problem)))
 
 
@@ -280,23 +304,41 @@ def _scalar(label: Any) -> _Scalar:
 
 def _read_separated(uri: str, delimiter: str) -> tuple[list[bytes], list[Any]]:
     data = storage.read_bytes(uri)
-    head = data[: data.find(b"\n") + 1 or len(data)].decode("utf-8-sig")
-    names = next(csv.reader(io.StringIO(head), delimiter=delimiter), [])
-    wanted = _columns(uri, [name.strip() for name in names])
-    table = pa_csv.read_csv(
-        io.BytesIO(data),
-        pa_csv.ReadOptions(column_names=[name.strip() for name in names], skip_rows=1),
-        pa_csv.ParseOptions(delimiter=delimiter),
-        pa_csv.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())),
-    )
+    kind = "TSV" if delimiter == "\t" else "CSV"
+    try:
+        head = data[: data.find(b"\n") + 1 or len(data)].decode("utf-8-sig")
+        names = [name.strip() for name in next(csv.reader(io.StringIO(head), delimiter=delimiter), [])]
+        wanted = _columns(uri, names)
+        table = pa_csv.read_csv(
+            io.BytesIO(data),
+            pa_csv.ReadOptions(column_names=names, skip_rows=1, block_size=_MAX_LINE_BYTES),
+            pa_csv.ParseOptions(delimiter=delimiter),
+            pa_csv.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())),
+        )
+    except (pa.ArrowInvalid, UnicodeError, csv.Error) as error:
+        raise UsageError(f"labels: {uri}: is no {kind}: {_not_separated(data, error)}") from error
     ids, labels = (table.column(name) for name in wanted)
     return ids.cast(pa.binary()).to_pylist(), labels.to_pylist()
 
 
+def _not_separated(data: bytes, error: Exception) -> str:
+    """Returns what is wrong with a file of lines that could not be read."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as wrong:
+        return f"not UTF-8 text (at byte {wrong.start:,})"
+    if any(len(line) > _MAX_LINE_BYTES for line in io.BytesIO(data)):
+        return f"a line is longer than {_MAX_LINE_BYTES:,} bytes"
+    return str(error).removeprefix("CSV parse error: ")[:_SHOWN]
+
+
 def _read_lines(uri: str) -> tuple[list[bytes], list[Any]]:
-    rows = [json.loads(line) for line in storage.read_bytes(uri).splitlines() if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise UsageError(f"labels: {uri}: a line is not a JSON object")
+    rows = []
+    for number, line in enumerate(storage.read_bytes(uri).splitlines(), 1):
+        try:
+            rows += [read_object(line)] if line.strip() else []
+        except UsageError as error:
+            raise UsageError(f"labels: {uri}: line {number:,}: {error}") from error
     wanted = _columns(uri, rows[0] if rows else [])
     ids, labels = ([row.get(name) for row in rows] for name in wanted)
     return [_encoded(image_id) for image_id in ids], labels

@@ -14,12 +14,19 @@ from transforms.core.errors import UsageError
 from transforms.core.record import Randomization
 from transforms.core.vocabulary import TASKS
 from transforms.store.files import StoredFile
+from transforms.store.json_object import read_object
 from transforms.store.labels import LabelCounts
 from transforms.store.parts import PartSummary
 from transforms.store.schema import Provenance
 
 MANIFEST = "manifest.json"
 VERSION = 1
+
+_KINDS = {
+    **dict.fromkeys(("created", "config_digest", "model", "model_digest"), str),
+    **dict.fromkeys(("config", "versions", "facts", "statistics"), dict),
+    **dict.fromkeys(("parts", "baseline_images"), list),
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +57,15 @@ class Manifest:
             ValueError: it is not a manifest of this version.
         """
         try:
-            content = json.loads(data)
-            if content["version"] != VERSION:
-                raise UsageError(f"version {content['version']}, where {VERSION} is known")
+            content = read_object(data)
+        except UsageError as error:
+            raise UsageError(f"not a manifest: {error}") from error
+        if (version := content.get("version")) != VERSION:
+            told = "it has no version" if version is None else f"version {version!r:.20}, where {VERSION} is known"
+            raise UsageError(f"not a manifest: {told}")
+        if wrong := [name for name, kind in _KINDS.items() if name in content and not isinstance(content[name], kind)]:
+            raise UsageError(f"not a manifest: {', '.join(wrong)}: not of the kind that a run writes")
+        try:
             fields = {name.name: content[name.name] for name in dataclasses.fields(Provenance)}
             fields["baseline_images"] = tuple(map(base64.b64decode, fields["baseline_images"]))
             return cls(
@@ -63,8 +76,10 @@ class Manifest:
                 facts=content["facts"],
                 randomisation=Randomization(**found) if (found := content.get("randomisation")) else None,
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"not a manifest ({error!r})") from error
+        except KeyError as error:
+            raise UsageError(f"not a manifest: it has no entry {error}") from error
+        except (TypeError, ValueError) as error:
+            raise UsageError("not a manifest: an entry is not of the kind that a run writes") from error
 
     @property
     def suspicions(self) -> list[str]:

@@ -194,7 +194,7 @@ def read_footer(uri: str) -> PartFooter:
         labels = LabelCounts(**json.loads(found)) if (found := metadata.get(KEY + "labels")) else None
         chunk = Chunk(**{**chunk, "members": tuple(chunk["members"])})
         return PartFooter(Provenance.from_metadata(metadata), chunk, **counts, labels=labels)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{uri}: not a part of a run ({error!r})") from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from transforms.core.record import Row
 from transforms.core.statistics.slices import Slice, Slicer
 from transforms.store import lookup
 from transforms.store.files import BATCH_ROWS, StoredFile, iter_tables, open_parquet, read_table
+from transforms.store.json_object import read_object
 from transforms.store.labels import LabelCounts
 from transforms.store.manifest import MANIFEST, Manifest
 from transforms.store.parts import ATTRIBUTIONS, DAMAGES, ERRORS, PartSummary, read_footer
@@ -68,15 +68,21 @@ class Run:
         """What the complete run consists of.
 
         Raises:
-            FileNotFoundError: there is none: the run is unfinished, or this is no run directory.
+            FileNotFoundError: there is none: the run is unfinished, or there is no run.
             ValueError: it is not a manifest of this version.
         """
-        uri = self.uri_of(MANIFEST)
         try:
-            content = storage.read_bytes(uri)
+            return self._stored_manifest
         except FileNotFoundError as error:
-            text = f"{uri}: no manifest, so the run is unfinished or this is no run directory"
-            raise FileNotFoundError(text) from error
+            if self.names_of(ATTRIBUTIONS):
+                text = f"{self.uri_of(MANIFEST)}: no manifest, so the run is unfinished"
+                raise FileNotFoundError(text) from error
+            raise self._nothing_here() from error
+
+    @functools.cached_property
+    def _stored_manifest(self) -> Manifest:
+        uri = self.uri_of(MANIFEST)
+        content = storage.read_bytes(uri)
         try:
             return Manifest.from_json(content)
         except UsageError as error:
@@ -104,14 +110,14 @@ class Run:
         if damage:
             reason = f"all its parts are damaged ({damage})"
             raise UsageError(f"{self.uri}: whose run this is is unknown: {reason}; delete it, or write elsewhere")
-        raise FileNotFoundError(f"{self.uri}: no parts, so this is no run directory, or nothing is finished yet")
+        raise self._nothing_here()
 
     @functools.cached_property
     def audit(self) -> Mapping[str, Any] | None:
         """What was found in the run and in comparing it, as its audit.json says; None if it has none.
 
         Raises:
-            ValueError: it is not JSON.
+            ValueError: it is not a JSON object.
         """
         uri = self.uri_of(AUDIT)
         try:
@@ -119,9 +125,9 @@ class Run:
         except FileNotFoundError:
             return None
         try:
-            return json.loads(content)
-        except ValueError as error:
-            raise UsageError(f"{uri}: not JSON: {error}") from error
+            return read_object(content)
+        except UsageError as error:
+            raise UsageError(f"{uri}: {error}") from error
 
     @property
     def name(self) -> str:
@@ -141,7 +147,7 @@ class Run:
             ValueError: it is not a manifest of this version.
         """
         try:
-            return bool(self.manifest)
+            return bool(self._stored_manifest)
         except FileNotFoundError:
             return False
 
@@ -167,7 +173,11 @@ class Run:
             OSError: it is missing or damaged.
             ValueError: it is not such a file, or lacks one of `columns`.
         """
-        with open_parquet(self.uri_of(name), columns) as parquet:
+        with contextlib.ExitStack() as stack:
+            try:
+                parquet = stack.enter_context(open_parquet(self.uri_of(name), columns))
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{self.uri_of(name)} is missing") from error
             yield parquet
 
     def statistics(self, columns: Sequence[str] | None = None, kind: str | None = None) -> pa.Table:
@@ -333,6 +343,12 @@ class Run:
 
         return relabelled_statistics(self)
 
+    def _nothing_here(self) -> FileNotFoundError:
+        """Returns what is said of a directory without parts."""
+        if storage.is_folder(self.uri):
+            return FileNotFoundError(f"{self.uri}: the folder holds no run, or one of which nothing is finished yet")
+        return FileNotFoundError(f"{self.uri}: does not exist")
+
     def _parts_of(self, table: str) -> list[str]:
         return [name for name in self.names_of(table) if not name.startswith(f"{table}/.")]
 
@@ -342,7 +358,7 @@ class Run:
         filesystem, path = storage.resolve(self.uri)
         names = self._parts_of(table)
         if table == ATTRIBUTIONS and not names:
-            raise FileNotFoundError(f"{self.uri}: no parts, so this is no run directory, or nothing is finished yet")
+            raise self._nothing_here()
         return ds.dataset([f"{path}/{name}" for name in names], filesystem=filesystem, format="parquet")
 
     @contextlib.contextmanager

@@ -103,7 +103,7 @@ class Provenance:
                 versions=json.loads(metadata[KEY + "versions"]),
                 baseline_images=tuple(map(base64.b64decode, json.loads(metadata[KEY + "baseline_images"]))),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, RecursionError) as error:
             raise UsageError(f"the file's metadata does not say what made it ({error!r})") from error
 
 

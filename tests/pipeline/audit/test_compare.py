@@ -162,11 +162,16 @@ def test_what_cannot_be_compared_at_all_is_said(runs, tmp_path, capsys):
     stored_run.write_run(str(tmp_path / "few"))
     stored_run.write_run(str(tmp_path / "again"))
     assert main(["compare", f"{tmp_path}/few", f"{tmp_path}/again"]) == 2
-    assert "no slice has the 30 rows" in capsys.readouterr().err
+    needs = "too few rows to compare: a slice needs 30 (min_rows) in the run and in the reference; the run has "
+    assert needs + "10 rows, the reference 10" in capsys.readouterr().err
+    (tmp_path / "unknown.csv").write_text("id,label\na.tfrecord#1,unicorn\na.tfrecord#2,unicorn\n")
+    labels = ["--labels", f"{tmp_path}/unknown.csv"]
+    assert main(["compare", f"{tmp_path}/few", f"{tmp_path}/again", *labels]) == 2
+    assert "; 2 labels name no class, such as 'unicorn'" in capsys.readouterr().err
     assert main(["compare", f"{runs}/quiet", f"{tmp_path}/nothing"]) == 2
-    assert "no manifest" in capsys.readouterr().err
+    assert f"{tmp_path}/nothing: does not exist" in capsys.readouterr().err
     assert main(["compare", f"{runs}/quiet", f"{runs}/nights/unfinished"]) == 2
-    assert "no manifest" in capsys.readouterr().err
+    assert "unfinished: the folder holds no run" in capsys.readouterr().err
 
 
 def test_rows_without_labels_are_compared_by_prediction(tmp_path):

@@ -106,8 +106,8 @@ def _other_steps(night: Path) -> None:
 BROKEN = {
     _no_rows: "has no rows",
     _unfinished: "is unfinished",
-    _unreadable_manifest: "cannot be read: ",
-    _no_statistics: "cannot be read: ",
+    _unreadable_manifest: "cannot be read: manifest.json: not a manifest: not JSON",
+    _no_statistics: "cannot be read: statistics/statistics.parquet is missing",
     _missing_part: "cannot be read: ",
     _damaged_part: "cannot be read: ",
     _other_steps: "was made with --rule midpoint, the candidate with --rule adaptive",
@@ -130,7 +130,7 @@ def test_where_all_are_left_out_or_one_was_named_the_command_is_refused(candidat
     broken(tmp_path / "nights" / "2")
     assert main(["compare", candidate.uri, str(tmp_path / "nights")]) == 2
     said = capsys.readouterr().err
-    assert "no run to compare with: all 1 were left out" in said
+    assert "no run to compare with: the only one was left out" in said
     assert f"{tmp_path}/nights/2 {BROKEN[broken]}" in said
     assert main(["compare", candidate.uri, f"{tmp_path}/nights/2"]) == 2
     assert f"{tmp_path}/nights/2" in capsys.readouterr().err
@@ -178,6 +178,16 @@ def test_other_steps_and_rules_are_refused_where_they_count(tmp_path, here, ther
             choose_references(candidate, [reference.uri])
 
 
+@pytest.mark.parametrize(("here", "there"), [(ADAPTIVE, FIXED | {"steps": 25}), (FIXED | {"steps": 25}, ADAPTIVE)])
+def test_of_another_rule_nothing_is_asked_that_it_does_not_take(candidate, tmp_path, here, there):
+    write_rows(tmp_path / "nights" / "1", POOL.take(np.arange(5)), 1, **there)
+    provenance = dataclasses.replace(PROVENANCE, config=PROVENANCE.config | here)
+    for uri in ("nights/1", "nights"):
+        with pytest.raises(ValueError, match=f"--rule {there['rule']}, ?|rule: '{there['rule']}'") as error:
+            choose_references(provenance, [f"{tmp_path}/{uri}"])
+        assert not {"--steps", "--tolerance", "--max_steps"}.intersection(str(error.value).split())
+
+
 def test_a_class_that_is_gone_is_told(candidate, tmp_path):
     night = draw(POOL, 200, seed=4)
     run = write_rows(tmp_path / "gone", night.take(night.classes != 1), 9)
@@ -215,7 +225,7 @@ def test_labels_that_come_later_are_compared_and_reported(tmp_path, capsys):
     (tmp_path / "others.csv").write_text("image_id,label\nother,1\n")
     for arguments in (["--labels", f"{tmp_path}/others.csv"], ["--reference_labels", f"{tmp_path}/others.csv"]):
         assert main(["compare", runs[1].uri, runs[0].uri, *arguments]) == 2
-        assert "none of its 1 image ids is in" in capsys.readouterr().err
+        assert "its only image id is not in" in capsys.readouterr().err
     assert main(["report", runs[1].uri, *late[2:]]) == 2
     assert "reference_labels: applies only to a comparison" in capsys.readouterr().err
 

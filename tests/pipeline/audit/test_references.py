@@ -54,7 +54,7 @@ def test_each_manifest_is_read_once(folder, monkeypatch):
 def test_what_holds_no_finished_run_is_named(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"unfinished/manifest\.json: no manifest"):
         find_references([f"{folder}/unfinished"])
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/manifest.json: no manifest"):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}: the folder holds no run"):
         find_references([str(tmp_path)])
     write_run(str(tmp_path / "only"))
     with pytest.raises(FileNotFoundError, match="no finished run to compare with"):
