@@ -138,7 +138,7 @@ def test_a_misspelt_name_is_reported_first_with_what_was_meant(capsys, monkeypat
         (["compare", "a", "b", "--nights", "1e1"], "--nights: '1e1' is not a whole number of at least 0"),
         (["compare", "a", "b", "--thresholds", ""], "--thresholds: '' is empty"),
         (["compare", "a", ""], "REFERENCE: '' is empty"),
-        (["compare", "nowhere", "b"], "nowhere/manifest.json"),
+        (["compare", "nowhere", "b"], "nowhere: does not exist"),
         (["report", "r", "--nights", "2"], "nights: applies only to a comparison; give --reference too"),
         (["report", "r", "--thresholds", "t"], "thresholds: applies only to a comparison; give --reference too"),
         (["samples", "--output", "s", "--count", "0"], "--count: '0' is not a whole number of at least 1"),
