@@ -203,7 +203,7 @@ def test_what_cannot_be_counted_is_passed_over_with_a_word(tmp_path):
         "not compared": "no audit.json",
         "damaged": "not JSON",
         "old": "no tails",
-        "list": "damaged",
+        "list": "not a JSON object",
         "other levels": "other places or at other levels",
         "bad place": "damaged",
     }
