@@ -251,11 +251,9 @@ class _Compared:
 def _read(run: Run) -> _Compared | str:
     """Returns what a run's audit.json says, or why that is unknown."""
     try:
-        audit: Any = run.audit
+        audit = run.audit
         if audit is None:
             return "not compared with references: it has no audit.json"
-        if not isinstance(audit, dict):
-            return "its audit.json is damaged"
         return _Compared(read_evidence(audit), _references(audit))
     except UsageError as error:
         return str(error)

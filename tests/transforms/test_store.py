@@ -271,7 +271,7 @@ def test_a_chunk_whose_shard_was_refused_is_done_again_and_one_with_other_failur
 
 
 def test_what_made_a_run_is_told_by_its_first_sound_part_else_by_its_manifest(run):
-    with pytest.raises(FileNotFoundError, match="no parts"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         _ = Run.open(run).provenance
     write_run(run)
     assert Run.open(run).provenance == PROVENANCE
@@ -285,7 +285,7 @@ def test_what_made_a_run_is_told_by_its_first_sound_part_else_by_its_manifest(ru
         _ = Run.open(run).provenance
     for chunk in CHUNKS:
         os.remove(part_path(run, chunk))
-    with pytest.raises(FileNotFoundError, match="no parts"):  # a killed process left a temporary file
+    with pytest.raises(FileNotFoundError, match="the folder holds no run"):  # a killed process left a temporary file
         _ = Run.open(run).provenance
     write_run(run)
     for chunk in CHUNKS:

@@ -221,7 +221,7 @@ def test_an_unknown_image_names_those_like_it(run, tmp_path, asked, hint):
 
 
 def test_a_directory_without_parts_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no parts"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         show(Run.open(str(tmp_path / "nothing")), "a", str(tmp_path / "x.png"))
 
 
