@@ -61,7 +61,8 @@ def find_groups(classes: Sequence[np.ndarray]) -> list[Group]:
     # those of a class without what the others share are no second group
     groups = [_group("tail", tail) for tail in tails if not taken & {(tail.number, cell) for cell in tail.place.cells}]
     groups += [_group("class", rest) for rest in rests]
-    clusters = [_cluster(cluster) for cluster in find_clusters(classes, LIMIT)]
+    clusters = [_cluster(found) for found in find_clusters(classes, LIMIT)]
+    clusters = [one for one in clusters if not taken & {(one.number, cell) for cell in one.cells}]
     groups += [cluster for cluster in clusters if not _is_known(cluster, groups)]
     return sorted(groups, key=lambda group: (group.log10_p, -len(group.members)))[:MOST_GROUPS]
 
