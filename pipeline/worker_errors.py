@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 
 import grpc
@@ -35,6 +36,7 @@ _TRACE = "Traceback (most recent call last):"
 _STEP = " [while running "
 _NO_THREAD = "can't start new thread"
 _STARTER = "run_worker"  # Beam's thread that starts a worker process and raises if that fails
+_STARTERS_SECONDS = 5.0
 _ITS_THREADS = ("apache_beam", "grpc")
 _FAULT = re.compile(
     r"(Assertion|Attribute|Index|Key|Name|NotImplemented|Recursion|Type|UnboundLocal|Value|ZeroDivision)Error\b"
@@ -125,9 +127,20 @@ def _watched() -> Iterator[None]:
         with process.thread_errors(handle), _quiet_loggers() if quiet else contextlib.nullcontext():
             try:
                 yield
+            except BaseException:
+                _await_starters()  # whose errors are those of the workers that were ended
+                raise
             finally:
                 for timer in timers:
                     timer.cancel()
+
+
+def _await_starters() -> None:
+    """Waits a few seconds for Beam's threads that start workers, or a late error would be printed as a traceback."""
+    end = time.monotonic() + _STARTERS_SECONDS
+    for thread in threading.enumerate():
+        if thread.name == _STARTER and thread is not threading.current_thread():
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 def _is_beams(arguments: threading.ExceptHookArgs) -> bool:
