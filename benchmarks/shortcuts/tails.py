@@ -1,6 +1,6 @@
 """The tails that `compare` looks at, on arrays in memory: a hundred times quicker, for many nights.
 
-A test holds it to what `compare` finds in the same rows. Labels alone are looked at; as `compare` looks at predicted
+A test checks that it tells the nights that `compare` tells. Labels alone are looked at; as `compare` looks at predicted
 pictures too, and so makes twice as many tests, p-values are doubled.
 """
 

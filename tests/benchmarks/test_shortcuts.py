@@ -69,6 +69,14 @@ def test_what_was_planted_is_told_and_judged_once(folder):
     assert len(outcomes.read_bytes().splitlines()) == 4
 
 
+def test_tails_in_memory_tell_the_nights_that_compare_tells(folder):
+    arguments = ("--rows", str(ROWS), "--shares", "0", "0.3", "--nights", "2", "--results", "both.jsonl")
+    rows, _ = bench(folder, *arguments, "--detector", "ours", "tails")
+    told = {(row["detector"], row["planted, %"]): (row["alarms"], row["place named"]) for row in rows}
+    assert told["tails", "30"] == told["ours", "30"] == (2, 2)
+    assert told["tails", "0"] == told["ours", "0"] == (0, 0)
+
+
 def test_a_peer_is_judged_by_quiet_nights_apart(folder):
     arguments = ("--rows", str(ROWS), "--shares", "0", "1", "--nights", "3", "--quiet", "20")
     rows, _ = bench(folder, *arguments, "--detector", "clarify", "--results", "clarify.jsonl")
