@@ -221,7 +221,7 @@ def test_a_run_in_which_every_image_failed_has_a_page(tmp_path):
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no manifest"):
+    with pytest.raises(FileNotFoundError, match="the folder holds no run"):
         write_report(Run.open(str(tmp_path)))
 
 
