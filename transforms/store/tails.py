@@ -16,6 +16,9 @@ from transforms.store.placed import blocks
 from transforms.store.sample import Sample
 from transforms.store.schema import matrix
 
+_BLOCK_CELLS = 1 << 21
+"""Of the grids that are read at a time: 32,768 rows of 8 × 8 cells, and fewer of finer grids."""
+
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
 """Odd, so that no letter of a digest is lost."""
 
@@ -48,7 +51,7 @@ def count_tails(sample: Sample, units: Mapping[Slice, Units], places: Places) ->
     counted = Exceedances.zero(len(units), places)
     rows_of = [sample.placed.images_of(key) for key in units]
     contents, first = [np.zeros(0, np.uint64)], 0
-    for table in blocks(sample.reader([*COLUMNS, CONTENT])):
+    for table in blocks(sample.reader([*COLUMNS, CONTENT]), _BLOCK_CELLS // places.side**2):
         contents.append(_hash_contents(table, sample.placed.images[first : first + len(table)]))
         columns = {
             name: matrix(table, name) if name in VECTORS else table.column(name).to_numpy().astype(np.float32)

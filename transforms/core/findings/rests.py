@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.core.findings.robust import Place, Robust
-from transforms.core.findings.tails import LEAST_ROWS, Ruler
+from transforms.core.findings.tails import LEAST_ROWS, Ruler, Tail
 
 LEAST_CLASSES = 3
 
@@ -25,30 +25,8 @@ _LARGEST_LOG = -300.0
 
 
 @dataclass(frozen=True)
-class Rest:
-    """A class that rests on a place of its own.
-
-    Attributes:
-        number: of the class.
-        place: that lies apart.
-        sign: 1 if it speaks for the class more than in other classes, −1 if less.
-        threshold: robust z, by center and spread of the other classes, that the group's pictures exceed.
-        usual: pictures that would exceed it if the class were like the others.
-        log10_p: logarithm of the probability of such a class by chance; 0 at most.
-        members: positions of the pictures in the class, the most extreme first.
-        ruler: by center and spread of the other classes.
-        column: of the ruler's scores.
-    """
-
-    number: int
-    place: Place
-    sign: int
-    threshold: float
-    usual: float
-    log10_p: float
-    members: np.ndarray
-    ruler: Ruler
-    column: int
+class Rest(Tail):
+    """A class that rests on a place that no other class rests on; the ruler is that of the other classes."""
 
 
 def find_rests(classes: Sequence[np.ndarray], limit: float) -> list[Rest]:
