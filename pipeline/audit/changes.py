@@ -84,7 +84,7 @@ def list_changes(slices: Sequence[SliceAudit]) -> list[Change]:
 
 
 def _changes(one: SliceAudit) -> Iterator[Change]:
-    """Yields the changes of a slice; a place whose pictures are counted isn't also given as a mean."""
+    """Yields the changes of a slice; a place whose pictures are counted is not given as a mean too."""
     counted = set()
     for tail in one.tails:
         place = _tail_place(tail, one)
