@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -236,11 +237,17 @@ def _table(finished: Run) -> str:
         target = pad(explained_name(row), 28)
         lines.append(
             f"{pad(row['image_id'], 32)} {target} {row['score']:8.4f} "
-            f"{row['convergence_delta']:+9.5f} {row['error_estimate']:6.3f} {row['steps']:5d}"
+            f"{row['convergence_delta']:+9.5f} {_error(row)} {row['steps']:5d}"
         )
     if finished.manifest.rows > _TABLE_ROWS:
         lines.append(f"… and {finished.manifest.rows - _TABLE_ROWS} more rows")
     return "\n".join(lines)
+
+
+def _error(row: Mapping[str, Any]) -> str:
+    """Returns a map's estimated error; a dash if its rule estimates none."""
+    error = row["error_estimate"]
+    return f"{'–':>6}" if error is None else f"{error:6.3f}"
 
 
 def _summary(finished: Run, seconds: float) -> str:

@@ -41,6 +41,7 @@ def write_rows(
         "image_id": [f"pool#{number}" for number in range(count)],
         "index": np.arange(count),
         "content": contents,
+        "cells": _lists(rows.vectors["signed_grid"]),
         "signed_grid": _lists(rows.vectors["signed_grid"]),
         "grid": _lists(rows.vectors["grid"]),
         "channel_share": _lists(rows.vectors["channel_share"]),

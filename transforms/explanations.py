@@ -54,7 +54,7 @@ class Explanations(Sequence[Explanation]):
 
     @property
     def errors(self) -> np.ndarray:
-        """The estimated L1 error of each map over its L1 norm, float64 `[n]`."""
+        """The estimated L1 error of each map over its L1 norm, float64 `[n]`; NaN if the rule estimates none."""
         return np.array([first.error_estimate for first in self._first], np.float64)
 
     @property
@@ -142,6 +142,8 @@ class Explanations(Sequence[Explanation]):
         return f"scores {scores.min():.4g} to {scores.max():.4g}" if len(self) > 1 else f"score {scores[0]:.4g}"
 
     def _convergence(self) -> str:
+        if all(first.error_estimate is None for first in self._first):
+            return "errors not estimated"
         open_ended = sum(not first.converged for first in self._first)
         errors = f"errors up to {self.errors.max():.2g}"
         return f"{errors}, {open_ended:,} not converged" if open_ended else errors
@@ -172,18 +174,23 @@ class Explanations(Sequence[Explanation]):
         """Returns a row of the table; every text in it may come from data, and is escaped."""
         first, picture = item.attributions[0], false_color(item.pixels.array)
         predictions = ", ".join(f"{_short(each.name)} {each.probability:.3f}" for each in item.predictions[:3])
-        error = f"{first.error_estimate:.2g}" + ("" if first.converged else ", not converged")
         texts = (
             _short(self._name(first.target)),
             f"{first.score:.4g}",
             f"{first.baseline_score:.4g}",
-            error,
+            _error(first),
             predictions,
             self._label(item),
         )
         cells = "".join(f"<td>{html.escape(text)}" for text in texts)
         alternative = fit(item.image.id, _CAPTION_WIDTH)
         return f"<tr><td>{_img(picture, alternative)}<td>{_img(overlay(picture, _mask(first)), '')}{cells}</tr>"
+
+
+def _error(attribution: Attribution) -> str:
+    if attribution.error_estimate is None:
+        return "not estimated"
+    return f"{attribution.error_estimate:.2g}" + ("" if attribution.converged else ", not converged")
 
 
 def _short(name: str) -> str:

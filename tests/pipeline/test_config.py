@@ -91,7 +91,7 @@ def test_steps_belong_to_a_fixed_rule_and_max_steps_to_the_adaptive():
 
 
 def test_steps_that_no_machine_could_prepare_are_refused_at_once():
-    with pytest.raises(ConfigError, match="steps: 1000000000 is not a number from 2 to 100000"):
+    with pytest.raises(ConfigError, match="steps: 1000000000 is not a number from 1 to 100000"):
         config.load({**GIVEN, "rule": "midpoint", "steps": "1000000000"})
     with pytest.raises(ConfigError, match="steps: 1001 is not a number from 2 to 1000, for rule gauss_legendre"):
         config.load({**GIVEN, "rule": "gauss_legendre", "steps": "1001"})

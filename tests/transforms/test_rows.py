@@ -8,8 +8,8 @@ import io
 import numpy as np
 from PIL import Image as Pillow
 
+from transforms.core.explain.content import content_digest
 from transforms.core.record import Image, Pixels
-from transforms.store.rows import content_digest
 
 PIXELS = Pixels(np.full((4, 4, 3), 0.5, np.float32), 4, 4)
 

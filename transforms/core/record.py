@@ -152,8 +152,8 @@ class Attribution:
         score: F(x).
         baseline_score: F(x'), averaged over the baselines.
         convergence_delta: `sum(values) − (score − baseline_score)`.
-        error_estimate: estimated L1 error of `values` over its L1 norm.
-        converged: whether `error_estimate` is within the tolerance (always True for a fixed rule).
+        error_estimate: estimated L1 error of `values` over its L1 norm; None if the rule estimates none.
+        converged: whether `error_estimate` is within the tolerance; None without an estimate.
         steps: number of gradient evaluations, over all baselines.
         path: stored steps of the path, float32 `[n, 3]`: alpha, score, dF/dalpha, sorted by alpha,
             averaged over baselines if these share alphas; for saturation curves.
@@ -167,8 +167,8 @@ class Attribution:
     score: float
     baseline_score: float
     convergence_delta: float
-    error_estimate: float
-    converged: bool
+    error_estimate: float | None
+    converged: bool | None
     steps: int
     path: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     gradient: np.ndarray | None = None
@@ -206,6 +206,7 @@ class Explanation:
         label_problem: why the image's label names no class; empty if it does, or if there is none.
         task: what the model decides, one of `vocabulary.TASKS`.
         decided: of a model of any number of labels, those whose probability is above a half, sorted.
+        content: the digest of the picture, see `content.content_digest`.
     """
 
     image: Image
@@ -216,6 +217,7 @@ class Explanation:
     label_problem: str = ""
     task: str = "classes"
     decided: tuple[int, ...] = ()
+    content: str = ""
 
 
 Row = dict[str, Any]

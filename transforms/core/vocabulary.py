@@ -94,7 +94,7 @@ output, or something of another shape, of which a function makes a score."""
 SCORES = ("probability", "logit", "log_odds")
 BASELINES = ("black", "white", "gray", "mean", "color:R,G,B", "blur:SIGMA", "uniform:K", "gaussian:K", "image:URI")
 FIXED_RULES = ("midpoint", "trapezoid", "left", "right", "simpson", "gauss_legendre")
-RULES = ("adaptive", *FIXED_RULES)
+RULES = ("adaptive", *FIXED_RULES, "shifted")
 CHANNELS = ("all", "sum", "abs_sum", "mean", "max", "min")
 DTYPES = ("float16", "float32", "int8")
 GRIDS = (8, 16, 32)
@@ -102,6 +102,9 @@ PRECISIONS = ("float32", "mixed")
 
 VECTORS = ("grid", "signed_grid", "channel_share")
 """Columns of rows that hold a vector of shares, each less than 2 in magnitude."""
+
+SCORE_VECTORS = ("cells",)
+"""Columns of rows that hold a vector in units of the score, of any magnitude."""
 
 TASK_COLUMNS = {"labels": ("labels", "decided"), "values": ("label_value", "label_difference")}
 """Columns of rows that only runs of such a task have."""
@@ -112,7 +115,7 @@ OPTIONAL_COLUMNS = tuple(column for columns in TASK_COLUMNS.values() for column 
 CONTENT = "content"
 """Column of rows that tells whether two pictures are the same, whatever their ids are."""
 
-LATER_COLUMNS = (CONTENT,)
+LATER_COLUMNS = (CONTENT, *SCORE_VECTORS)
 """Columns that runs of earlier versions lack: they may be asked for of any run, too."""
 
 SLICE_KINDS = ("all", "predicted", "target", "label", "wrong", "confusion", "shard")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from transforms.core.explain.content import content_digest
 from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
 from transforms.core.maps.importance import summarize_map, summarize_mask
 from transforms.core.maps.quantize import quantize, reduce_channels
-from transforms.core.record import Attribution, Explanation, Image, Pixels, Row
-
-_CONTENT_LETTERS = 32
-"""128 bits: two of a million million pictures are alike by chance once in 10^14 runs."""
+from transforms.core.record import Attribution, Explanation, Row
 
 _LETTERS = 200
 """Of a label that names no class: a vector may have thousands."""
@@ -34,7 +30,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
         "height": pixels.height,
         "width": pixels.width,
         "thumbnail": encode_thumbnail(pixels.array),
-        "content": content_digest(image, pixels),
+        "content": explanation.content or content_digest(image, pixels),
         "fields": list(image.fields),
     } | _label_columns(explanation, names)
     rows = []
@@ -64,16 +60,6 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
             | vars(attribution.faithfulness)
         )
     return rows
-
-
-def content_digest(image: Image, pixels: Pixels) -> str:
-    """Returns a digest that two pictures share if they are the same, 32 hexadecimal digits.
-
-    It is that of the encoded bytes as read, whatever the picture is called; of a picture that came as an array, that
-    of the array as the model sees it.
-    """
-    content = image.data or pixels.array.tobytes()
-    return hashlib.sha256(content).hexdigest()[:_CONTENT_LETTERS]
 
 
 def _label_columns(explanation: Explanation, names: tuple[str, ...]) -> Row:

@@ -22,7 +22,9 @@ from transforms.core.vocabulary import VECTORS
 from transforms.store.placed import COLUMNS, Placed, blocks, class_of, place_rows
 from transforms.store.schema import matrix, slice_columns
 
-_OF_MAPS = tuple(field.name for field in dataclasses.fields(Importance))
+_OF_MAPS = tuple(
+    field.name for field in dataclasses.fields(Importance) if field.name in VECTORS or field.name in SCALARS
+)
 """Columns that are unknown of a map that is zero everywhere."""
 
 _SELECTED = 4

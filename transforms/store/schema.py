@@ -116,7 +116,7 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], tas
         task: what the model decides, one of `vocabulary.TASKS`.
     """
     cells = (settings.grid, settings.grid)
-    shares = {"grid": cells, "signed_grid": cells, "channel_share": map_shape[2:]}
+    vectors = {"cells": cells, "grid": cells, "signed_grid": cells, "channel_share": map_shape[2:]}
     element = pa.from_numpy_dtype(np.dtype(settings.dtype))
     prediction = [("target", pa.int32()), ("name", pa.string()), ("probability", pa.float32())]
     prediction += [("value", pa.float32())] if task == "values" else []
@@ -143,7 +143,7 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], tas
             _arrays("attribution", element, stored_shape(settings, map_shape)),
             ("scale", pa.float32()),
             *(gradient if settings.gradient else ()),
-            *(_arrays(name, pa.float32(), shape) for name, shape in shares.items()),
+            *(_arrays(name, pa.float32(), shape) for name, shape in vectors.items()),
             ("positive_share", pa.float32()),
             ("gini", pa.float32()),
             ("entropy", pa.float32()),
@@ -203,8 +203,15 @@ def failures_to_table(failures: Iterable[Failure]) -> pa.Table:
 def statistic_columns(table: pa.Table) -> Columns:
     """Returns what `statistics.summarize_rows` takes, from the STATISTIC_COLUMNS of stored rows."""
     names = [*taken_columns(), *(name for name in (LABEL_DIFFERENCE,) if name in table.column_names)]
-    columns = {name: matrix(table, name) if name in VECTORS else table.column(name).to_numpy() for name in names}
+    columns = {name: matrix(table, name) if name in VECTORS else _values(table, name) for name in names}
     return columns | slice_columns(table)
+
+
+def _values(table: pa.Table, name: str) -> np.ndarray:
+    """Returns a column of numbers, null as NaN, or of truth values, of which what is unknown is not true."""
+    column = table.column(name)
+    values: np.ndarray = (pc.fill_null(column, False) if pa.types.is_boolean(column.type) else column).to_numpy()
+    return values
 
 
 def slice_columns(table: pa.Table) -> dict[str, list[Any]]:

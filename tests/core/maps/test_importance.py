@@ -77,17 +77,34 @@ def test_gini_of_two_to_one_by_hand():
     assert summarize_map(values).gini == pytest.approx(1 / 6, abs=FLOAT32)
 
 
-def test_shares_do_not_depend_on_the_unit_of_the_score():
+def test_shares_do_not_depend_on_the_unit_of_the_score_and_cells_are_in_it():
     values = RNG.normal(size=(16, 16, 3)).astype(np.float32)
     small, large = summarize_map(values * np.float32(2.0**-60)), summarize_map(values * np.float32(2.0**60))
     for name, value in vars(small).items():
-        np.testing.assert_array_equal(value, vars(large)[name], err_msg=name)
+        unit = 2.0**120 if name == "cells" else 1
+        np.testing.assert_array_equal(value * unit, vars(large)[name], err_msg=name)
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 3), (13, 9, 3), (5, 3, 1)])
+def test_cells_sum_to_the_map_and_are_its_signed_share_times_its_norm(shape):
+    values = RNG.normal(size=shape).astype(np.float32) * 1000
+    importance, norm = summarize_map(values, 8), np.abs(values).sum(dtype=np.float64)
+    assert importance.cells.dtype == np.float32
+    np.testing.assert_allclose(importance.cells, importance.signed_grid * norm, atol=norm * FLOAT32)
+    assert importance.cells.sum(dtype=np.float64) == pytest.approx(values.sum(dtype=np.float64), abs=norm * FLOAT32)
+
+
+def test_sums_beyond_float32_are_unknown_and_shares_are_not():
+    importance = summarize_map(np.full((4, 4, 3), 1e38, np.float32), 2)
+    assert importance.cells is None
+    np.testing.assert_array_equal(importance.signed_grid, np.full((2, 2), 0.25))
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])
-def test_of_a_map_of_zeros_nothing_is_known(zero):
-    importance = summarize_map(np.full((4, 4, 3), zero, np.float32))
-    assert set(vars(importance).values()) == {None}
+def test_of_a_map_of_zeros_only_the_sums_are_known(zero):
+    known = dict(vars(summarize_map(np.full((4, 4, 3), zero, np.float32), 2)))
+    np.testing.assert_array_equal(known.pop("cells"), np.zeros((2, 2)))
+    assert set(known.values()) == {None}
 
 
 def test_of_the_faintest_map_everything_is_known():

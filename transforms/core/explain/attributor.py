@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from transforms.core.cpus import usable_cpus
+from transforms.core.explain.content import shift_of
 from transforms.core.explain.decision import (
     decided_labels,
     has_probabilities,
@@ -27,7 +28,7 @@ from transforms.core.explain.decision import (
 )
 from transforms.core.explain.faithfulness import is_chosen, measure
 from transforms.core.explain.given import given_pairs, given_targets
-from transforms.core.explain.job import Decoded, Pending, Predicted, failure, l1_error, mean_path
+from transforms.core.explain.job import Decoded, Pending, Predicted, failure, mean_path, relative_error
 from transforms.core.explain.label import LabelError, Labels
 from transforms.core.explain.settings import Settings, check_batch_size
 from transforms.core.explain.target import NoTargetError, Targets
@@ -309,9 +310,10 @@ class Attributor:
         end_gradient = self.settings.gradient
         for baseline in self.baselines:
             for start_image, start, explained in zip(*self._start(baseline, decoded), strict=True):
+                shift = shift_of(decoded.content, len(pending.baseline_explained))
                 pending.baseline_explained.append(explained)
                 for target in targets:
-                    yield Path((pending, target), start, end, image - start_image, target, end_gradient)
+                    yield Path((pending, target), start, end, image - start_image, target, end_gradient, shift)
                 end_gradient = False  # it is the same whatever the baseline
 
     def _start(self, baseline: Baseline, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -335,18 +337,17 @@ class Attributor:
         model, outputs = self.classifier, ended.predicted.outputs
         predictions, label = predictions_of(model, outputs), decoded.label
         more = decoded.label_problem, model.task, decided_labels(model, outputs)
-        return Explanation(decoded.image, decoded.pixels, label, predictions, attributions, *more)
+        return Explanation(decoded.image, decoded.pixels, label, predictions, attributions, *more, decoded.content)
 
     def _attribution(self, pending: Pending, target: int) -> Attribution:
         """Returns the mean over the baselines of a target's integrals, with the errors' bound."""
         integrals, predicted = pending.take(target), pending.predicted
         values = np.asarray(np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64))
-        norm = np.abs(values).sum()
-        error = np.mean([l1_error(integral) for integral in integrals])
         ends = np.stack([predicted.explained, *pending.baseline_explained])
         scores = np.asarray(self.classifier.score(ends, np.full(len(ends), target, np.int32)))
         score, baseline_score = float(scores[0]), float(np.mean(scores[1:], dtype=np.float64))
-        estimate = float(error / norm) if norm else 0.0
+        estimate = relative_error(integrals, values)
+        converged = None if estimate is None else estimate <= self.settings.tolerance
         explained = None if self.targets.none else target
         return Attribution(
             target=explained,
@@ -356,7 +357,7 @@ class Attributor:
             baseline_score=baseline_score,
             convergence_delta=float(values.sum() - (score - baseline_score)),
             error_estimate=estimate,
-            converged=estimate <= self.settings.tolerance and all(integral.converged for integral in integrals),
+            converged=converged and all(integral.converged for integral in integrals),
             steps=sum(integral.steps for integral in integrals),
             path=mean_path([integral.nodes for integral in integrals]),
             gradient=next((found for integral in integrals if (found := integral.end_gradient) is not None), None),

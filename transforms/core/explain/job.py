@@ -7,12 +7,14 @@ In each phase, an image may become a `Failure` instead.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from transforms.core.explain.content import content_digest
 from transforms.core.explain.label import Resolved
 from transforms.core.path.integrate import Integral
 from transforms.core.record import Failure, Image, Pixels
@@ -36,6 +38,11 @@ class Decoded:
     label: Resolved = None
     targets: tuple[int, ...] = ()
     label_problem: str = ""
+
+    @functools.cached_property
+    def content(self) -> str:
+        """The digest of the picture."""
+        return content_digest(self.image, self.pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +92,21 @@ def failure(image: Image, stage: Stage, error: Exception) -> Failure:
     return Failure(image.id, image.shard, image.index, stage, type(error).__name__, str(error))
 
 
-def l1_error(integral: Integral[Any]) -> float:
-    """Returns the estimated L1 error of an integral; none of a map that is zero everywhere."""
-    norm = float(np.abs(integral.values).sum())
-    return integral.error_estimate * norm if norm else 0.0
+def relative_error(integrals: Sequence[Integral[Any]], values: np.ndarray) -> float | None:
+    """Returns the estimated L1 error of the mean of integrals over its L1 norm; None if the rule estimates none.
+
+    Args:
+        integrals: one for each baseline.
+        values: float64 `[height, width, channels]`: their mean.
+    """
+    errors = []
+    for integral in integrals:
+        if integral.error_estimate is None:
+            return None
+        norm = float(np.abs(integral.values).sum())
+        errors.append(integral.error_estimate * norm if norm else 0.0)
+    norm = float(np.abs(values).sum())
+    return float(np.mean(errors) / norm) if norm else 0.0
 
 
 def mean_path(paths: list[np.ndarray]) -> np.ndarray:

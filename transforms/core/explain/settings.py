@@ -14,6 +14,7 @@ from transforms.core.option import Options, option, problems_of
 from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.rule import PathRule
+from transforms.core.path.shifted import shifted_rule
 from transforms.core.vocabulary import (
     BASELINES,
     CHANNELS,
@@ -32,6 +33,8 @@ from transforms.core.vocabulary import (
 
 DEFAULT_STEPS, DEFAULT_MAX_STEPS = 50, 512
 """Of a fixed rule, and the most of the adaptive one, if the option is not set."""
+
+DEFAULT_TOLERANCE = 0.05
 
 _OF_ROWS = ("channels", "dtype", "grid")
 
@@ -62,13 +65,16 @@ class Settings(Options):
     rule: str = option("adaptive", "quadrature rule along the path", RULES, group="attribution")
     steps: int | None = option(
         None,
-        f"gradient evaluations of a fixed rule (default {DEFAULT_STEPS})",
-        low=2,
+        f"gradient evaluations of a fixed rule, from 2, or of the shifted one, from 1 (default {DEFAULT_STEPS})",
+        low=1,
         high=MAX_STEPS,
         group="attribution",
     )
     tolerance: float = option(
-        0.05, "L1 error of a map, relative to its L1 norm, at which it has converged", low=1e-6, group="attribution"
+        DEFAULT_TOLERANCE,
+        "L1 error of a map, relative to its L1 norm, at which it has converged",
+        low=1e-6,
+        group="attribution",
     )
     max_steps: int | None = option(
         None,
@@ -166,6 +172,10 @@ class Settings(Options):
             raise UsageError(f"steps: {self.steps} is for a fixed rule; rule adaptive takes tolerance and max_steps")
         if self.rule != "adaptive" and self.max_steps is not None:
             raise UsageError(f"max_steps: {self.max_steps} is for rule adaptive; rule {self.rule} takes steps")
+        if self.rule == "shifted" and self.tolerance != DEFAULT_TOLERANCE:
+            raise UsageError(f"tolerance: {self.tolerance} has no effect with rule shifted, which estimates no error")
+        if self.rule != "shifted" and self.steps == 1:
+            raise UsageError(f"steps: 1 is for rule shifted; allowed is a number from 2, for rule {self.rule}")
         if self.rule == "gauss_legendre" and (self.steps or 0) > MAX_GAUSS_LEGENDRE_STEPS:
             allowed = f"a number from 2 to {MAX_GAUSS_LEGENDRE_STEPS}, for rule {self.rule}"
             raise UsageError(f"steps: {self.steps} is not {allowed}")
@@ -181,6 +191,8 @@ class Settings(Options):
             return adaptive_rule(tolerance=self.tolerance, max_steps=self.max_steps or DEFAULT_MAX_STEPS)
         if self.rule not in RULES:
             raise UsageError(f"rule: {self.rule!r} is not one of {', '.join(RULES)}")
+        if self.rule == "shifted":
+            return shifted_rule(self.steps or DEFAULT_STEPS)
         return fixed_rule(self.rule, self.steps or DEFAULT_STEPS)
 
 

@@ -6,6 +6,9 @@ scores can be averaged. Concentration is measured on the magnitude of a pixel, `
 If a map is zero everywhere (of a picture that equals its baseline, for instance), its shares, its center and its
 concentration are undefined. They are None, and not counted: zeros would pull the means of all other maps
 toward 0, and their center toward the top left corner.
+
+Only the signed sums of the cells are in units of the score. They are linear in the map, so their mean over images is
+unbiased if the maps are, however noisy each of them is; a share is a ratio, and noise makes it too even.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Importance:
-    """The summary of one attribution map; all of it is None if the map is zero everywhere.
+    """The summary of one attribution map; all but `cells` is None if the map is zero everywhere.
 
     Attributes:
+        cells: float32 `[cells, cells]`, each cell's signed sum over its pixels and channels, in units of the score;
+            they sum to the sum of the map. None if a sum is beyond float32.
         grid: float32 `[cells, cells]`, each cell's share of the magnitude; sums to 1.
         signed_grid: float32 `[cells, cells]`, each cell's signed sum divided by the total magnitude of the map, hence
             undefined if `grid` is; in [-1, 1].
@@ -32,6 +37,7 @@ class Importance:
         border_share: share of the magnitude in the outer frame of the image.
     """
 
+    cells: np.ndarray | None = None
     grid: np.ndarray | None = None
     signed_grid: np.ndarray | None = None
     channel_share: np.ndarray | None = None
@@ -67,13 +73,15 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
     height, width, _ = values.shape
     magnitude = np.abs(values).sum(axis=2)
     total = magnitude.sum()
+    cells = _finite(_cell_sums(values.sum(axis=2), grid))
     if total == 0:
-        return Importance()
+        return Importance(cells)
 
     share = magnitude / total
     rows, cols = _centers(height), _centers(width)
     inner = _inside(rows, border)[:, None] & _inside(cols, border)
     return Importance(
+        cells=cells,
         grid=_cell_sums(share, grid),
         signed_grid=_cell_sums(values.sum(axis=2) / total, grid),
         channel_share=(np.abs(values).sum(axis=(0, 1)) / total).astype(np.float32),
@@ -132,7 +140,12 @@ def _cell_sums(pixels: np.ndarray, grid: int) -> np.ndarray:
     cols = np.arange(width) * grid // width
     cells = rows[:, None] * grid + cols
     sums = np.bincount(cells.ravel(), weights=pixels.ravel(), minlength=grid * grid)
-    return sums.reshape(grid, grid).astype(np.float32) + np.float32(0)  # small negative sums round to −0
+    with np.errstate(over="ignore"):
+        return sums.reshape(grid, grid).astype(np.float32) + np.float32(0)  # small negative sums round to −0
+
+
+def _finite(sums: np.ndarray) -> np.ndarray | None:
+    return sums if np.isfinite(sums).all() else None
 
 
 def _gini(share: np.ndarray) -> np.floating:

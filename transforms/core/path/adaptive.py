@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.core.path.quadrature import error_factor
-from transforms.core.path.rule import Block, PathRule, PathState, norm, overflowing, ratio
+from transforms.core.path.rule import MIDDLE, Block, PathRule, PathState, norm, overflowing, ratio
 
 
 def adaptive_rule(tolerance: float = 0.05, max_steps: int = 512) -> PathRule:
@@ -60,7 +60,7 @@ class _AdaptiveRule:
     tolerance: float
     max_steps: int
 
-    def start(self) -> PathState:
+    def start(self, shift: float = MIDDLE) -> PathState:
         return _AdaptivePath(self.tolerance, self.max_steps)
 
 

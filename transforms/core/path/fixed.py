@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.core.path.quadrature import Quadrature, error_factor, fixed
-from transforms.core.path.rule import Block, PathRule, PathState, norm, overflowing, ratio
+from transforms.core.path.rule import MIDDLE, Block, PathRule, PathState, norm, overflowing, ratio
 
 
 def fixed_rule(rule: str, steps: int) -> PathRule:
@@ -24,7 +24,7 @@ def fixed_rule(rule: str, steps: int) -> PathRule:
 class _FixedRule:
     quadrature: Quadrature
 
-    def start(self) -> PathState:
+    def start(self, shift: float = MIDDLE) -> PathState:
         return _FixedPath(self.quadrature)
 
 

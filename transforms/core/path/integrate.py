@@ -25,7 +25,7 @@ import numpy as np
 from transforms.core.model.batch_size import StepLadder
 from transforms.core.model.step import CompiledStep
 from transforms.core.model.step_batch import StepBatch, StepResult
-from transforms.core.path.rule import Block, PathRule, PathState
+from transforms.core.path.rule import MIDDLE, Block, PathRule, PathState
 
 K = TypeVar("K")
 OnBatch = Callable[[int, float], None]
@@ -42,6 +42,7 @@ class Path(Generic[K]):
         difference: image − baseline, float32 `[height, width, channels]`.
         target: the class whose score is differentiated.
         end_gradient: whether the gradient at the image itself is wanted too, for one more step.
+        shift: in [0, 1), by which a rule of shifted nodes moves those of this path.
     """
 
     key: K
@@ -50,6 +51,7 @@ class Path(Generic[K]):
     difference: np.ndarray
     target: int
     end_gradient: bool = False
+    shift: float = MIDDLE
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Integral(Generic[K]):
     Attributes:
         key: the path's key.
         values: float32 `[height, width, channels]`, in units of the score.
-        error_estimate: estimated L1 error of `values` over its L1 norm.
-        converged: whether the rule reached its tolerance.
+        error_estimate: estimated L1 error of `values` over its L1 norm; None if the rule estimates none.
+        converged: whether the rule reached its tolerance; None if it estimates no error.
         steps: gradient evaluations spent on the integral.
         nodes: float32 `[steps, 3]`: alpha, score, dF/dalpha, sorted by alpha.
         end_gradient: dF/dx at the image, float32 `[height, width, channels]`, where the path wanted it.
@@ -68,8 +70,8 @@ class Integral(Generic[K]):
 
     key: K
     values: np.ndarray
-    error_estimate: float
-    converged: bool
+    error_estimate: float | None
+    converged: bool | None
     steps: int
     nodes: np.ndarray
     end_gradient: np.ndarray | None = None
@@ -233,7 +235,7 @@ class Integrator:
         with ThreadPoolExecutor(self._in_flight, "integrate") as threads:
             while True:
                 while len(waiting) < self._ladder.step.batch and (path := next(source, None)) is not None:
-                    waiting.extend(_Resident(path, self._rule.start()).first_steps())
+                    waiting.extend(_Resident(path, self._rule.start(path.shift)).first_steps())
                 compiled = self._ladder.step  # one for size and call: who made the paths may have shrunk it, or others
                 if len(running) <= self._in_flight and waiting and (len(waiting) >= compiled.batch or not running):
                     steps = [waiting.popleft() for _ in range(min(len(waiting), compiled.batch))]

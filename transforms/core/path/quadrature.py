@@ -46,6 +46,26 @@ def fixed(rule: str, steps: int) -> Quadrature:
     return _RULES[rule](steps)
 
 
+def shifted(steps: int, shift: float) -> Quadrature:
+    """Equally spaced nodes with equal weights, each at `shift` of its interval: `(j + shift) / steps`.
+
+    >>> shifted(2, 0.5).alphas
+    array([0.25, 0.75])
+
+    Args:
+        steps: number of nodes, at least 1.
+        shift: in [0, 1); 0.5 is the midpoint rule.
+
+    Raises:
+        ValueError: a number of steps or a shift that is not allowed.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    if not 0 <= shift < 1:
+        raise ValueError(f"shift must be in [0, 1), not {shift}")
+    return Quadrature((np.arange(steps) + shift) / steps, np.full(steps, 1.0 / steps))
+
+
 def error_factor(alphas: np.ndarray, weights: np.ndarray, contrast: np.ndarray) -> float:
     """How large a rule's error is, relative to an observed difference, for steps anywhere in [0, 1].
 
@@ -65,7 +85,7 @@ def error_factor(alphas: np.ndarray, weights: np.ndarray, contrast: np.ndarray) 
 
 
 def _midpoint(steps: int) -> Quadrature:
-    return Quadrature((np.arange(steps) + 0.5) / steps, np.full(steps, 1.0 / steps))
+    return shifted(steps, 0.5)
 
 
 def _left(steps: int) -> Quadrature:

@@ -17,6 +17,10 @@ overflowing = np.errstate(invalid="ignore", over="ignore")
 """Gradients may overflow: that shows in the estimate and is not worth a warning."""
 
 
+MIDDLE = 0.5
+"""The shift by which equally spaced nodes lie in the middle of their intervals: the midpoint rule."""
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """Nodes of one accumulator, to be evaluated in any batches.
@@ -44,12 +48,18 @@ class PathState(Protocol):
         """Number of nodes handed out so far."""
 
     @property
-    def error_estimate(self) -> float:
-        """Estimated L1 error of `result()` over its L1 norm; infinite where it cannot be told."""
+    def error_estimate(self) -> float | None:
+        """Estimated L1 error of `result()` over its L1 norm; infinite if it cannot be told.
+
+        None if the rule estimates no error.
+        """
 
     @property
-    def converged(self) -> bool:
-        """Whether the estimate is within the tolerance; for a fixed rule, whether the result is finite."""
+    def converged(self) -> bool | None:
+        """Whether the estimate is within the tolerance; for a fixed rule, whether the result is finite.
+
+        None if the rule estimates no error.
+        """
 
     def blocks(self) -> tuple[Block, ...]:
         """The blocks wanted now and not handed out before; empty while others are outstanding, or when done."""
@@ -71,8 +81,12 @@ class PathState(Protocol):
 class PathRule(Protocol):
     """A recipe for integrating paths."""
 
-    def start(self) -> PathState:
-        """The state of a new path."""
+    def start(self, shift: float = MIDDLE) -> PathState:
+        """The state of a new path.
+
+        Args:
+            shift: in [0, 1), the path's own; by which a rule moves its nodes if it is one of shifted nodes.
+        """
 
 
 def norm(values: np.ndarray) -> float:
