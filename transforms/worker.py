@@ -60,6 +60,8 @@ class AttributorSpec:
         model_digest: what the model must be, sha256 hex; empty accepts any.
         evidence: what the model's outputs showed at launch, by which workers decide too; None lets each look itself.
         facts: what was found out about the model at launch, if anything.
+        reference_shares: the share of images that get reference maps by the class index that their label names, where
+            it is another than the settings' `reference_share`: a higher one for small classes.
     """
 
     model: str
@@ -70,6 +72,7 @@ class AttributorSpec:
     model_digest: str = ""
     evidence: Evidence | None = None
     facts: ModelFacts | None = None
+    reference_shares: tuple[tuple[int, float], ...] = ()
 
 
 def resolve(
@@ -128,7 +131,7 @@ def _make(spec: AttributorSpec) -> Loaded:
         )
     from transforms.core.explain.attributor import Attributor
 
-    made = Attributor(classifier, spec.settings, spec.batch_size, spec.baseline_images)
+    made = Attributor(classifier, spec.settings, spec.batch_size, spec.baseline_images, spec.reference_shares)
     gc.collect()  # graphs of compilation are cyclic and hold the weights: free them before a batch needs the room
     made.warm_up()
     return Loaded(made, time.monotonic() - start)

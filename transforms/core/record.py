@@ -141,6 +141,23 @@ class Randomization:
 
 
 @dataclass(frozen=True)
+class ReferenceMap:
+    """An accurate map beside one of few steps: of the same score and baselines, by the adaptive rule.
+
+    Attributes:
+        values: float32 `[height, width, channels]`, in units of the score.
+        error_estimate: estimated L1 error of `values` over its L1 norm.
+        converged: whether `error_estimate` is within the tolerance.
+        steps: number of gradient evaluations, over all baselines.
+    """
+
+    values: np.ndarray
+    error_estimate: float
+    converged: bool
+    steps: int
+
+
+@dataclass(frozen=True)
 class Attribution:
     """The integrated gradients of one score of one image.
 
@@ -159,6 +176,9 @@ class Attribution:
             averaged over baselines if these share alphas; for saturation curves.
         gradient: dF/dx at the image itself, float32 `[height, width, channels]`, if the settings request it.
         faithfulness: how far the model's probability follows `values`, if the image was chosen for it.
+        second: the map by a second, independent shift of the nodes, float32 `[height, width, channels]`, if the image
+            was chosen for it; its steps are not among `steps`.
+        reference: an accurate map, if the image was chosen for one.
     """
 
     target: int | None
@@ -173,6 +193,8 @@ class Attribution:
     path: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     gradient: np.ndarray | None = None
     faithfulness: Faithfulness = Faithfulness()
+    second: np.ndarray | None = None
+    reference: ReferenceMap | None = None
 
 
 @dataclass(frozen=True)
@@ -207,6 +229,7 @@ class Explanation:
         task: what the model decides, one of `vocabulary.TASKS`.
         decided: of a model of any number of labels, those whose probability is above a half, sorted.
         content: the digest of the picture, see `content.content_digest`.
+        reference_probability: with which the image was chosen for reference maps, whether it was or not; in [0, 1].
     """
 
     image: Image
@@ -218,6 +241,7 @@ class Explanation:
     task: str = "classes"
     decided: tuple[int, ...] = ()
     content: str = ""
+    reference_probability: float = 0.0
 
 
 Row = dict[str, Any]

@@ -103,11 +103,46 @@ PRECISIONS = ("float32", "mixed")
 VECTORS = ("grid", "signed_grid", "channel_share")
 """Columns of rows that hold a vector of shares, each less than 2 in magnitude."""
 
-SCORE_VECTORS = ("cells",)
+CELLS = "cells"
+"""Column of rows that holds the signed sum of each cell of the grid."""
+
+SECOND_CELLS = "second_cells"
+"""The same of a second, independent map of few steps, of which only a share of the rows has one."""
+
+SCORE_VECTORS = (CELLS, SECOND_CELLS)
 """Columns of rows that hold a vector in units of the score, of any magnitude."""
+
+REFERENCE = "reference_"
+"""What begins the columns that describe the accurate map of a row, of which only a share of the rows has one."""
+
+REFERENCED = (
+    CELLS,
+    *VECTORS,
+    "positive_share",
+    "gini",
+    "entropy",
+    "center_row",
+    "center_col",
+    "border_share",
+    "mask_share",
+    "pointing_hit",
+    "steps",
+    "error_estimate",
+    "converged",
+)
+"""Columns of rows that describe a map, and that are also stored of the accurate map where there is one."""
+
+REFERENCE_PROBABILITY = "reference_probability"
+"""Column of rows: the share of such pictures that get an accurate map, whether this one did or not."""
+
+REFERENCE_COLUMNS = (*(REFERENCE + name for name in REFERENCED), REFERENCE_PROBABILITY)
+"""Columns of rows that only runs with a `reference_share` have."""
 
 TASK_COLUMNS = {"labels": ("labels", "decided"), "values": ("label_value", "label_difference")}
 """Columns of rows that only runs of such a task have."""
+
+FEW_STEPS_COLUMNS = (SECOND_CELLS, *REFERENCE_COLUMNS)
+"""Columns of rows that only some runs of few steps have: they, too, may be asked for of any run."""
 
 OPTIONAL_COLUMNS = tuple(column for columns in TASK_COLUMNS.values() for column in columns)
 """Columns that may be asked for of any run: those that it does not store are left out."""
@@ -115,7 +150,7 @@ OPTIONAL_COLUMNS = tuple(column for columns in TASK_COLUMNS.values() for column 
 CONTENT = "content"
 """Column of rows that tells whether two pictures are the same, whatever their ids are."""
 
-LATER_COLUMNS = (CONTENT, *SCORE_VECTORS)
+LATER_COLUMNS = (CONTENT, CELLS)
 """Columns that runs of earlier versions lack: they may be asked for of any run, too."""
 
 SLICE_KINDS = ("all", "predicted", "target", "label", "wrong", "confusion", "shard")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from transforms.core.explain.content import content_digest
 from transforms.core.explain.settings import Settings
 from transforms.core.image.decode import encode_thumbnail
-from transforms.core.maps.importance import summarize_map, summarize_mask
+from transforms.core.maps.importance import sum_cells, summarize_map, summarize_mask
 from transforms.core.maps.quantize import quantize, reduce_channels
-from transforms.core.record import Attribution, Explanation, Row
+from transforms.core.record import Attribution, Explanation, Pixels, Row
+from transforms.core.vocabulary import REFERENCE, REFERENCE_PROBABILITY, REFERENCED, SECOND_CELLS
 
 _LETTERS = 200
 """Of a label that names no class: a vector may have thousands."""
@@ -32,6 +33,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
         "thumbnail": encode_thumbnail(pixels.array),
         "content": explanation.content or content_digest(image, pixels),
         "fields": list(image.fields),
+        REFERENCE_PROBABILITY: explanation.reference_probability,
     } | _label_columns(explanation, names)
     rows = []
     for attribution in explanation.attributions:
@@ -58,6 +60,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
             | vars(importance)
             | vars(summarize_mask(attribution.values, pixels.mask))
             | vars(attribution.faithfulness)
+            | _few_steps_columns(attribution, pixels, settings)
         )
     return rows
 
@@ -88,6 +91,20 @@ def _unusable(explanation: Explanation) -> str | None:
     """Returns the text of a label that names no class, or None if there is no label."""
     stored = explanation.image.label
     return str(stored)[:_LETTERS] if explanation.label_problem and stored is not None else None
+
+
+def _few_steps_columns(attribution: Attribution, pixels: Pixels, settings: Settings) -> Row:
+    """Returns what the second map and the reference map are like, where there are such."""
+    second, reference = attribution.second, attribution.reference
+    columns: Row = {SECOND_CELLS: None if second is None else sum_cells(second, settings.grid)}
+    found: Row = {}
+    if reference is not None:
+        found = (
+            vars(reference)
+            | vars(summarize_map(reference.values, settings.grid))
+            | vars(summarize_mask(reference.values, pixels.mask))
+        )
+    return columns | {REFERENCE + name: found.get(name) for name in REFERENCED}
 
 
 def _gradient_columns(attribution: Attribution) -> Row:

@@ -23,7 +23,16 @@ from transforms.core.explain.settings import Settings
 from transforms.core.record import Failure, Row
 from transforms.core.statistics.importance import LABEL_DIFFERENCE, taken_columns
 from transforms.core.statistics.statistic import Columns
-from transforms.core.vocabulary import CONTENT, TASK_COLUMNS, VECTORS
+from transforms.core.vocabulary import (
+    CELLS,
+    CONTENT,
+    REFERENCE,
+    REFERENCE_PROBABILITY,
+    REFERENCED,
+    SECOND_CELLS,
+    TASK_COLUMNS,
+    VECTORS,
+)
 
 KEY = "ig_audit."
 """What the keys of our file metadata begin with."""
@@ -116,14 +125,14 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], tas
         task: what the model decides, one of `vocabulary.TASKS`.
     """
     cells = (settings.grid, settings.grid)
-    vectors = {"cells": cells, "grid": cells, "signed_grid": cells, "channel_share": map_shape[2:]}
+    vectors = {CELLS: cells, "grid": cells, "signed_grid": cells, "channel_share": map_shape[2:]}
     element = pa.from_numpy_dtype(np.dtype(settings.dtype))
     prediction = [("target", pa.int32()), ("name", pa.string()), ("probability", pa.float32())]
     prediction += [("value", pa.float32())] if task == "values" else []
     step = pa.struct([("alpha", pa.float32()), ("score", pa.float32()), ("slope", pa.float32())])
     pair = pa.struct([("key", pa.string()), ("value", pa.string())])
     gradient = [_arrays("gradient", pa.int8(), map_shape[:2]), ("gradient_scale", pa.float32())]
-    return pa.schema(
+    schema = pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
             pa.field("shard", pa.string(), nullable=False),
@@ -163,6 +172,18 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], tas
             *((name, _OPTIONAL_TYPES[name]) for name in TASK_COLUMNS.get(task, ())),
         ]
     )
+    for field in _of_few_steps(settings, schema):
+        schema = schema.append(field)
+    return schema
+
+
+def _of_few_steps(settings: Settings, schema: pa.Schema) -> list[pa.Field]:
+    """Returns the columns of further maps that only some rows have, of the same types as those of the rows' own."""
+    second = [schema.field(CELLS).with_name(SECOND_CELLS)] if settings.rule == "shifted" else []
+    if not settings.reference_share:
+        return second
+    referenced = [schema.field(name).with_name(REFERENCE + name) for name in REFERENCED]
+    return [*second, *referenced, pa.field(REFERENCE_PROBABILITY, pa.float32())]
 
 
 def stored_shape(settings: Settings, map_shape: tuple[int, int, int]) -> tuple[int, ...]:

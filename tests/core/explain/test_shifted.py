@@ -89,7 +89,9 @@ def test_steps_and_tolerance_that_are_of_another_rule_are_refused():
     assert Settings(rule="shifted", steps=1).path_rule().start(0.25).steps == 1
     with pytest.raises(UsageError, match="steps: 1 is for rule shifted; allowed is a number from 2, for rule midpoint"):
         Settings(rule="midpoint", steps=1)
-    with pytest.raises(UsageError, match="max_steps: 99 is for rule adaptive; rule shifted takes steps"):
+    with pytest.raises(
+        UsageError, match="max_steps: 99 is for rule adaptive and for reference maps; rule shifted takes steps"
+    ):
         Settings(rule="shifted", max_steps=99)
     with pytest.raises(UsageError, match=r"tolerance: 0\.1 .*rule shifted"):
         Settings(rule="shifted", tolerance=0.1)

@@ -6,6 +6,7 @@ property is exact up to float32 rounding of at most a few hundred terms: 1e-5.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -19,6 +20,7 @@ from transforms.core.path.adaptive import adaptive_rule
 from transforms.core.path.fixed import fixed_rule
 from transforms.core.path.integrate import Integrator, Path
 from transforms.core.path.rule import PathRule
+from transforms.core.path.shifted import shifted_rule
 
 SHAPE = (2, 3, 3)
 WEIGHT = np.linspace(-1.0, 2.0, 18, dtype=np.float32).reshape(SHAPE)
@@ -165,3 +167,17 @@ def test_a_failing_batch_is_not_swallowed():
     step.run = lambda *_: (_ for _ in ()).throw(RuntimeError("device lost"))
     with pytest.raises(RuntimeError, match="device lost"):
         list(integrator(step, fixed_rule("midpoint", 10)).integrate(paths_of(2)))
+
+
+def test_a_path_may_have_a_rule_and_a_shift_of_its_own():
+    paths = [dataclasses.replace(path, shift=path.key / 10) for path in paths_of(6)]
+    paths[3] = dataclasses.replace(paths[3], rule=adaptive_rule(0.01, 200))
+    alone = next(integrator(QuadraticStep(5), adaptive_rule(0.01, 200), 1).integrate(paths_of(4)[3:]))
+    step = QuadraticStep(16)
+    found = {each.key: each for each in integrator(step, shifted_rule(4)).integrate(paths)}
+    assert step.evaluations == 5 * 4 + alone.steps
+    np.testing.assert_allclose(found[3].values, alone.values, atol=1e-6)
+    assert (found[3].steps, found[3].converged) == (alone.steps, True)
+    for key in (0, 1, 2, 4, 5):
+        np.testing.assert_allclose(found[key].nodes[:, 0], (np.arange(4) + key / 10) / 4, atol=1e-6)
+        assert found[key].error_estimate is found[key].converged is None

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from transforms.core.cpus import usable_cpus
-from transforms.core.explain.content import shift_of
 from transforms.core.explain.decision import (
     decided_labels,
     has_probabilities,
@@ -28,8 +27,9 @@ from transforms.core.explain.decision import (
 )
 from transforms.core.explain.faithfulness import is_chosen, measure
 from transforms.core.explain.given import given_pairs, given_targets
-from transforms.core.explain.job import Decoded, Pending, Predicted, failure, mean_path, relative_error
+from transforms.core.explain.job import Decoded, Mean, Pending, Predicted, failure, mean_path
 from transforms.core.explain.label import LabelError, Labels
+from transforms.core.explain.purposes import Purposes
 from transforms.core.explain.settings import Settings, check_batch_size
 from transforms.core.explain.target import NoTargetError, Targets
 from transforms.core.image.baseline import Baseline, check_channels, parse_baselines, with_images
@@ -64,6 +64,7 @@ class Attributor:
         settings: Settings,
         batch_size: int = 0,
         baseline_images: Sequence[np.ndarray | bytes] = (),
+        reference_shares: Iterable[tuple[int, float]] = (),
     ) -> None:
         """Compiles the gradient step of `classifier`.
 
@@ -74,6 +75,8 @@ class Attributor:
             baseline_images: one for each `image:` baseline among the settings' baselines, in order: float
                 `[height, width, channels]` in [0, 1] or uint8, at the model's input size; or an encoded picture,
                 resized as images are.
+            reference_shares: the share of images that get reference maps by the class that their label names, where
+                it is another than the settings' `reference_share`.
 
         Raises:
             ValueError: the model has no such target; there are not as many pictures as `image:` baselines, or one
@@ -95,6 +98,7 @@ class Attributor:
         self._ladder = StepLadder(accelerate(step, settings.accelerations, self._threads))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._checked = False
+        self._purposes = Purposes.of(settings, reference_shares)
         self._integrator = Integrator(self._ladder, settings.path_rule(), in_flight=self._threads)
 
     @classmethod
@@ -251,8 +255,8 @@ class Attributor:
                         yield from self._paths(each)
 
         for integral in self._integrator.integrate(paths(), on_batch):
-            pending, target = integral.key
-            pending.absorb(target, integral)
+            pending, target, purpose = integral.key
+            pending.absorb(target, purpose, integral)
             while order and (isinstance(order[0], Failure) or order[0].done):
                 yield self._outcome(order.popleft())
         while order:
@@ -269,7 +273,11 @@ class Attributor:
         pairs = zip(outputs, explained, strict=True)
         for each in window:
             begun = self._predicted(each, *next(pairs)) if isinstance(each, Decoded) else each
-            yield Pending(begun, self._baseline_count) if isinstance(begun, Predicted) else begun
+            yield self._pending(begun) if isinstance(begun, Predicted) else begun
+
+    def _pending(self, predicted: Predicted) -> Pending:
+        purposes = self._purposes.chosen(predicted.decoded.content, predicted.decoded.label)
+        return Pending(predicted, self._baseline_count, purposes)
 
     def _evaluate(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns what the scores of images are made of, and the model's outputs, `[n, …]` each."""
@@ -303,18 +311,20 @@ class Attributor:
         return self.targets.choose(outputs, label, probabilities)
 
     def _paths(self, pending: Pending) -> Iterator[Path[Any]]:
-        """Yields the paths of an image: to it from each baseline, for each target."""
+        """Yields the paths of an image: to it from each baseline, for each target and purpose."""
         decoded, targets = pending.predicted.decoded, pending.predicted.targets
         image = decoded.pixels.array
         end = self._ladder.enter(image[None])[0]
-        end_gradient = self.settings.gradient
         for baseline in self.baselines:
             for start_image, start, explained in zip(*self._start(baseline, decoded), strict=True):
-                shift = shift_of(decoded.content, len(pending.baseline_explained))
+                number = len(pending.baseline_explained)
                 pending.baseline_explained.append(explained)
-                for target in targets:
-                    yield Path((pending, target), start, end, image - start_image, target, end_gradient, shift)
-                end_gradient = False  # it is the same whatever the baseline
+                difference = image - start_image
+                for target, purpose in itertools.product(targets, pending.purposes):
+                    gradient = self.settings.gradient and purpose == "map" and not number  # the same from any baseline
+                    how = self._purposes.sampling(purpose, decoded.content, number)
+                    key = pending, target, purpose
+                    yield Path(key, start, end, difference, target, gradient, how.shift, how.rule)
 
     def _start(self, baseline: Baseline, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns a baseline's images, these in path space, and what their scores are made of, `[count, …]` each."""
@@ -336,32 +346,35 @@ class Attributor:
             return failure(decoded.image, "attribute", FloatingPointError("the attribution is not finite"))
         model, outputs = self.classifier, ended.predicted.outputs
         predictions, label = predictions_of(model, outputs), decoded.label
+        share = self._purposes.reference_probability(label)
         more = decoded.label_problem, model.task, decided_labels(model, outputs)
-        return Explanation(decoded.image, decoded.pixels, label, predictions, attributions, *more, decoded.content)
+        return Explanation(
+            decoded.image, decoded.pixels, label, predictions, attributions, *more, decoded.content, share
+        )
 
     def _attribution(self, pending: Pending, target: int) -> Attribution:
         """Returns the mean over the baselines of a target's integrals, with the errors' bound."""
         integrals, predicted = pending.take(target), pending.predicted
-        values = np.asarray(np.mean([integral.values for integral in integrals], axis=0, dtype=np.float64))
+        mean = Mean.of(integrals, self.settings.tolerance)
         ends = np.stack([predicted.explained, *pending.baseline_explained])
         scores = np.asarray(self.classifier.score(ends, np.full(len(ends), target, np.int32)))
         score, baseline_score = float(scores[0]), float(np.mean(scores[1:], dtype=np.float64))
-        estimate = relative_error(integrals, values)
-        converged = None if estimate is None else estimate <= self.settings.tolerance
         explained = None if self.targets.none else target
         return Attribution(
             target=explained,
             rank=rank_of(self.classifier, predicted.outputs, explained),
-            values=values.astype(np.float32),
+            values=mean.values.astype(np.float32),
             score=score,
             baseline_score=baseline_score,
-            convergence_delta=float(values.sum() - (score - baseline_score)),
-            error_estimate=estimate,
-            converged=converged and all(integral.converged for integral in integrals),
-            steps=sum(integral.steps for integral in integrals),
+            convergence_delta=float(mean.values.sum() - (score - baseline_score)),
+            error_estimate=mean.error_estimate,
+            converged=mean.converged,
+            steps=mean.steps,
             path=mean_path([integral.nodes for integral in integrals]),
             gradient=next((found for integral in integrals if (found := integral.end_gradient) is not None), None),
-            faithfulness=self._faithfulness(predicted.decoded, target, values.astype(np.float32)),
+            faithfulness=self._faithfulness(predicted.decoded, target, mean.values.astype(np.float32)),
+            second=pending.second_map(target),
+            reference=pending.reference_map(target, self.settings.tolerance),
         )
 
     def _faithfulness(self, decoded: Decoded, target: int, values: np.ndarray) -> Faithfulness:

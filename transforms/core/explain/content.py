@@ -17,6 +17,9 @@ _CONTENT_LETTERS = 32
 FIRST_MAP, SECOND_MAP = "shift 0", "shift 1"
 """Salts of the shifts of two independent maps of the same picture."""
 
+SECOND, REFERENCE = "second 0", "reference 0"
+"""Salts of the choices of pictures that get a second map, and of those that get a reference map."""
+
 
 def content_digest(image: Image, pixels: Pixels) -> str:
     """Returns a digest that two pictures share if they are the same, 32 hexadecimal digits.
@@ -26,6 +29,17 @@ def content_digest(image: Image, pixels: Pixels) -> str:
     """
     content = image.data or pixels.array.tobytes()
     return hashlib.sha256(content).hexdigest()[:_CONTENT_LETTERS]
+
+
+def is_chosen(content: str, purpose: str, share: float) -> bool:
+    """Returns whether a picture is among the `share` of all that is chosen for a purpose, independently of others.
+
+    Args:
+        content: the picture's digest.
+        purpose: SECOND or REFERENCE.
+        share: in [0, 1]; who is chosen by a small share is by a larger one, too.
+    """
+    return stable_hash.share(f"{purpose}\0{content}") < share
 
 
 def shift_of(content: str, baseline: int, draw: str = FIRST_MAP) -> float:

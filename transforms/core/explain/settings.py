@@ -34,7 +34,7 @@ from transforms.core.vocabulary import (
 DEFAULT_STEPS, DEFAULT_MAX_STEPS = 50, 512
 """Of a fixed rule, and the most of the adaptive one, if the option is not set."""
 
-DEFAULT_TOLERANCE = 0.05
+DEFAULT_TOLERANCE, DEFAULT_SECOND_SHARE = 0.05, 0.05
 
 _OF_ROWS = ("channels", "dtype", "grid")
 
@@ -82,6 +82,22 @@ class Settings(Options):
         low=1,
         high=MAX_STEPS,
         group="attribution",
+    )
+    second_share: float = option(
+        DEFAULT_SECOND_SHARE,
+        "share of the images, chosen by a hash of their content, that rule shifted integrates once more by another "
+        "shift: how much of the rows' spread is due to few steps",
+        low=0,
+        high=1,
+        group="statistics",
+    )
+    reference_share: float = option(
+        0.0,
+        "share of the images, chosen likewise, that also get maps by the adaptive rule, to tolerance: these correct "
+        "what few steps make of shares and concentration",
+        low=0,
+        high=1,
+        group="statistics",
     )
     channels: str = option("all", "what is stored of a map's color channels", CHANNELS, group="output")
     dtype: str = option("float16", "type of the stored map", DTYPES, group="output")
@@ -137,7 +153,7 @@ class Settings(Options):
             ("baseline",): lambda: parse_baselines(self.baseline),
             ("value_range",): lambda: parse_value_range(self.value_range),
             ("alpha_color",): lambda: parse_alpha_color(self.alpha_color),
-            ("rule", "steps", "tolerance", "max_steps"): self._check_rule,
+            ("rule", "steps", "tolerance", "max_steps", "second_share", "reference_share"): self._check_rule,
         }
         for names, check in checks.items():
             try:
@@ -170,16 +186,24 @@ class Settings(Options):
     def _check_rule(self) -> None:
         if self.rule == "adaptive" and self.steps is not None:
             raise UsageError(f"steps: {self.steps} is for a fixed rule; rule adaptive takes tolerance and max_steps")
-        if self.rule != "adaptive" and self.max_steps is not None:
-            raise UsageError(f"max_steps: {self.max_steps} is for rule adaptive; rule {self.rule} takes steps")
-        if self.rule == "shifted" and self.tolerance != DEFAULT_TOLERANCE:
-            raise UsageError(f"tolerance: {self.tolerance} has no effect with rule shifted, which estimates no error")
+        if self.rule != "adaptive" and self.max_steps is not None and not self.reference_share:
+            why = f"rule {self.rule} takes steps, and reference_share is 0"
+            raise UsageError(f"max_steps: {self.max_steps} is for rule adaptive and for reference maps; {why}")
+        if self.rule == "shifted" and self.tolerance != DEFAULT_TOLERANCE and not self.reference_share:
+            why = "rule shifted estimates no error, and reference_share is 0"
+            raise UsageError(f"tolerance: {self.tolerance} is for rules that estimate errors and reference maps; {why}")
+        if self.rule == "adaptive" and self.reference_share:
+            why = "the maps of rule adaptive are accurate themselves; give 0, or another rule"
+            raise UsageError(f"reference_share: {self.reference_share} has no effect: {why}")
+        if self.rule != "shifted" and self.second_share != DEFAULT_SECOND_SHARE:
+            raise UsageError(f"second_share: {self.second_share} is for rule shifted; the rule is {self.rule}")
         if self.rule != "shifted" and self.steps == 1:
             raise UsageError(f"steps: 1 is for rule shifted; allowed is a number from 2, for rule {self.rule}")
         if self.rule == "gauss_legendre" and (self.steps or 0) > MAX_GAUSS_LEGENDRE_STEPS:
             allowed = f"a number from 2 to {MAX_GAUSS_LEGENDRE_STEPS}, for rule {self.rule}"
             raise UsageError(f"steps: {self.steps} is not {allowed}")
         self.path_rule()
+        self.reference_rule()
 
     def path_rule(self) -> PathRule:
         """Returns the rule that decides where each path is sampled.
@@ -188,12 +212,23 @@ class Settings(Options):
             ValueError: the rule does not allow that number of steps.
         """
         if self.rule == "adaptive":
-            return adaptive_rule(tolerance=self.tolerance, max_steps=self.max_steps or DEFAULT_MAX_STEPS)
+            return self._adaptive_rule()
         if self.rule not in RULES:
             raise UsageError(f"rule: {self.rule!r} is not one of {', '.join(RULES)}")
         if self.rule == "shifted":
             return shifted_rule(self.steps or DEFAULT_STEPS)
         return fixed_rule(self.rule, self.steps or DEFAULT_STEPS)
+
+    def reference_rule(self) -> PathRule | None:
+        """Returns the rule of reference maps; None if there are none.
+
+        Raises:
+            ValueError: fewer steps are allowed than the rule begins with.
+        """
+        return self._adaptive_rule() if self.reference_share else None
+
+    def _adaptive_rule(self) -> PathRule:
+        return adaptive_rule(tolerance=self.tolerance, max_steps=self.max_steps or DEFAULT_MAX_STEPS)
 
 
 def check_batch_size(size: int) -> None:

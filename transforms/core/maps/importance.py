@@ -73,7 +73,7 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
     height, width, _ = values.shape
     magnitude = np.abs(values).sum(axis=2)
     total = magnitude.sum()
-    cells = _finite(_cell_sums(values.sum(axis=2), grid))
+    cells = sum_cells(values, grid)
     if total == 0:
         return Importance(cells)
 
@@ -92,6 +92,17 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
         center_col=_float32(share.sum(axis=0) @ cols),
         border_share=_float32(share[~inner].sum()),
     )
+
+
+def sum_cells(values: np.ndarray, grid: int = 8) -> np.ndarray | None:
+    """Returns the signed sum of each cell, see `Importance.cells`.
+
+    Args:
+        values: float `[height, width, channels]`, finite.
+        grid: cells per side.
+    """
+    sums = _cell_sums(np.asarray(values, np.float64).sum(axis=2), grid)
+    return sums if np.isfinite(sums).all() else None
 
 
 @dataclass(frozen=True)
@@ -142,10 +153,6 @@ def _cell_sums(pixels: np.ndarray, grid: int) -> np.ndarray:
     sums = np.bincount(cells.ravel(), weights=pixels.ravel(), minlength=grid * grid)
     with np.errstate(over="ignore"):
         return sums.reshape(grid, grid).astype(np.float32) + np.float32(0)  # small negative sums round to −0
-
-
-def _finite(sums: np.ndarray) -> np.ndarray | None:
-    return sums if np.isfinite(sums).all() else None
 
 
 def _gini(share: np.ndarray) -> np.floating:

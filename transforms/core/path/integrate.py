@@ -43,6 +43,7 @@ class Path(Generic[K]):
         target: the class whose score is differentiated.
         end_gradient: whether the gradient at the image itself is wanted too, for one more step.
         shift: in [0, 1), by which a rule of shifted nodes moves those of this path.
+        rule: the path's own; None for that of the integrator.
     """
 
     key: K
@@ -52,6 +53,7 @@ class Path(Generic[K]):
     target: int
     end_gradient: bool = False
     shift: float = MIDDLE
+    rule: PathRule | None = None
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def _undone(running: deque[_Running[K]]) -> list[_Step[K]]:
 
 
 class Integrator:
-    """Integrates gradients along many paths with one compiled step and one rule."""
+    """Integrates gradients along many paths with one compiled step, by one rule but for paths that have their own."""
 
     def __init__(self, ladder: StepLadder, rule: PathRule, in_flight: int = 2) -> None:
         """Takes the `ladder` of the compiled step, the quadrature `rule`, and how many batches run at once."""
@@ -235,7 +237,8 @@ class Integrator:
         with ThreadPoolExecutor(self._in_flight, "integrate") as threads:
             while True:
                 while len(waiting) < self._ladder.step.batch and (path := next(source, None)) is not None:
-                    waiting.extend(_Resident(path, self._rule.start(path.shift)).first_steps())
+                    state = (path.rule or self._rule).start(path.shift)
+                    waiting.extend(_Resident(path, state).first_steps())
                 compiled = self._ladder.step  # one for size and call: who made the paths may have shrunk it, or others
                 if len(running) <= self._in_flight and waiting and (len(waiting) >= compiled.batch or not running):
                     steps = [waiting.popleft() for _ in range(min(len(waiting), compiled.batch))]
