@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from transforms.core.explain.content import content_digest
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Attribution, Explanation, Image, Pixels, ReferenceMap
-from transforms.core.vocabulary import REFERENCE, REFERENCE_COLUMNS, REFERENCED
+from transforms.core.vocabulary import DESCRIBING, REFERENCE, REFERENCE_COLUMNS
 from transforms.store.rows import rows_of
 from transforms.store.schema import attributions_schema, rows_to_table
 
@@ -68,7 +68,7 @@ def test_a_reference_map_is_described_as_the_row_of_an_accurate_run_would_be():
     reference = ReferenceMap(values, 0.04, True, 44)
     (expected,) = stored(Settings(), accurate, mask=mask)
     (found,) = stored(SHIFTED, attribution(reference=reference), mask=mask)
-    for name in REFERENCED:
+    for name in DESCRIBING:
         assert found[REFERENCE + name] == expected[name] is not None, name
     assert found["error_estimate"] is found["converged"] is None
     assert found["grid"] != expected["grid"]
@@ -80,7 +80,7 @@ def test_rows_that_were_not_chosen_have_neither_a_second_nor_a_reference_map():
     assert sum(chosen["second_cells"]) == 24
     assert other["second_cells"] is None
     for row in (chosen, other):
-        assert {row[REFERENCE + name] for name in REFERENCED} == {None}
+        assert {row[REFERENCE + name] for name in DESCRIBING} == {None}
         assert row["reference_probability"] == 0.25
         assert row["content"] == "c0ffee"
 

@@ -106,18 +106,13 @@ VECTORS = ("grid", "signed_grid", "channel_share")
 CELLS = "cells"
 """Column of rows that holds the signed sum of each cell of the grid."""
 
-SECOND_CELLS = "second_cells"
-"""The same of a second, independent map of few steps, of which only a share of the rows has one."""
-
-SCORE_VECTORS = (CELLS, SECOND_CELLS)
+SCORE_VECTORS = (CELLS,)
 """Columns of rows that hold a vector in units of the score, of any magnitude."""
 
-REFERENCE = "reference_"
-"""What begins the columns that describe the accurate map of a row, of which only a share of the rows has one."""
+SECOND_CELLS = "second_cells"
+"""Column of rows of rule shifted: the cells by a second, independent shift, of some rows."""
 
-REFERENCED = (
-    CELLS,
-    *VECTORS,
+REFERENCED_SCALARS = (
     "positive_share",
     "gini",
     "entropy",
@@ -126,31 +121,35 @@ REFERENCED = (
     "border_share",
     "mask_share",
     "pointing_hit",
-    "steps",
-    "error_estimate",
-    "converged",
 )
-"""Columns of rows that describe a map, and that are also stored of the accurate map where there is one."""
+"""Columns of rows that hold a number which too few steps bias."""
+
+DESCRIBING = (*VECTORS, *SCORE_VECTORS, *REFERENCED_SCALARS, "steps", "error_estimate", "converged")
+"""Columns of rows that describe a map, and that are stored of its reference map, too, if it has one."""
+
+REFERENCE = "reference_"
+"""What the names of the columns begin with that describe a row's reference map."""
 
 REFERENCE_PROBABILITY = "reference_probability"
-"""Column of rows: the share of such pictures that get an accurate map, whether this one did or not."""
+"""Column of rows: the share of such pictures that get a reference map, whether this one did or not."""
 
-REFERENCE_COLUMNS = (*(REFERENCE + name for name in REFERENCED), REFERENCE_PROBABILITY)
-"""Columns of rows that only runs with a `reference_share` have."""
+REFERENCE_COLUMNS = (*(REFERENCE + name for name in DESCRIBING), REFERENCE_PROBABILITY)
+"""Columns of rows of runs with a reference share: what a map to tolerance of some rows has."""
 
 TASK_COLUMNS = {"labels": ("labels", "decided"), "values": ("label_value", "label_difference")}
 """Columns of rows that only runs of such a task have."""
 
-FEW_STEPS_COLUMNS = (SECOND_CELLS, *REFERENCE_COLUMNS)
-"""Columns of rows that only some runs of few steps have: they, too, may be asked for of any run."""
-
-OPTIONAL_COLUMNS = tuple(column for columns in TASK_COLUMNS.values() for column in columns)
+OPTIONAL_COLUMNS = (
+    *(column for columns in TASK_COLUMNS.values() for column in columns),
+    SECOND_CELLS,
+    *REFERENCE_COLUMNS,
+)
 """Columns that may be asked for of any run: those that it does not store are left out."""
 
 CONTENT = "content"
 """Column of rows that tells whether two pictures are the same, whatever their ids are."""
 
-LATER_COLUMNS = (CONTENT, CELLS)
+LATER_COLUMNS = (CONTENT, *SCORE_VECTORS)
 """Columns that runs of earlier versions lack: they may be asked for of any run, too."""
 
 SLICE_KINDS = ("all", "predicted", "target", "label", "wrong", "confusion", "shard")

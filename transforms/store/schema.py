@@ -21,17 +21,16 @@ import pyarrow.compute as pc
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Failure, Row
-from transforms.core.statistics.importance import LABEL_DIFFERENCE, taken_columns
+from transforms.core.statistics.importance import taken_columns
 from transforms.core.statistics.statistic import Columns
 from transforms.core.vocabulary import (
     CELLS,
     CONTENT,
+    DESCRIBING,
     REFERENCE,
     REFERENCE_PROBABILITY,
-    REFERENCED,
     SECOND_CELLS,
     TASK_COLUMNS,
-    VECTORS,
 )
 
 KEY = "ig_audit."
@@ -46,8 +45,8 @@ _SHAPE = b"shape"
 PLACING_COLUMNS = ("label", "label_name", "predictions", "target", "target_name", "target_rank", "shard", "fields")
 """The columns of attributions that place a row in its slices, beside those that only runs of some tasks have."""
 
-STATISTIC_COLUMNS = (*dict.fromkeys((*taken_columns(), *PLACING_COLUMNS)),)
-"""The columns of attributions from which statistics are computed, beside OPTIONAL_COLUMNS."""
+STATISTIC_COLUMNS = (*dict.fromkeys((*taken_columns(optional=True), *PLACING_COLUMNS)),)
+"""The columns of attributions from which statistics are computed, beside OPTIONAL_COLUMNS; some runs lack some."""
 
 _NAMED = pa.list_(pa.struct([("target", pa.int32()), ("name", pa.string())]))
 _OPTIONAL_TYPES = {"labels": _NAMED, "decided": _NAMED, "label_value": pa.float64(), "label_difference": pa.float32()}
@@ -182,7 +181,7 @@ def _of_few_steps(settings: Settings, schema: pa.Schema) -> list[pa.Field]:
     second = [schema.field(CELLS).with_name(SECOND_CELLS)] if settings.rule == "shifted" else []
     if not settings.reference_share:
         return second
-    referenced = [schema.field(name).with_name(REFERENCE + name) for name in REFERENCED]
+    referenced = [schema.field(name).with_name(REFERENCE + name) for name in DESCRIBING]
     return [*second, *referenced, pa.field(REFERENCE_PROBABILITY, pa.float32())]
 
 
@@ -223,8 +222,8 @@ def failures_to_table(failures: Iterable[Failure]) -> pa.Table:
 
 def statistic_columns(table: pa.Table) -> Columns:
     """Returns what `statistics.summarize_rows` takes, from the STATISTIC_COLUMNS of stored rows."""
-    names = [*taken_columns(), *(name for name in (LABEL_DIFFERENCE,) if name in table.column_names)]
-    columns = {name: matrix(table, name) if name in VECTORS else _values(table, name) for name in names}
+    names = [name for name in taken_columns(optional=True) if name in table.column_names]
+    columns = {name: matrix(table, name) if shape_of(table.field(name)) else _values(table, name) for name in names}
     return columns | slice_columns(table)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from transforms.core.statistics.histogram import Histogram
-from transforms.core.statistics.importance import LABEL_DIFFERENCE, ImportanceStatistics, statistics_columns
-from transforms.core.statistics.moments import Distribution
+from transforms.core.statistics.importance import (
+    ImportanceStatistics,
+    class_biases,
+    optional_in,
+    statistics_columns,
+)
 from transforms.core.statistics.slices import Slice
-from transforms.core.statistics.statistic import ColumnType, ScalarDistribution
+from transforms.core.statistics.statistic import ColumnType
 from transforms.store.files import StoredFile, write_parquet
 from transforms.store.schema import Provenance
 
@@ -31,14 +35,14 @@ _TYPES: dict[ColumnType, pa.DataType] = {
 }
 
 
-def statistics_schema(differences: bool = False) -> pa.Schema:
+def statistics_schema(optional: Collection[str] = ()) -> pa.Schema:
     """Returns the columns of statistics; lists over grid cells are row by row.
 
     Args:
-        differences: whether they have that of a score from a label that is a number, which only regressions have.
+        optional: names of the optional statistics that there are.
     """
     key = [(name, pa.string()) for name in ("kind", "value", "name")]
-    columns = [(name, _TYPES[kind]) for name, kind in statistics_columns(differences).items()]
+    columns = [(name, _TYPES[kind]) for name, kind in statistics_columns(optional).items()]
     return pa.schema([*key, *columns, ("state", pa.string())])
 
 
@@ -49,17 +53,18 @@ def statistics_table(statistics: Mapping[Slice, ImportanceStatistics]) -> pa.Tab
 
 def statistics_blocks(statistics: Mapping[Slice, ImportanceStatistics]) -> Iterator[pa.Table]:
     """Yields the rows of statistics_table, BLOCK_SLICES at a time."""
-    blank = ScalarDistribution(LABEL_DIFFERENCE).finish(Distribution())
-    schema, slices = _schema_of(statistics), sorted(statistics.items(), key=lambda item: item[0])
+    slices = sorted(statistics.items(), key=lambda item: item[0])
+    optional, biases = optional_in(statistics.values()), class_biases(statistics)
+    schema = statistics_schema(optional)
     for start in range(0, len(slices), BLOCK_SLICES):
-        rows = [vars(key) | blank | value.finish() for key, value in slices[start : start + BLOCK_SLICES]]
+        rows = [vars(key) | value.finish(optional, biases) for key, value in slices[start : start + BLOCK_SLICES]]
         yield pa.Table.from_arrays(
             [_column([row[field.name] for row in rows], field) for field in schema], schema=schema
         )
 
 
 def _schema_of(statistics: Mapping[Slice, ImportanceStatistics]) -> pa.Schema:
-    return statistics_schema(any(value.values[LABEL_DIFFERENCE].count for value in statistics.values()))
+    return statistics_schema(optional_in(statistics.values()))
 
 
 def _column(values: list[Any], field: pa.Field) -> pa.Array:

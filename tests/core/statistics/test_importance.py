@@ -73,7 +73,7 @@ def test_any_order_partition_and_tree_of_merges_gives_the_same_bits(order, cuts,
 
 
 def test_blocks_do_not_show(monkeypatch):
-    monkeypatch.setattr(moments, "_BLOCK", 8)
+    monkeypatch.setattr(moments, "MOST_ROWS", 8)
     monkeypatch.setattr("transforms.core.statistics.importance._SLICES", 2)
     assert states(summarize_rows(ROWS)) == WHOLE
 
@@ -130,7 +130,7 @@ def mean_and_std(values) -> tuple[float, float]:
     return float(mean), math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
 
 
-@pytest.mark.parametrize("unit", [2.0**-44, 2.0**-20, 0.4])
+@pytest.mark.parametrize("unit", [2.0**-44, 2.0**-20, 0.4, 1.0, 2.0**20, 2.0**100])
 def test_moments_equal_rational_arithmetic(unit):
     values = (np.random.default_rng(1).normal(size=(50, 3)) * unit).astype(np.float32)
     groups = [list(range(0, 50, 2)), [49], list(range(50))]
@@ -148,17 +148,13 @@ def test_distributions_equal_rational_arithmetic(unit):
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(st.integers(-(2**45) + 1, 2**45 - 1), min_size=2, max_size=2), min_size=1), st.integers(1, 60))
+@given(st.lists(st.lists(st.integers(-(2**70), 2**70), min_size=2, max_size=2), min_size=1), st.integers(1, 60))
 def test_moments_are_integers_of_any_size(vectors, doublings):
-    """Doubling moments again and again takes sums beyond 64 bits, of squares beyond 127 before merging refuses."""
+    """Doubling moments again and again takes sums beyond 64 bits, of squares beyond 128."""
     columns = list(zip(*vectors, strict=True))
     sums, squares = ([sum(value**power for value in column) for column in columns] for power in (1, 2))
     doubling = Moments.of(len(vectors), sums, squares)
     for doubled in range(doublings):
-        if len(vectors) << doubled + 1 >= 2**37:
-            with pytest.raises(OverflowError, match="more than"):
-                doubling.merge(doubling)
-            break
         doubling = doubling.merge(doubling)
         assert doubling.sums == [total << doubled + 1 for total in sums]
         assert doubling.squares == [total << doubled + 1 for total in squares]
@@ -166,7 +162,7 @@ def test_moments_are_integers_of_any_size(vectors, doublings):
 
 
 @pytest.mark.parametrize(
-    ("count", "sums", "squares"), [(-1, [], []), (2**37, [1], [1]), (1, [1], []), (1, [2**46], [1]), (1, [1], [-1])]
+    ("count", "sums", "squares"), [(-1, [], []), (0, [1], [1]), (1, [1], []), (1, [2**46], [1]), (1, [1], [-1])]
 )
 def test_moments_of_no_vectors_are_refused(count, sums, squares):
     with pytest.raises(ValueError, match="vectors with"):
@@ -191,8 +187,6 @@ def test_the_largest_sums_do_not_overflow():
 def test_moments_refuse_what_is_not_finite_and_vectors_of_another_length():
     with pytest.raises(ValueError, match="not finite"):
         Moments.grouped(np.array([[np.nan, 0]], np.float32), Groups.of([[0]]))
-    with pytest.raises(ValueError, match="2 and more"):
-        Moments.grouped(np.array([[-2]], np.float32), Groups.of([[0]]))
     with pytest.raises(ValueError, match="of 2 and of 3 elements"):
         Moments.of(1, (1, 2), (1, 4)).merge(Moments.of(1, (1, 2, 3), (1, 4, 9)))
 
@@ -330,7 +324,7 @@ class TestDifferencesFromLabels:
         merged = ImportanceStatistics.of(some).merge(ImportanceStatistics.of(more))
         assert merged == ImportanceStatistics.of({**rows, "label_difference": differences})
         finished = merged.finish()
-        assert finished.keys() - {"state"} == statistics_columns(differences=True).keys()
+        assert finished.keys() - {"state"} == statistics_columns({"label_difference"}).keys()
         assert finished["count_label_difference"] == 7
         assert finished["mean_label_difference"] == pytest.approx(np.nanmean(differences))
         assert finished["std_label_difference"] == pytest.approx(np.nanstd(differences))

@@ -9,21 +9,27 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from transforms.core.record import Row
+from transforms.core.statistics.corrected import pooled_bias
+from transforms.core.statistics.derived import Biases, Controlled, Corrected, Derived, QuadratureShare
 from transforms.core.statistics.moments import Groups, blocks
-from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow, counted_in
+from transforms.core.statistics.slices import SLICE_COLUMNS, Slice, Slicer, SliceRow, counted_in, is_overflow
 from transforms.core.statistics.statistic import (
     Columns,
     ColumnType,
+    CompletenessResidual,
     Count,
+    PairMoments,
     RelativeDelta,
     ScalarDistribution,
+    SecondDifference,
     Statistic,
     VectorMoments,
 )
-from transforms.core.vocabulary import VECTORS
+from transforms.core.vocabulary import REFERENCED_SCALARS, SCORE_VECTORS, VECTORS
 
 STORED_SCALARS = (
     "score",
@@ -43,6 +49,11 @@ STORED_SCALARS = (
 )
 """Columns of rows that hold a number whose distribution is kept."""
 
+REFERENCED = (*VECTORS, *SCORE_VECTORS, *REFERENCED_SCALARS)
+"""Columns of rows that a reference map is summarized by, too: `reference_…`."""
+
+_REFERENCES = frozenset(f"reference_{name}" for name in REFERENCED)
+
 LABEL_DIFFERENCE = "label_difference"
 """Score − label: its distribution is kept of rows that have it, those of a regression with labels."""
 
@@ -52,9 +63,23 @@ STATISTICS: tuple[Statistic[Any], ...] = (
     *map(VectorMoments, VECTORS),
     *map(ScalarDistribution, STORED_SCALARS),
     RelativeDelta(),
-    ScalarDistribution(LABEL_DIFFERENCE),
+    ScalarDistribution(LABEL_DIFFERENCE, optional=True),
+    *(VectorMoments(name, optional=True) for name in SCORE_VECTORS),
+    CompletenessResidual(),
+    SecondDifference(),
+    *(PairMoments(f"reference_{name}", f"reference_{name}", name, optional=True) for name in REFERENCED),
 )
 """What is kept of every slice, in the order of the columns."""
+
+DERIVED: tuple[Derived, ...] = (
+    Controlled(),
+    QuadratureShare(),
+    *(Corrected(name, vector=name in (*VECTORS, *SCORE_VECTORS)) for name in REFERENCED),
+)
+"""What follows from STATISTICS, in the order of the columns, which come after theirs."""
+
+CLASS_KINDS = frozenset({"predicted", "target"})
+"""Kinds of slices of classes, of which a row is in one at most."""
 
 FINE_KINDS = frozenset({"all", "wrong"})
 """Kinds of which a run has one slice, whose histograms are fine; all other slices have coarse ones."""
@@ -85,8 +110,8 @@ class ImportanceStatistics:
         return count
 
     def has(self, one: Statistic[Any]) -> bool:
-        """Returns whether a statistic is stored: one that is for regressions alone is not of rows without labels."""
-        return one.name != LABEL_DIFFERENCE or self.values[one.name].count > 0
+        """Returns whether a statistic is stored; an optional one is if there is a row that has it."""
+        return not one.optional or self.values[one.name].count > 0
 
     @classmethod
     def zero(cls) -> ImportanceStatistics:
@@ -112,23 +137,30 @@ class ImportanceStatistics:
             {one.name: one.merge(self.values[one.name], other.values[one.name]) for one in STATISTICS}
         )
 
-    def finish(self) -> Row:
-        """Returns one flat row: `statistics_columns`, those of LABEL_DIFFERENCE if there is one.
+    def finish(self, optional: Collection[str] | None = None, biases: Biases = MappingProxyType({})) -> Row:
+        """Returns one flat row: `statistics_columns`, and `state`.
 
         Means and standard deviations are correctly rounded float64; those of nothing are None. The
         column `state` holds the statistics themselves, for `from_state`.
+
+        Args:
+            optional: the optional statistics whose columns are wanted; by default those that it has.
+            biases: over the classes of the run, see `class_biases`.
         """
         row: Row = {}
-        for one in STATISTICS:
-            row |= one.finish(self.values[one.name]) if self.has(one) else {}
+        wanted = optional_in([self]) if optional is None else optional
+        for one in _wanted(wanted):
+            row |= one.finish(self.values[one.name])
+        for derived in _derived(wanted):
+            row |= derived.finish(self.values, biases)
         return row | {"state": self.state()}
 
     def state(self) -> str:
         """Returns the exact content as JSON, the same text for the same rows."""
         content: dict[str, Any] = {"version": STATE_VERSION}
         for one in STATISTICS:
-            section = content.setdefault(one.section, {}) if one.section else content
             if self.has(one):
+                section = content.setdefault(one.section, {}) if one.section else content
                 section[one.name] = one.state(self.values[one.name])
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -143,9 +175,8 @@ class ImportanceStatistics:
             content = json.loads(text)
             if content["version"] != STATE_VERSION:
                 raise ValueError(f"version {content['version']}, where {STATE_VERSION} is known")
-            sections = {one: content[one.section] if one.section else content for one in STATISTICS}
-            if LABEL_DIFFERENCE not in content["scalars"]:
-                sections = {one: section for one, section in sections.items() if one.name != LABEL_DIFFERENCE}
+            sections = {one: content.get(one.section, {}) if one.section else content for one in STATISTICS}
+            sections = {one: found for one, found in sections.items() if not one.optional or one.name in found}
             restored = {one.name: one.restore(section[one.name]) for one, section in sections.items()}
             return cls({**cls().values, **restored})
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -156,19 +187,46 @@ def _of_values(values: Sequence[Any]) -> ImportanceStatistics:
     return ImportanceStatistics({one.name: value for one, value in zip(STATISTICS, values, strict=True)})
 
 
-def taken_columns() -> tuple[str, ...]:
-    """Returns the columns of rows that STATISTICS take, beside SLICE_COLUMNS, and LABEL_DIFFERENCE if rows have it."""
-    return tuple(dict.fromkeys(column for one in STATISTICS for column in one.takes if column != LABEL_DIFFERENCE))
-
-
-def statistics_columns(differences: bool = False) -> dict[str, ColumnType]:
-    """Returns the finished columns of STATISTICS, in order; `finish` returns these and `state`.
+def taken_columns(optional: bool = False) -> tuple[str, ...]:
+    """Returns the columns of rows that STATISTICS take, beside SLICE_COLUMNS.
 
     Args:
-        differences: whether there are rows with a LABEL_DIFFERENCE.
+        optional: whether those of optional statistics are wanted, too.
     """
-    stored = (one for one in STATISTICS if differences or one.name != LABEL_DIFFERENCE)
-    return {column: kind for one in stored for column, kind in one.columns.items()}
+    stored = (one for one in STATISTICS if optional or not one.optional)
+    return tuple(dict.fromkeys(column for one in stored for column in one.takes))
+
+
+def optional_in(statistics: Iterable[ImportanceStatistics]) -> frozenset[str]:
+    """Returns the names of the optional statistics that some slices have."""
+    names = [one for one in STATISTICS if one.optional]
+    return frozenset(one.name for each in statistics for one in names if each.has(one))
+
+
+def statistics_columns(optional: Collection[str] = ()) -> dict[str, ColumnType]:
+    """Returns the finished columns of STATISTICS and DERIVED, in order; `finish` returns these and `state`.
+
+    Args:
+        optional: names of the optional statistics that there are.
+    """
+    sources: list[Statistic[Any] | Derived] = [*_wanted(optional), *_derived(optional)]
+    return {column: kind for one in sources for column, kind in one.columns.items()}
+
+
+def class_biases(statistics: Mapping[Slice, ImportanceStatistics]) -> Biases:
+    """Returns what the classes of a run show that cheap values lack, for slices with few reference values."""
+    classes = [value for key, value in statistics.items() if key.kind in CLASS_KINDS and not is_overflow(key)]
+    pairs = (one.name for one in STATISTICS if isinstance(one, PairMoments) and one.name in _REFERENCES)
+    return {name: pooled_bias(value.values[name] for value in classes) for name in pairs}
+
+
+def _wanted(optional: Collection[str]) -> list[Statistic[Any]]:
+    return [one for one in STATISTICS if not one.optional or one.name in optional]
+
+
+def _derived(optional: Collection[str]) -> list[Derived]:
+    there = {one.name for one in _wanted(optional)}
+    return [one for one in DERIVED if there.issuperset(one.needs)]
 
 
 def summarize_rows(rows: Columns, slices_of: SliceRow = _SLICER) -> dict[Slice, ImportanceStatistics]:
@@ -231,9 +289,10 @@ def _summarize_groups(
     groups = Groups.of(list(members.values()))
     fine = [key.kind in FINE_KINDS for key in members]
     values = {
-        one.name: one.grouped(rows, groups, fine) if one.name in rows or one.name != LABEL_DIFFERENCE else zeros
+        one.name: [one.zero()] * len(members)
+        if one.optional and not rows.keys() >= {*one.takes}
+        else one.grouped(rows, groups, fine)
         for one in STATISTICS
-        for zeros in [[one.zero()] * len(members)]
     }
     for group, key in enumerate(members):
         yield key, ImportanceStatistics({name: of_groups[group] for name, of_groups in values.items()})

@@ -1,7 +1,7 @@
 """Exact accumulators: sums that come out the same, bit for bit, in any order; histograms are in `histogram`.
 
 Float sums depend on the order of their terms. Here every value is first rounded to a whole number of
-units of 2**-44, and only integers are added: sums, sums of squares and counts. Merging two accumulators
+units of 2**-44, and only integers of any size are added: sums, sums of squares and counts. Merging two accumulators
 equals accumulating all values at once, and a variance cannot turn out negative.
 """
 
@@ -11,19 +11,26 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from transforms.core.statistics.histogram import COARSE, Histogram, buckets_of
+from transforms.core.statistics.words import (
+    FRACTION_BITS,
+    MOST_ROWS,
+    add_words,
+    group_squares,
+    group_sums,
+    integers,
+    joined,
+    limbs_of,
+    shrunk,
+    stacked,
+    units_of,
+    words_of,
+)
 
-_FRACTION_BITS = 44
-_HALF_BITS = 22
-_BLOCK = 1 << 14
 _ELEMENTS = 16
-_MOST_VECTORS = 1 << 37
-_LOW, _SIGN = (1 << 64) - 1, 1 << 63
-_ELEMENT_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -57,15 +64,17 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Exact count, sums and sums of squares of vectors; their elements are less than 2 in magnitude, as all shares are.
+    """Exact count, sums and sums of squares of vectors, of any magnitude.
 
     Attributes:
-        count: number of vectors; less than 2**37, so that nothing overflows.
-        totals: int64 `[2, 2, elements]` as bytes: sums in units of 2**-44 and sums of squares in units of 2**-88, the
-            high 64 bits of each and then the low ones. Python's integers would take three times the memory.
+        count: number of vectors.
+        words: of each sum.
+        totals: int64 `[2, words, elements]` as bytes, see `words`: sums in units of 2**-44 and sums of squares in units
+            of 2**-88.
     """
 
     count: int = 0
+    words: int = 0
     totals: bytes = b""
 
     @classmethod
@@ -75,16 +84,12 @@ class Moments:
         Raises:
             ValueError: there are no such vectors.
         """
-        most, most_squared = count << _FRACTION_BITS + 1, count << 2 * (_FRACTION_BITS + 1)
-        if not 0 <= count < _MOST_VECTORS or len(sums) != len(squares):
+        if count < 0 or len(sums) != len(squares) or (not count and (any(sums) or any(squares))):
             raise ValueError(f"{count} vectors with sums of {len(sums)} and squares of {len(squares)} elements")
-        if any(abs(one) > most for one in sums) or any(not 0 <= one <= most_squared for one in squares):
-            raise ValueError(f"sums of {count} vectors with elements of 2 and more")
-        halves = [
-            [[total >> 64 for total in totals], [(total + _SIGN & _LOW) - _SIGN for total in totals]]
-            for totals in (sums, squares)
-        ]
-        return cls(count, np.array(halves, np.int64).tobytes())
+        if any(total * total > count * square for total, square in zip(sums, squares, strict=True)):
+            raise ValueError(f"{count} vectors with a variance less than 0")
+        both = words_of([*sums, *squares])
+        return cls._packed(count, both.reshape(len(both), 2, len(sums)).swapaxes(0, 1)) if count else cls()
 
     @classmethod
     def grouped(cls, values: np.ndarray, groups: Groups) -> list[Moments]:
@@ -96,42 +101,37 @@ class Moments:
             groups: of rows.
 
         Raises:
-            ValueError: a value of a known vector is not finite, or not less than 2 in magnitude.
+            ValueError: a value of a known vector is not finite.
         """
         known = ~np.isnan(values).all(axis=1)
         if not known.any():
             return [cls()] * len(groups.starts)
-        units = _units(np.where(known[:, None], values, 0))
-        if not _is_small(units):
-            raise ValueError("values that are not finite, or of 2 and more in magnitude, have no moments")
-        counts, totals = groups.add(known.astype(np.int64)).tolist(), _small_totals(units, groups)
-        return [cls(count, each.tobytes()) if count else cls() for count, each in zip(counts, totals, strict=True)]
+        totals = _totals_of(units_of(np.where(known[:, None], values, 0)), groups)
+        counts = groups.add(known.astype(np.int64)).tolist()
+        return [cls._packed(count, each) if count else cls() for count, each in zip(counts, totals, strict=True)]
 
     def merge(self, other: Moments) -> Moments:
         """Returns the moments of both.
 
         Raises:
             ValueError: their vectors differ in length.
-            OverflowError: they are 2**37 and more.
         """
         if not self.count or not other.count:
             return self if self.count else other
-        if len(self.totals) != len(other.totals):
-            lengths = (len(moments.totals) // _ELEMENT_BYTES for moments in (self, other))
-            raise ValueError("vectors of {} and of {} elements cannot be merged".format(*lengths))
-        if self.count + other.count >= _MOST_VECTORS:
-            raise OverflowError(f"more than {_MOST_VECTORS} vectors")
-        return Moments(self.count + other.count, _add(self._halves(), other._halves()).tobytes())
+        one, more = self._totals(), other._totals()
+        if one.shape[-1] != more.shape[-1]:
+            raise ValueError(f"vectors of {one.shape[-1]} and of {more.shape[-1]} elements cannot be merged")
+        return Moments._packed(self.count + other.count, add_words(one, more))
 
     @property
     def sums(self) -> list[int]:
         """The sum of each element, in units of 2**-44; empty when nothing was counted."""
-        return _integers(self._halves()[0])
+        return integers(self._totals()[0]) if self.count else []
 
     @property
     def squares(self) -> list[int]:
         """The sum of the squares of each element, in units of 2**-88."""
-        return _integers(self._halves()[1])
+        return integers(self._totals()[1]) if self.count else []
 
     @property
     def mean(self) -> list[float]:
@@ -143,8 +143,13 @@ class Moments:
         """The population standard deviation of each element."""
         return [_std(self.count, total, square) for total, square in zip(self.sums, self.squares, strict=True)]
 
-    def _halves(self) -> np.ndarray:
-        return np.frombuffer(self.totals, np.int64).reshape(2, 2, -1)
+    @classmethod
+    def _packed(cls, count: int, totals: np.ndarray) -> Moments:
+        totals = shrunk(totals)
+        return cls(count, totals.shape[-2], totals.tobytes())
+
+    def _totals(self) -> np.ndarray:
+        return np.frombuffer(self.totals, np.int64).reshape(2, self.words, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +185,13 @@ class Distribution:
         values = values + np.float32(0)  # turns −0 into 0, or else the range would depend on the order
         finite = np.isfinite(values)
         counts = groups.add(finite.astype(np.int64)).tolist()
-        totals, squares = _totals(np.where(finite, values, 0), groups)
+        units = units_of(np.where(finite, values, 0))
+        by_group = _totals_of(units[:, None], groups)[..., 0]
+        totals, squares = (integers(by_group[:, power].T) for power in (0, 1))
         lows = np.minimum.reduceat(np.where(finite, values, np.inf)[groups.members], groups.starts).tolist()
         highs = np.maximum.reduceat(np.where(finite, values, -np.inf)[groups.members], groups.starts).tolist()
         columns = (counts, totals, squares, lows, highs, _histograms(values, finite, groups, most))
-        return [cls(*parts) for parts in zip(*columns, strict=True)]
+        return [cls(*parts) if parts[0] else cls() for parts in zip(*columns, strict=True)]
 
     def merge(self, other: Distribution) -> Distribution:
         """Returns the distribution of both."""
@@ -225,15 +232,15 @@ class Distribution:
 
 def blocks(rows: int) -> list[slice]:
     """Returns the slices that cut `rows` rows into blocks small enough for `grouped`."""
-    return [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
+    return [slice(start, start + MOST_ROWS) for start in range(0, rows, MOST_ROWS)]
 
 
 def _mean(count: int, total: int) -> float:
-    return total / (count << _FRACTION_BITS)
+    return total / (count << FRACTION_BITS)
 
 
 def _std(count: int, total: int, square: int) -> float:
-    return math.sqrt((count * square - total * total) / (count * count << 2 * _FRACTION_BITS))
+    return math.sqrt((count * square - total * total) / (count * count << 2 * FRACTION_BITS))
 
 
 def _histograms(values: np.ndarray, finite: np.ndarray, groups: Groups, most: Sequence[int]) -> list[Histogram]:
@@ -250,58 +257,20 @@ def _histograms(values: np.ndarray, finite: np.ndarray, groups: Groups, most: Se
     ]
 
 
-def _units(values: np.ndarray) -> np.ndarray:
-    return np.rint(values.astype(np.float64) * 2.0**_FRACTION_BITS)
-
-
-def _is_small(units: np.ndarray) -> bool:
-    return bool((np.abs(units) < 2.0 ** (_FRACTION_BITS + 1)).all())
-
-
-def _totals(values: np.ndarray, groups: Groups) -> tuple[list[int], list[int]]:
-    """Returns each group's sum and sum of squares of `values` `[rows]`, of any magnitude."""
-    units = _units(values)
-    if _is_small(units) and len(units) <= _BLOCK:
-        totals = _small_totals(units[:, None], groups)
-        return _integers(totals[:, 0, :, 0].T), _integers(totals[:, 1, :, 0].T)
-    integers: Any = np.frompyfunc(int, 1, 1)(units)
-    return groups.add(integers).tolist(), groups.add(integers * integers).tolist()
-
-
-def _small_totals(units: np.ndarray, groups: Groups) -> np.ndarray:
-    """Returns each group's sums and sums of squares of `units` `[rows, elements]`, int64 `[groups, 2, 2, elements]`.
+def _totals_of(units: np.ndarray, groups: Groups) -> np.ndarray:
+    """Returns each group's sums and sums of squares of `[rows, elements]`, int64 `[groups, 2, words, elements]`.
 
     A few elements at a time, which fit into a processor's cache.
+
+    Raises:
+        ValueError: there are more rows than can be added in one go.
     """
-    if len(units) > _BLOCK:
-        raise ValueError(f"{len(units)} rows, more than a block of {_BLOCK}")
-    columns = (units[:, start : start + _ELEMENTS].astype(np.int64) for start in range(0, units.shape[1], _ELEMENTS))
-    return np.concatenate([_element_totals(column, groups) for column in columns], axis=-1)
+    if len(units) > MOST_ROWS:
+        raise ValueError(f"{len(units)} rows, more than a block of {MOST_ROWS}")
+    starts = range(0, max(1, units.shape[1]), _ELEMENTS)
+    return joined([_element_totals(units[:, start : start + _ELEMENTS], groups) for start in starts])
 
 
 def _element_totals(units: np.ndarray, groups: Groups) -> np.ndarray:
-    """Returns `_small_totals`: with |units| < 2**45, sums of products of halves over 2**14 rows stay below 2**60."""
-    high, low = units >> _HALF_BITS, units & ((1 << _HALF_BITS) - 1)
-    squares = _add(_split(groups.add(high * high), 2 * _HALF_BITS), _split(groups.add(low * low)))
-    squares = _add(squares, _split(groups.add(high * low), _HALF_BITS + 1))
-    return np.stack([_split(groups.add(units)), squares], axis=1)
-
-
-def _split(values: np.ndarray, shift: int = 0) -> np.ndarray:
-    """Returns `values << shift` of 128 bits as high and low 64 bits, int64 `[…, 2, elements]` for `[…, elements]`."""
-    high = values >> (64 - shift) if shift else values >> 63  # of a negative value, ones
-    return np.stack([high, values << shift], axis=-2)
-
-
-def _add(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns the sums of numbers of 128 bits, halved as by `_split`."""
-    total = first + second
-    carried = total[..., 1, :].view(np.uint64) < first[..., 1, :].view(np.uint64)
-    total[..., 0, :] += carried
-    return total
-
-
-def _integers(halves: np.ndarray) -> list[int]:
-    """Returns numbers of 128 bits, halved as by `_split` `[2, elements]`."""
-    high, low = halves[0].tolist(), np.ascontiguousarray(halves[1]).view(np.uint64).tolist()
-    return [(first << 64) + second for first, second in zip(high, low, strict=True)]
+    limbs = limbs_of(units)
+    return stacked([group_sums(limbs, groups.add), group_squares(limbs, groups.add)])

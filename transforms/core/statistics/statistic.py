@@ -14,6 +14,8 @@ import numpy as np
 
 from transforms.core.record import Row
 from transforms.core.statistics.histogram import COARSE, FINE, Histogram
+from transforms.core.statistics.interval import Estimate, estimate, estimates
+from transforms.core.statistics.joint import JointMoments
 from transforms.core.statistics.moments import Distribution, Groups, Moments
 
 Columns = Mapping[str, Any]
@@ -44,15 +46,17 @@ class Statistic(ABC, Generic[V]):
         name: tells it apart from all others.
         section: the member of the stored state that its own is in; none if empty.
         takes: columns of rows that it is computed from.
+        optional: whether it is kept only of rows that have those columns, and values in them.
     """
 
     section = ""
     takes: tuple[str, ...]
 
-    def __init__(self, name: str, *takes: str) -> None:
+    def __init__(self, name: str, *takes: str, optional: bool = False) -> None:
         """Takes the column of its name, unless others are given."""
         self.name = name
         self.takes = takes or (name,)
+        self.optional = optional
 
     @property
     @abstractmethod
@@ -143,6 +147,25 @@ class _Merging(Statistic[M]):
         return one.merge(other)
 
 
+INTERVAL = ("se", "low95", "high95")
+"""What stands beside each mean: its standard error and its 95 % interval."""
+
+
+def interval_columns(name: str, found: Sequence[Estimate | None] | None, mean: str = "") -> Row:
+    """Returns the columns INTERVAL of the means of a vector; None for those of nothing.
+
+    Args:
+        name: of the vector.
+        found: the mean of each element; None if there is no mean.
+        mean: what the column of the means themselves is called, if that is wanted too.
+    """
+    parts = {"se": "error", "low95": "low", "high95": "high"} | ({mean: "mean"} if mean else {})
+    return {
+        f"{word}_{name}": None if found is None else [each and getattr(each, part) for each in found]
+        for word, part in parts.items()
+    }
+
+
 class VectorMoments(_Merging[Moments]):
     """Mean and standard deviation of a vector, element by element, over the rows that have it."""
 
@@ -150,15 +173,15 @@ class VectorMoments(_Merging[Moments]):
 
     @property
     def columns(self) -> Mapping[str, ColumnType]:
-        """`mean_…` and `std_…`, correctly rounded."""
-        return {f"mean_{self.name}": "numbers", f"std_{self.name}": "numbers"}
+        """`mean_…` and `std_…`, correctly rounded, and those of INTERVAL."""
+        return {f"{word}_{self.name}": "numbers" for word in ("mean", "std", *INTERVAL)}
 
     def zero(self) -> Moments:
         """Returns the moments of no vectors."""
         return Moments()
 
     def vectors(self, rows: Columns) -> np.ndarray:
-        """Returns the vectors, float `[rows, elements]`, less than 2 in magnitude; NaN in every element for none."""
+        """Returns the vectors, float `[rows, elements]`; NaN in every element for none."""
         vectors: np.ndarray = rows[self.takes[0]]
         return vectors
 
@@ -171,17 +194,94 @@ class VectorMoments(_Merging[Moments]):
         return Moments.grouped(self.vectors(rows), groups)
 
     def finish(self, value: Moments) -> Row:
-        """Returns `mean_…` and `std_…`; None for those of nothing."""
+        """Returns the columns; None for those of nothing."""
         known = value.count > 0
-        return {f"mean_{self.name}": value.mean if known else None, f"std_{self.name}": value.std if known else None}
+        means = {f"mean_{self.name}": value.mean if known else None, f"std_{self.name}": value.std if known else None}
+        return means | interval_columns(self.name, estimates(value) if known else None)
 
     def state(self, value: Moments) -> Any:
         """Returns the count and the sums."""
-        return {"count": value.count, "sums": value.sums, "squares": value.squares}
+        return _state_of(value)
 
     def restore(self, state: Any) -> Moments:
         """Returns the moments that had them."""
-        return Moments.of(int(state["count"]), list(map(int, state["sums"])), list(map(int, state["squares"])))
+        return _moments_of(state)
+
+
+class PairMoments(_Merging[JointMoments]):
+    """How two quantities of the rows that have both vary together; other columns are derived from it."""
+
+    section = "pairs"
+
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        """`count_…`: how many rows have both."""
+        return {f"count_{self.name}": "integer"}
+
+    def zero(self) -> JointMoments:
+        """Returns the joint moments of no rows."""
+        return JointMoments()
+
+    def pairs(self, rows: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """Returns both, float `[rows, elements]`, of the second perhaps one element; NaN in every element for none."""
+        one, other = (np.asarray(rows[column]) for column in self.takes)
+        return one.reshape(len(one), -1), other.reshape(len(other), -1)
+
+    def grouped(self, rows: Columns, groups: Groups, fine: Sequence[bool]) -> list[JointMoments]:
+        """Returns the joint moments of each group's rows.
+
+        Raises:
+            ValueError: one that is known is not finite.
+        """
+        return JointMoments.grouped(*self.pairs(rows), groups)
+
+    def finish(self, value: JointMoments) -> Row:
+        """Returns the count."""
+        return {f"count_{self.name}": value.count}
+
+    def state(self, value: JointMoments) -> Any:
+        """Returns both moments and the sums of products."""
+        return {"one": _state_of(value.one), "other": _state_of(value.other), "products": value.sums}
+
+    def restore(self, state: Any) -> JointMoments:
+        """Returns the joint moments that had them."""
+        parts = _moments_of(state["one"]), _moments_of(state["other"])
+        return JointMoments.of(*parts, list(map(int, state["products"])))
+
+
+class CompletenessResidual(PairMoments):
+    """How cells vary with the convergence delta, in rows whose rule makes its expectation 0: those of rule shifted."""
+
+    def __init__(self) -> None:
+        """Takes them, and the error estimate, which only these rows lack."""
+        super().__init__("residual_cells", "cells", "convergence_delta", "error_estimate", optional=True)
+
+    def pairs(self, rows: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the cells, and the delta where it is such a residual."""
+        cells, delta, estimated = (np.asarray(rows[column]) for column in self.takes)
+        return cells, np.where(np.isnan(estimated), delta, np.nan)[:, None]
+
+
+class SecondDifference(VectorMoments):
+    """What cells differ by from those of a second, independent shift; its square tells the variance of quadrature."""
+
+    def __init__(self) -> None:
+        """Takes both."""
+        super().__init__("second_cells", "cells", "second_cells", optional=True)
+
+    @property
+    def columns(self) -> Mapping[str, ColumnType]:
+        """`count_…`: how many rows have a second one."""
+        return {f"count_{self.name}": "integer"}
+
+    def vectors(self, rows: Columns) -> np.ndarray:
+        """Returns the differences of those that have both."""
+        one, other = (np.asarray(rows[column], np.float64) for column in self.takes)
+        return one - other
+
+    def finish(self, value: Moments) -> Row:
+        """Returns the count."""
+        return {f"count_{self.name}": value.count}
 
 
 class ScalarDistribution(_Merging[Distribution]):
@@ -191,9 +291,9 @@ class ScalarDistribution(_Merging[Distribution]):
 
     @property
     def columns(self) -> Mapping[str, ColumnType]:
-        """`count_…`, `mean_…`, `std_…`, `min_…`, `max_…`, a column for each of QUANTILES, and `histogram_…`."""
+        """`count_…`, `mean_…`, `std_…`, of INTERVAL, `min_…`, `max_…`, of each of QUANTILES, and `histogram_…`."""
         numbers: dict[str, ColumnType] = {
-            f"{word}_{self.name}": "number" for word in ("mean", "std", "min", "max", *QUANTILES)
+            f"{word}_{self.name}": "number" for word in ("mean", "std", *INTERVAL, "min", "max", *QUANTILES)
         }
         return {f"count_{self.name}": "integer", **numbers, f"histogram_{self.name}": "histogram"}
 
@@ -212,10 +312,15 @@ class ScalarDistribution(_Merging[Distribution]):
     def finish(self, value: Distribution) -> Row:
         """Returns the columns; None for what nothing has."""
         quantiles = zip(QUANTILES, value.quantiles(list(QUANTILES.values())), strict=True)
+        mean, std = value.mean, value.std
+        known = None if mean is None or std is None else estimate(value.count, mean, std)
         found = {
             "count": value.count,
-            "mean": value.mean,
-            "std": value.std,
+            "mean": mean,
+            "std": std,
+            "se": known and known.error,
+            "low95": known and known.low,
+            "high95": known and known.high,
             "min": value.low if value.count else None,
             "max": value.high if value.count else None,
             **dict(quantiles),
@@ -246,7 +351,7 @@ class RelativeDelta(ScalarDistribution):
     """The distribution of |convergence delta| over |score − baseline score|."""
 
     def __init__(self) -> None:
-        """Takes the three."""
+        """Takes all three."""
         super().__init__("relative_delta", "convergence_delta", "score", "baseline_score")
 
     def numbers(self, rows: Columns) -> np.ndarray:
@@ -254,3 +359,11 @@ class RelativeDelta(ScalarDistribution):
         delta, score, baseline_score = (np.asarray(rows[column], np.float64) for column in self.takes)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return np.abs(delta / (score - baseline_score)).astype(np.float32)
+
+
+def _state_of(value: Moments) -> Any:
+    return {"count": value.count, "sums": value.sums, "squares": value.squares}
+
+
+def _moments_of(state: Any) -> Moments:
+    return Moments.of(int(state["count"]), list(map(int, state["sums"])), list(map(int, state["squares"])))
