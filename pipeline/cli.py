@@ -1,4 +1,4 @@
-"""The command line: `ig-audit check · run · compare · monitor · report · verify · show · samples`.
+"""The command line: `ig-audit check · run · refine · compare · monitor · report · verify · show · samples`.
 
 Exit codes are those of `exit_code`. Each command imports its modules only when it runs.
 """
@@ -24,6 +24,7 @@ from pipeline.command_line import (
     write_problem,
 )
 from pipeline.exit_code import ExitCode, report_error
+from pipeline.refine import request as requests
 from transforms import __version__, process
 from transforms.core.errors import JobError, UsageError
 from transforms.core.vocabulary import INPUT_FORMATS
@@ -68,7 +69,8 @@ def _main(arguments: Sequence[str] | None) -> ExitCode:
         with process.ending_by_signals():
             return options.command(options, rest)
     except KeyboardInterrupt as interruption:
-        hint = "; the same command with --resume continues" if options.command is _run else ""
+        hints = {_run: "; the same command with --resume continues", _refine: "; the same command continues"}
+        hint = hints.get(options.command, "")
         print(f"ig-audit: interrupted{f' ({interruption})' if str(interruption) else ''}{hint}", file=sys.stderr)
         return ExitCode.FAILED
     except Exception as error:
@@ -85,6 +87,7 @@ def _parser() -> CommandParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(_command(commands, "run", _run, "attribute every image of the input, and write a run directory"))
     _add_check(_command(commands, "check", _check, "look at the input and the model, and estimate the cost of a run"))
+    requests.add_arguments(_command(commands, "refine", _refine, "add converged maps to a finished run"))
     _add_compare(_command(commands, "compare", _compare, "compare a run with approved runs"))
     _add_monitor(_command(commands, "monitor", _monitor, "add up the evidence of a folder of nights"))
     _add_verify(_command(commands, "verify", _verify, "recompute a run's statistics from its rows and compare exactly"))
@@ -396,6 +399,14 @@ def _report(options: argparse.Namespace, _: list[str]) -> ExitCode:
     audit = _judge(run, options).to_json() if options.reference else None
     print(write_report(run, options.output, audit))
     return ExitCode.FINE
+
+
+def _refine(options: argparse.Namespace, _: list[str]) -> ExitCode:
+    request = requests.request_of(options)
+    logging.getLogger().setLevel(logging.ERROR)
+    from pipeline.refine.command import refine
+
+    return refine(_open(options.run), request)
 
 
 def _samples(options: argparse.Namespace, _: list[str]) -> ExitCode:

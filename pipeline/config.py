@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from pipeline.command_line import text
+from pipeline.effort import EFFORTS, applied, preset, words_of
 from pipeline.suggest import suggestion
 from transforms import __version__, storage
 from transforms.core.errors import UsageError
@@ -67,6 +68,12 @@ class AuditConfig(ModelOptions, Settings, ReadOptions, SliceOptions):
         group="output",
         metavar="DIR",
         required=True,
+    )
+    effort: str = option(
+        EFFORTS[0],
+        f"what the run is for: map, maps to tolerance; audit, statistics: {words_of(preset('audit'))}, unless given",
+        EFFORTS,
+        group="attribution",
     )
     resume: bool = option(False, "resume an interrupted run with the same options and directory", group="running")
     batch_size: str = option(
@@ -123,6 +130,10 @@ class AuditConfig(ModelOptions, Settings, ReadOptions, SliceOptions):
                     if name in given and format != self.input_format
                 ]
         return found
+
+    def effort_facts(self) -> dict[str, Any]:
+        """Returns the effort, and the options that have the value it sets."""
+        return {"effort": self.effort, "set": applied(self.effort, vars(self))}
 
     def dated(self, day: datetime.date) -> AuditConfig:
         """Returns these options with `day` in place of `{date}` in the output."""
@@ -224,6 +235,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def load(flags: dict[str, Any], defaults: dict[str, Any] | None = None) -> AuditConfig:
     """Returns the config of parsed flags, which override the YAML file that `config` names, which overrides `defaults`.
 
+    What the effort sets, all of these override.
+
     >>> load({"input": "photos", "model": "model.keras", "output": "runs/first", "steps": "64", "rule": "left"}).steps
     64
 
@@ -233,6 +246,8 @@ def load(flags: dict[str, Any], defaults: dict[str, Any] | None = None) -> Audit
     given = dict(flags)
     path = given.pop("config", None)
     named = {**(defaults or {}), **(_read_yaml(path) if path else {}), **given}
+    explicit = {name: value for name, value in named.items() if value is not None}
+    named |= preset(str(named.get("effort")), explicit, explicit.get("rule"))
     problems, values = [], {}
     for name, value in named.items():
         if name not in options():

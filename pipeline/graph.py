@@ -53,6 +53,7 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "
         holder,
         dict(job.passed_over),
         job.notes,
+        config.effort_facts(),
         planned,
     )
     results | "FinishRun" >> finish

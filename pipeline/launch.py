@@ -138,7 +138,7 @@ def _provenance(config: AuditConfig, spec: AttributorSpec) -> store.Provenance:
         config_digest=digest(shaping, model=model_digest, names=names, pictures=hashes),
         model=config.model,
         model_digest=model_digest,
-        versions=_versions(),
+        versions=versions(),
         baseline_images=pictures,
     )
 
@@ -194,7 +194,8 @@ def _check_model(spec: AttributorSpec) -> AttributorSpec:
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Returns the versions of this package, of Python and of the libraries that decide what rows are."""
     found = {"ig-audit": __version__, "python": platform.python_version()}
     for library in _LIBRARIES:
         try:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -23,10 +24,13 @@ from pipeline.audit.findings import tell
 from pipeline.audit.record import write_audit
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig
+from pipeline.effort import EFFORTS, words_of
 from pipeline.exit_code import ExitCode, report_error
 from pipeline.graph import define_pipeline
 from pipeline.launch import Job, resumes
 from pipeline.names import explained_name
+from pipeline.refine.command import refine_held
+from pipeline.refine.request import Request
 from pipeline.report import write_report
 from transforms import process, store
 from transforms.core.errors import JobError
@@ -34,6 +38,7 @@ from transforms.progress import Gauge, Meter
 from transforms.store import lock
 from transforms.store.run import AUDIT, Run
 from transforms.text import pad, printable
+from transforms.worker import AttributorSpec
 
 _LOCAL = "FnApiRunner"
 _LINE_SECONDS = 10.0
@@ -58,6 +63,9 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
         print(_passed_over(job.passed_over), file=sys.stderr)
     for line in job.spec.facts.lines() if job.spec.facts else ():
         print(line, file=sys.stderr)
+    if job.config.effort != EFFORTS[0]:
+        facts = job.config.effort_facts()
+        print(f"effort {facts['effort']}: {words_of(facts['set'])}", file=sys.stderr)
     for note in job.notes:
         print(printable(note), file=sys.stderr)
     with lock.hold(job.config.output) as held:
@@ -73,12 +81,13 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
         if finished is None:
             print(f"submitted; results will be in {job.config.output}")
             return ExitCode.FINE
-        return _conclude(job.config, finished, held, start)
+        refined = job.spec if _is_local(options) else None
+        return _conclude(job.config, finished, held, start, refined)
 
 
 def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> Run | None:
     """Returns the finished run when the job is done; None as soon as it is submitted, if it is not waited for."""
-    local = options.view_as(StandardOptions).runner == _LOCAL
+    local = _is_local(options)
     with _meter(local) as meter:
         pipeline = beam.Pipeline(_local_runner(options) if local else None, options)
         define_pipeline(pipeline, job, meter, held.run)
@@ -96,6 +105,10 @@ def _run(job: Job, options: PipelineOptions, held: lock.Lock) -> Run | None:
             return finished
 
 
+def _is_local(options: PipelineOptions) -> bool:
+    return bool(options.view_as(StandardOptions).runner == _LOCAL)
+
+
 def _local_runner(options: PipelineOptions) -> FnApiRunner:
     """Returns Beam's runner for this machine; its worker processes, if any, ignore Ctrl-C, which this one handles."""
     direct = options.view_as(DirectOptions)
@@ -107,26 +120,47 @@ def _local_runner(options: PipelineOptions) -> FnApiRunner:
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
 
 
-def _conclude(config: AuditConfig, finished: Run, held: lock.Lock, start: float) -> ExitCode:
-    """Shows, compares and reports the run, which is complete even if one of these fails; returns the exit code."""
+@dataclass(frozen=True)
+class _Step:
+    """What follows a job: its function, the command that does the same later, and whether it may fail."""
+
+    take: Callable[[], ExitCode]
+    command: list[str]
+    optional: bool = False
+
+
+def _conclude(
+    config: AuditConfig, finished: Run, held: lock.Lock, start: float, spec: AttributorSpec | None
+) -> ExitCode:
+    """Shows, compares, refines and reports the run, which is complete even if one fails; returns the exit code.
+
+    Args:
+        config: the run's options.
+        finished: the run.
+        held: its lock.
+        start: when the job was started, by the monotonic clock.
+        spec: what made its maps, if those that the report shows may be refined in this process.
+    """
     told: list[str] = []
     judging = "compare" if config.reference else "report"
-    steps: list[tuple[Callable[[], ExitCode], list[str]]] = [
-        (lambda: _show_table(finished), ["verify", config.output]),
-        (lambda: _judge(config, finished, told), [judging, config.output, *config.reference]),
-        (lambda: _report(finished), ["report", config.output]),
+    steps = [
+        _Step(lambda: _show_table(finished), ["verify", config.output]),
+        _Step(lambda: _judge(config, finished, told), [judging, config.output, *config.reference]),
+        _Step(lambda: _refine(finished, spec, held), ["refine", config.output, "--report"], optional=True),
+        _Step(lambda: _report(finished), ["report", config.output]),
     ]
     codes = []
-    for step, command in steps:
+    for step in steps:
         try:
             held.check()
-            codes.append(step())
+            codes.append(step.take())
         except JobError:  # the lock is lost
             raise
         except Exception as error:
             code = report_error(error)
-            codes.append(ExitCode.FAILED if isinstance(error, OSError) else code)  # the job could write, so it failed
-            print(f"ig-audit: the run is complete; continue with: ig-audit {shlex.join(command)}", file=sys.stderr)
+            if not step.optional:  # the job could write, so an error of the store is a failure
+                codes.append(ExitCode.FAILED if isinstance(error, OSError) else code)
+            print(f"ig-audit: the run is complete; continue with: ig-audit {shlex.join(step.command)}", file=sys.stderr)
     for line in finished.manifest.suspicions:
         print(f"suspicious: {printable(line)}", file=sys.stderr)
     print("\n".join([_summary(finished, time.monotonic() - start), *told]))
@@ -166,8 +200,16 @@ def _judge(config: AuditConfig, finished: Run, told: list[str]) -> ExitCode:
     return audit.verdict.exit_code
 
 
+def _refine(finished: Run, spec: AttributorSpec | None, held: lock.Lock) -> ExitCode:
+    """Adds converged maps of the pictures that the report will show, if the run has none or those of few steps."""
+    few = finished.manifest.provenance.config.get("rule") == "shifted"
+    if spec and finished.manifest.rows and (few or not finished.stores_maps):
+        refine_held(finished, Request(report=True), spec, held)
+    return ExitCode.FINE
+
+
 def _report(finished: Run) -> ExitCode:
-    write_report(finished)  # with the verdict, if there is one
+    write_report(Run.open(finished.uri))  # with the verdict, if there is one, and the refined maps
     return ExitCode.FINE
 
 

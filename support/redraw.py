@@ -11,19 +11,20 @@ from transforms import store
 from transforms.core.record import Chunk
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, summarize_rows
 from transforms.core.statistics.slices import Slice, Slicer
-from transforms.core.vocabulary import LATER_COLUMNS
+from transforms.core.vocabulary import LATER_COLUMNS, OPTIONAL_COLUMNS
 from transforms.store.files import write_parquet
 from transforms.store.parts import ATTRIBUTIONS, PartSummary, part_name
 from transforms.store.run import Run
 from transforms.store.schema import KEY, STATISTIC_COLUMNS, Provenance, statistic_columns, to_json
 
 COLUMNS = ("image_id", "index", *STATISTIC_COLUMNS, *LATER_COLUMNS)
-"""The columns of a redrawn night, as far as the rows have them: no maps and no pictures."""
+"""The columns of a redrawn night, as far as the rows have them: no maps and no pictures. Some runs have
+`vocabulary.OPTIONAL_COLUMNS`, too."""
 
 
 def read_pool(run: Run) -> pa.Table:
-    """Returns the rows of a finished run, with only COLUMNS, as far as it stores them."""
-    return pa.concat_tables(run.rows(COLUMNS)).combine_chunks()
+    """Returns the rows of a finished run, with only these columns, as far as it stores them."""
+    return pa.concat_tables(run.rows((*COLUMNS, *OPTIONAL_COLUMNS))).combine_chunks()
 
 
 def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: str) -> Run:

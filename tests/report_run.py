@@ -215,19 +215,24 @@ def _slice(key: tuple[str, str], row: Row, reference: Row | None, drift: bool) -
 
 def _grid(candidate: Sequence[float], reference: Sequence[float], drift: bool) -> dict[str, Any]:
     shares = {"reference": reference, "candidate": candidate}
+    errors = {f"{side}_error": [0.01] * 64 for side in shares}
     signs = np.where(np.arange(64) % 3, 0.5, -0.5)
     signed = {side: (signs * values).tolist() for side, values in shares.items()}
     most = np.argsort(-np.abs(np.subtract(candidate, reference)))[:6].tolist() if drift else []
     return {
         "side": 8,
         **shares,
+        **errors,
         "changed": [_cell(cell, signed if cell % 5 == 0 else shares, cell % 5 == 0) for cell in most],
-        "signed": signed if drift else None,
+        "signed": signed | errors if drift else None,
     }
 
 
 def _cell(cell: int, values: dict[str, Sequence[float]], signed: bool) -> dict[str, Any]:
-    sides = {side: of_side[cell] for side, of_side in values.items()}
+    sides = {side: of_side[cell] for side, of_side in values.items()} | {
+        "reference_error": 0.01,
+        "candidate_error": 0.01,
+    }
     return {"row": cell // 8, "col": cell % 8, **sides, "p_value": 0.001, "signed": signed}
 
 
@@ -244,6 +249,8 @@ def _metric(name: str, drift: bool, reference: float | None, candidate: float | 
         "distances": {"jensen_shannon": 0.31},
         "reference": reference,
         "candidate": candidate,
+        "reference_error": reference and 0.01,
+        "candidate_error": candidate and 0.01,
     }
 
 
@@ -257,4 +264,5 @@ def _history(key: tuple[str, str], nights: Sequence[dict[tuple[str, str], Row]])
         "means": {
             name: [row[f"mean_{name}"] if row else None for row in rows] for name in ("score", "border_share", "gini")
         },
+        "errors": {name: [0.01 if row else None for row in rows] for name in ("score", "border_share", "gini")},
     }

@@ -14,7 +14,7 @@ from transforms.core.record import Chunk, Failure, Faithfulness, Row
 from transforms.core.statistics.importance import summarize_rows
 from transforms.core.statistics.statistic import Columns
 from transforms.store.run import Run
-from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
+from transforms.store.schema import SUMMARIZED_COLUMNS, statistic_columns
 
 SHAPE = (12, 16, 3)
 SETTINGS = Settings()
@@ -114,7 +114,7 @@ def write_chunk(run_uri: str, chunk: Chunk, settings: Settings = SETTINGS, targe
 
 def read_columns(run_uri: str, part: store.PartSummary) -> Columns:
     """Returns what statistics are computed from, of all rows of a part."""
-    return statistic_columns(Run.open(run_uri).part_rows(part, STATISTIC_COLUMNS))
+    return statistic_columns(Run.open(run_uri).part_rows(part, SUMMARIZED_COLUMNS))
 
 
 def write_run(run_uri: str, settings: Settings = SETTINGS, targets: int = 1) -> store.Manifest:

@@ -106,6 +106,7 @@ def test_launched_parameters_are_the_templates():
         assert re.match(declared[name]["regexes"][0] if name in declared else ".", value)
     assert {name for name, each in declared.items() if not each["isOptional"]} <= set(launch["parameters"])
     assert "{date}" in launch["parameters"]["output"]
+    assert launch["parameters"]["effort"] == "audit"
     readme = (TEMPLATES / "dataflow/README.md").read_text()
     assert set(re.findall(r"(?<![-\w])([a-z_]+)='?[a-z]", readme)) <= set(declared)
 
@@ -114,6 +115,7 @@ def test_the_nightly_service_runs_us_and_stops_at_what_stays_so():
     service, timer, alert = unit("ig-audit.service"), unit("ig-audit.timer"), unit("ig-audit-alert.service")
     program, *argv = shlex.split(service["Service"]["ExecStart"])
     audit = run_flags(argv)
+    assert audit.effort == "audit"
     assert program.endswith("/ig-audit") and audit.resume and audit.reference and "{date}" in audit.output
     assert service["Service"]["Type"] == "oneshot"
     assert service["Service"]["RestartPreventExitStatus"].split() == ["2", "3", "4"]
@@ -131,6 +133,7 @@ def test_jobs_on_kubernetes_run_us_and_stop_at_what_stays_so(name):
     (container,) = job["template"]["spec"]["containers"]
     audit = run_flags(container["args"])
     assert container["command"] == ["ig-audit"]
+    assert audit.effort == "audit"
     assert audit.resume and audit.reference and "{date}" in audit.output
     (rule,) = job["podFailurePolicy"]["rules"]
     assert rule["onExitCodes"]["containerName"] == container["name"]
@@ -191,4 +194,5 @@ def test_the_dag_compiles_and_calls_us():
     assert words[:2] == ["ig-audit", "run"]
     audit = run_flags(words[1:])
     assert audit.resume and audit.reference == ("x",)
+    assert audit.effort == "audit"
     assert f'{ExitCode.DRIFT:d}: "drift"' in path.read_text()

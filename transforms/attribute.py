@@ -21,12 +21,11 @@ from transforms.core.model.options import ModelOptions
 from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.statistics.importance import ImportanceStatistics, summarize_rows
 from transforms.core.statistics.slices import Slice, Slicer
-from transforms.core.vocabulary import OPTIONAL_COLUMNS
 from transforms.formats import ReadOptions
 from transforms.progress import Meter
 from transforms.store.rows import rows_of
 from transforms.store.run import Run
-from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
+from transforms.store.schema import SUMMARIZED_COLUMNS, statistic_columns
 from transforms.worker import AttributorSpec, Loaded, attributor, resolve
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ class _AttributeChunks(_Attributing):
 
     def _result(self, part: store.PartSummary, passes: tuple[tuple[str, str], ...], seconds: float) -> ChunkResult:
         """Returns a part's result; its statistics come from the rows as they are stored."""
-        rows = Run.open(self._stage.output).part_rows(part, (*STATISTIC_COLUMNS, *OPTIONAL_COLUMNS))
+        rows = Run.open(self._stage.output).part_rows(part, SUMMARIZED_COLUMNS)
         return ChunkResult(part, summarize_rows(statistic_columns(rows), self._stage.slicer), passes, seconds)
 
     def _attribute(self, chunk: Chunk, attributor: Attributor) -> store.PartSummary:

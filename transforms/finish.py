@@ -40,6 +40,7 @@ class FinishRun(beam.PTransform):
         holder: identifies this run's lock among those of others; empty if there is none.
         passed_over: how many files of the input's folders were not taken, by extension.
         notes: what is taken for granted of the input, a sentence each.
+        effort: what the run is for, and the options that this set.
         planned: the number of images of the whole input, of which the run takes a sample; None if it takes all.
     """
 
@@ -53,6 +54,7 @@ class FinishRun(beam.PTransform):
     holder: str
     passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    effort: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     planned: beam.PCollection[int] | None = None
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
@@ -104,6 +106,7 @@ class FinishRun(beam.PTransform):
             "started": self.started,
             "passed_over": dict(self.passed_over),
             "notes": list(self.notes),
+            "effort": dict(self.effort),
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pipeline.names import member_name, metric_name, place_name, slice_name
 from transforms.core.drift.contrast import ATTENTION, CONVERGENCE, SCORE
+from transforms.core.drift.mean_error import NORMAL
 from transforms.core.drift.places import AGAINST, ANYWHERE, FOR, HIGH
 from transforms.core.drift.slice_audit import CellAudit, MetricAudit, SliceAudit
 from transforms.core.drift.tails import TailAudit
@@ -194,27 +195,41 @@ def _moved(one: SliceAudit, place: str, cells: Sequence[CellAudit]) -> Change:
         )
     else:
         message = f"{subject}: {after:.0%} of the attention is now in the {place} (before: {before:.0%})"
-    listed = ", ".join(f"row {cell.row + 1} column {cell.col + 1}" for cell in shown[:_NAMED])
+    listed = ", ".join(_cell(cell) for cell in shown[:_NAMED])
     metrics = [metric for metric in one.metrics if metric.drift and metric.topic == ATTENTION]
     return Change(ATTENTION, place, abs(after - before), message, f"{listed}; {_effects(metrics)}", one)
+
+
+def _cell(cell: CellAudit) -> str:
+    before, after = (
+        f"{mean:.1%} ± {NORMAL * error:.1%}"
+        for mean, error in ((cell.reference, cell.reference_error), (cell.candidate, cell.candidate_error))
+    )
+    return f"row {cell.row + 1} column {cell.col + 1} {before} → {after}"
 
 
 def _mean(one: SliceAudit, topic: str, metrics: Sequence[MetricAudit]) -> Change:
     metrics = sorted(metrics, key=lambda metric: (metric.q_value, -metric.effect / max(metric.threshold, 1e-9)))
     named = next((metric for metric in metrics if metric.candidate is not None), None)
-    subject = _subject(one)
+    subject, sure = _subject(one), ""
     if named is None or named.reference is None or named.candidate is None:
         message = f"{subject}: the attention is distributed otherwise ({metric_name(metrics[0].name).lower()})"
     else:
         before, after = (_value(named, value) for value in (named.reference, named.candidate))
         message = f"{subject}: {_MEANS[named.name]} {after} ({before} before)"
+        intervals = [_interval(named, each) for each in (named.candidate_interval, named.reference_interval) if each]
+        sure = f"95 %: {' (before '.join(intervals)}); " if len(intervals) == 2 else ""
     ratio = max(metric.effect / max(metric.threshold, metric.self_effect, 1e-9) for metric in metrics)
     place = ",".join(metric.name for metric in metrics[:1])
-    return Change(topic, place, ratio / 100, message, _effects(metrics), one)
+    return Change(topic, place, ratio / 100, message, sure + _effects(metrics), one)
 
 
 def _value(metric: MetricAudit, value: float) -> str:
     return f"{value:.1%}" if metric.name in _SHARES else f"{value:.3g}"
+
+
+def _interval(metric: MetricAudit, interval: tuple[float, float]) -> str:
+    return " to ".join(_value(metric, end) for end in interval)
 
 
 def _effects(metrics: Sequence[MetricAudit]) -> str:

@@ -122,8 +122,9 @@ def history(runs: Sequence[Run], slices: Sequence[SliceAudit]) -> dict[str, Any]
 
 
 def _means(run: Run) -> dict[tuple[str, str], Row]:
-    """Returns the means of every slice of a run, of those numbers that it has: earlier versions knew fewer."""
+    """Returns the means of every slice of a run and their errors, of those that it has: earlier versions knew fewer."""
     means = [f"mean_{name}" for name in STORED_SCALARS if name in run.scalars]
+    means += [column for name in means if (column := name.replace("mean_", "se_", 1)) in run.statistics_columns]
     rows = run.statistics(("kind", "value", "name", "count", *means)).to_pylist()
     kept = (row for row in rows if not is_overflow(Slice(row["kind"], row["value"], row["name"])))
     return {(row["kind"], row["value"]): row for row in kept}
@@ -131,5 +132,7 @@ def _means(run: Run) -> dict[tuple[str, str], Row]:
 
 def _trend(one: SliceAudit, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means = {name: [row.get(f"mean_{name}") for row in rows] for name in STORED_SCALARS}
+    errors = {name: [row.get(f"se_{name}") for row in rows] for name in STORED_SCALARS}
     counts = [row.get("count", 0) for row in rows]
-    return {"kind": one.kind, "value": one.value, "name": one.name, "rows": counts, "means": means}
+    numbers = {"rows": counts, "means": means, "errors": errors}
+    return {"kind": one.kind, "value": one.value, "name": one.name} | numbers

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import options
+from pipeline.effort import is_rule_of
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.explain.settings import DEFAULT_MAX_STEPS, DEFAULT_STEPS
@@ -279,7 +280,8 @@ def _differences(candidate: Provenance, run: Run) -> list[_Difference]:
     for name in _deciding(candidate.config, other.config):
         here, there = stored_option(candidate.config, name), stored_option(other.config, name)
         if here != there:
-            again = f"make the reference again with {_flag(name, here)}, or the candidate with {_flag(name, there)}"
+            ours, theirs = (_again(name, config) for config in (candidate.config, other.config))
+            again = f"make the reference again with {ours}, or the candidate with {theirs}"
             text = f"{name}: {there!r} in {run.uri}, {here!r} in the candidate; these cannot be compared: {again}"
             found.append(_Difference(f"{_flag(name, there)}, the candidate with {_flag(name, here)}", text))
     if candidate.baseline_images != other.baseline_images:
@@ -297,6 +299,15 @@ def _deciding(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ..
     adaptive = {stored_option(config, "rule") == "adaptive" for config in (one, other)}
     of_rule = () if len(adaptive) > 1 else _OF_ADAPTIVE if True in adaptive else _OF_FIXED
     return (*INCOMPARABLE, "rule", *of_rule)
+
+
+def _again(name: str, config: Mapping[str, Any]) -> str:
+    """Returns the flags by which another run has an option of a stored config."""
+    rule, steps = (stored_option(config, each) for each in ("rule", "steps"))
+    if name in ("rule", "steps") and is_rule_of("audit", rule, steps):
+        return "--effort audit"
+    of_shifted = f" {_flag('steps', steps)}" if name == "rule" and rule == "shifted" else ""
+    return _flag(name, stored_option(config, name)) + of_shifted
 
 
 def _flag(name: str, value: Any) -> str:

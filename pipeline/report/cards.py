@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from pipeline.convergence import convergence
 from pipeline.report import figures
 from pipeline.report.gallery import (
+    Drawn,
     FarFromMean,
     Pick,
     Ranking,
@@ -28,12 +31,21 @@ from transforms.store.run import Run
 
 @dataclass(frozen=True)
 class Card:
-    """A picture: its row, its photograph and the overlay as data URIs, and what it was ranked by."""
+    """A picture.
+
+    Attributes:
+        row: the run's.
+        photograph: what the model saw, as a data URI.
+        overlay: the map laid over it, likewise; None if no map is stored.
+        value: what it was ranked by.
+        convergence: how accurate the map is, as a clause.
+    """
 
     row: Row
     photograph: str
-    overlay: str
+    overlay: str | None
     value: float
+    convergence: str
 
 
 @dataclass(frozen=True)
@@ -80,31 +92,53 @@ def make_sections(run: Run, rows: Sequence[Row], audited: Audited, most: int) ->
         ),
         _Plan(
             "Least converged",
-            "The largest estimated errors of the map; read these with care.",
-            "error",
+            "The largest estimated errors of the run's maps; read these with care.",
+            "error in the run",
             least_converged,
         ),
     ]
     # twice as many, because an image may have several rows
     picks = find_picks(run, {plan.title: plan.ranking for plan in plans}, 2 * most)
     found = read_picks(run, [pick for ranked in picks.values() for pick in ranked])
-    sections = [Section(plan.title, plan.note, plan.unit, make_cards(picks[plan.title], found, most)) for plan in plans]
+    config = run.manifest.provenance.config
+    sections = [
+        Section(plan.title, plan.note, plan.unit, make_cards(picks[plan.title], found, config, most)) for plan in plans
+    ]
     return [section for section in sections if section.cards]
 
 
-def make_cards(picks: Iterable[Pick], rows: Mapping[tuple[str, int], Row], most: int) -> list[Card]:
-    """Returns the cards of `picks`, an image once, `most` at most; those whose thumbnail is damaged are left out."""
+def make_cards(
+    picks: Iterable[Pick], drawn: Mapping[tuple[str, int], Drawn], config: Mapping[str, Any], most: int
+) -> list[Card]:
+    """Returns the cards of `picks`, an image once, `most` at most; those whose thumbnail is damaged are left out.
+
+    Args:
+        picks: in their order.
+        drawn: what is drawn of each, by part and position.
+        config: the run's options.
+        most: the most cards.
+    """
     cards: dict[str, Card] = {}
     for pick in picks:
-        row = rows[pick.part, pick.position]
-        if row["image_id"] in cards or len(cards) == most:
+        each = drawn[pick.part, pick.position]
+        if each.row["image_id"] in cards or len(cards) == most:
             continue
         try:
-            pictures = figures.photograph(row["thumbnail"]), figures.overlaid(row["thumbnail"], row["attribution"])
+            cards[each.row["image_id"]] = _card(pick, each, config)
         except DecodeError:
             continue
-        cards[row["image_id"]] = Card(row, *pictures, value=pick.value)
     return list(cards.values())
+
+
+def _card(pick: Pick, drawn: Drawn, config: Mapping[str, Any]) -> Card:
+    thumbnail, values = drawn.row["thumbnail"], drawn.values
+    return Card(
+        drawn.row,
+        figures.photograph(thumbnail),
+        None if values is None else figures.overlaid(thumbnail, values),
+        pick.value,
+        "no map is stored" if values is None else convergence(drawn.made, config, drawn.refined),
+    )
 
 
 def _far_from_mean(rows: Sequence[Row], audited: Audited) -> _Plan:

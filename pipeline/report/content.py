@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.report import words
-from pipeline.report.cards import Section, make_sections
+from pipeline.report.cards import Card, Section, make_sections
 from pipeline.report.distributions import Audit, Distributions, Trends, read_distributions
 from pipeline.report.failures import FailureKind, failure_kinds
 from pipeline.report.faithfulness import Faithfulness, read_faithfulness
@@ -47,6 +48,8 @@ class Content:
         failures_left: how many kinds are not shown.
         trends: slices over the runs.
         suspicions: what is likely wrong with the options, one line each.
+        measured: whether the errors of maps were estimated, as all rules but the shifted one do.
+        without_maps: how maps are had for the pictures that have none; empty if each has one.
     """
 
     run: Run
@@ -67,6 +70,13 @@ class Content:
     failures_left: int
     trends: Trends
     suspicions: list[str]
+    measured: bool
+    without_maps: str
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The ids of the pictures that the page shows, each once."""
+        return tuple(dict.fromkeys(card.row["image_id"] for card in _cards(self.findings, self.gallery)))
 
 
 def gather(run: Run, audit: Audit | None) -> Content:
@@ -91,6 +101,7 @@ def gather(run: Run, audit: Audit | None) -> Content:
     scale = common_scale(rows[:MOST_SLICES], audited)
     distributions = read_distributions(run, audit)
     failures = failure_kinds(run)
+    gallery = make_sections(run, rows, audited, MOST_CARDS)
     return Content(
         run=run,
         audit=audit,
@@ -103,14 +114,29 @@ def gather(run: Run, audit: Audit | None) -> Content:
         slices=[SliceLine.of(row, audited, scale) for row in rows[:MOST_SLICES]],
         slices_left=_left(rows, MOST_SLICES),
         scale=scale,
-        gallery=make_sections(run, rows, audited, MOST_CARDS),
+        gallery=gallery,
         distributions=distributions,
         faithfulness=read_faithfulness(run),
         failures=failures[:MOST_FAILURES],
         failures_left=_left(failures, MOST_FAILURES),
         trends=Trends.of(audit, MOST_TRENDS),
         suspicions=manifest.suspicions,
+        measured=distributions.mean("error_estimate") is not None,
+        without_maps=_without_maps(run, _cards(findings, gallery)),
     )
+
+
+def _cards(findings: Findings, gallery: Sequence[Section]) -> Iterator[Card]:
+    """Yields the cards of the page in their order."""
+    for cards in (*(each.cards for each in findings.found), *(part.cards for part in gallery)):
+        yield from cards
+
+
+def _without_maps(run: Run, cards: Iterable[Card]) -> str:
+    """Returns how maps are had for cards without one."""
+    if all(card.overlay for card in cards):
+        return ""
+    return f"no maps are stored; {shlex.join(['ig-audit', 'refine', run.uri, '--report'])} adds them"
 
 
 def _precedence(row: Row, audited: Audited) -> tuple[bool, bool, int, str, str]:
@@ -134,8 +160,7 @@ def _glance(run: Run, whole: Row | None, distributions: Distributions) -> list[t
     if whole:
         found += [
             *_differences(whole),
-            ("converged", words.percent(whole["converged"] / whole["count"])),
-            ("mean error of a map", words.percent(distributions.mean("error_estimate"))),
+            *_errors(whole, distributions),
             ("mean gradient steps", words.number(distributions.mean("steps"))),
         ]
     if manifest.suspicions:
@@ -144,6 +169,15 @@ def _glance(run: Run, whole: Row | None, distributions: Distributions) -> list[t
     if seconds and manifest.images:
         found.append(("images a second, per worker", words.number(manifest.images / seconds)))
     return found
+
+
+def _errors(whole: Row, distributions: Distributions) -> list[tuple[str, str]]:
+    """Returns how accurate the maps are, if their rule estimates that."""
+    error = distributions.mean("error_estimate")
+    if error is None:
+        return []
+    converged = words.percent(whole["converged"] / whole["count"])
+    return [("converged", converged), ("mean error of a map", words.percent(error))]
 
 
 def _differences(whole: Row) -> list[tuple[str, str]]:

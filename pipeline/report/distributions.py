@@ -110,7 +110,12 @@ class Trends:
         if not audit or len(audit["history"]["nights"]) < _LEAST_RUNS:
             return cls([], [], 0)
         slices = audit["history"]["slices"]
-        stored = {name for entry in slices for name in entry["means"]}
+        stored = {
+            name
+            for entry in slices
+            for name, means in entry["means"].items()
+            if any(mean is not None for mean in means)
+        }
         metrics = [name for name in _TREND_METRICS if name in stored]
         lines = [
             Trend(entry, [_trend_line(entry["means"].get(name, [])) for name in metrics]) for entry in slices[:most]

@@ -57,8 +57,9 @@ def read_findings(run: Run, audit: Audit | None) -> Findings:
     shown = entries[:_MOST]
     picks = [list(_picks(run, entry["examples"])) for entry in shown]
     rows = read_picks(run, [pick for some in picks for pick in some]) if any(picks) else {}
+    config = run.manifest.provenance.config
     found = [
-        Found(entry, _place(entry), _advice(entry), make_cards(some, rows, len(some)))
+        Found(entry, _place(entry), _advice(entry), make_cards(some, rows, config, len(some)))
         for entry, some in zip(shown, picks, strict=True)
     ]
     return Findings(found, len(entries) - len(shown), _searched(searched), _unseen(searched), searched["classes"])

@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 
 from transforms.core.cpus import usable_cpus
 from transforms.core.record import Row
+from transforms.core.vocabulary import CONTENT, MAP_COLUMNS
 from transforms.store import PartSummary
 from transforms.store.lookup import rows_of_table
+from transforms.store.refined import MapOptions
 from transforms.store.run import Run
 from transforms.store.schema import first_predictions, matrix
 
@@ -43,12 +45,16 @@ _SHOWN = (
     "target_rank",
     "score",
     "error_estimate",
+    "converged",
+    "steps",
     "border_share",
     "predictions",
-    "attribution",
-    "scale",
+    CONTENT,
+    *MAP_COLUMNS,
     "thumbnail",
 )
+_REFINED = ("converged", "error_estimate", "steps", *MAP_COLUMNS)
+_SAME = ("image_id", "target", CONTENT)  # of a refined row and the run's
 _PARTS = 64  # whose picks wait at once to be merged
 _THREADS = 4
 
@@ -159,8 +165,37 @@ def find_picks(run: Run, rankings: Mapping[str, Ranking], count: int) -> dict[st
     return found
 
 
-def read_picks(run: Run, picks: Iterable[Pick]) -> dict[tuple[str, int], Row]:
-    """Returns the rows of `picks` by part and position, with their maps as float32 and their thumbnails."""
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn of a picture.
+
+    Attributes:
+        row: the run's row, with its thumbnail.
+        values: the map as float32, the refined one if there is one; None if there is none.
+        made: the row that the map is from.
+        refined: how the map was made, if it is a refined one.
+    """
+
+    row: Row
+    values: np.ndarray | None
+    made: Row
+    refined: MapOptions | None = None
+
+
+def read_picks(run: Run, picks: Iterable[Pick]) -> dict[tuple[str, int], Drawn]:
+    """Returns the rows of `picks` by part and position, with their maps and their thumbnails."""
+    rows = _read_rows(run, picks)
+    drawn = {place: Drawn(row, row.get("attribution"), row) for place, row in rows.items()}
+    if run.refined and rows:
+        found = run.refined.find({row["image_id"] for row in rows.values()}, _REFINED)
+        refined = {tuple(each.row[name] for name in _SAME): each for each in found}
+        for place, row in rows.items():
+            if each := refined.get(tuple(row.get(name) for name in _SAME)):
+                drawn[place] = Drawn(row, each.row["attribution"], each.row, each.part.options)
+    return drawn
+
+
+def _read_rows(run: Run, picks: Iterable[Pick]) -> dict[tuple[str, int], Row]:
     wanted: dict[str, set[int]] = {}
     for pick in picks:
         wanted.setdefault(pick.part, set()).add(pick.position)
@@ -172,7 +207,8 @@ def read_picks(run: Run, picks: Iterable[Pick]) -> dict[tuple[str, int], Row]:
                 end = begin + parquet.metadata.row_group(group).num_rows
                 inside = sorted(position for position in positions if begin <= position < end)
                 if inside:
-                    table = parquet.read_row_group(group, columns=list(_SHOWN))
+                    stored = [name for name in _SHOWN if name in parquet.schema_arrow.names]
+                    table = parquet.read_row_group(group, columns=stored)
                     taken = run.relabel(table.take(pa.array([position - begin for position in inside])))
                     rows.update(zip(((part, position) for position in inside), rows_of_table(taken), strict=True))
                 begin = end

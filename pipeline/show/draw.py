@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.convergence import convergence
 from pipeline.names import explained_name
 from pipeline.show.pictures import KINDS, Look, Subject
 from transforms import storage
@@ -18,7 +19,10 @@ from transforms.core.image.resize import resize_bilinear
 from transforms.core.maps.render import POLARITIES, false_color
 from transforms.core.maps.render.panels import draw_panels
 from transforms.core.record import Row
+from transforms.core.vocabulary import CONTENT
 from transforms.store import Provenance
+from transforms.store.lookup import without_map
+from transforms.store.refined import RefinedRow
 from transforms.store.run import Run
 from transforms.text import fit
 
@@ -32,12 +36,29 @@ _COLUMNS = (
     "baseline_score",
     "convergence_delta",
     "channel_share",
+    "error_estimate",
+    "converged",
     "steps",
+    CONTENT,
     "attribution",
     "gradient",
     "path",
     "thumbnail",
 )
+_OF_MAPS = (
+    "score",
+    "baseline_score",
+    "convergence_delta",
+    "channel_share",
+    "error_estimate",
+    "converged",
+    "steps",
+    "attribution",
+    "scale",
+    "path",
+)
+"""What a refined row has of its own; the rest is the run's."""
+
 _WIDTH = 72
 
 
@@ -52,7 +73,7 @@ def show(
     """Writes a PNG of some panels to `output`; by default four: original, baseline, attribution mask, overlay.
 
     Args:
-        run: complete or not.
+        run: complete or not; if the image has a refined map, that one is drawn.
         image_id: as stored in `image_id`.
         output: path or URI of the PNG.
         target: class index, where several were attributed; by default the highest ranked.
@@ -61,8 +82,8 @@ def show(
 
     Raises:
         FileNotFoundError: the run has no parts.
-        ValueError: the image or the target is not in the run, the run does not store what the kind needs, or an option
-            has a value that is not allowed.
+        ValueError: the image or the target is not in the run, no map of it is stored, or nothing else that the kind
+            needs, or an option has a value that is not allowed.
     """
     look = look or Look()
     if kind not in KINDS:
@@ -70,13 +91,28 @@ def show(
     if look.polarity not in POLARITIES:
         raise UsageError(f"polarity: {look.polarity!r} is not one of {', '.join(POLARITIES)}")
     row = _select(run.find(image_id, _COLUMNS), target)
+    config = run.provenance.config
+    refined = _refined(run, row)
+    made = refined.part.options if refined else None
+    row = row | refined.row if refined else row
+    if row.get("attribution") is None:
+        raise without_map(run.uri, image_id)
     image = resize_bilinear(decode(row["thumbnail"], None).array, *row["attribution"].shape[:2])
     share = row["channel_share"]
     seen = _as_channels(image, image.shape[2] if share is None else len(share))
     baseline_name, baseline = _baseline(seen, image_id, run.provenance)
-    subject = Subject(row, image, false_color(baseline), baseline_name, run.provenance.config.get("channels", "all"))
+    channels = made.channels if made else config.get("channels", "all")
+    subject = Subject(row, image, false_color(baseline), baseline_name, channels)
     panels = KINDS[kind].draw(subject, look)
-    storage.write_bytes(output, draw_panels(panels, _caption(row), KINDS[kind].columns))
+    caption = f"{_caption(row)}; {convergence(row, config, made)}"
+    storage.write_bytes(output, draw_panels(panels, caption, KINDS[kind].columns))
+
+
+def _refined(run: Run, row: Row) -> RefinedRow | None:
+    """Returns the refined row of the same image, target and content; None if there is none."""
+    found = run.refined.find([row["image_id"]], _OF_MAPS) if run.refined else []
+    same = ("target", CONTENT)
+    return next((each for each in found if all(each.row[name] == row.get(name) for name in same)), None)
 
 
 def _select(rows: list[Row], target: int | None) -> Row:
@@ -121,5 +157,5 @@ def _caption(row: Row) -> str:
     gain = f"{'value' if value else 'score'} {row['score']:.4f}, of the baseline {row['baseline_score']:.4f}"
     return (
         f"{fit(row['image_id'], _WIDTH)}\n{fit(explained_name(row), _WIDTH)}: {gain}\n"
-        f"delta {row['convergence_delta']:+.5f} after {row['steps']} steps"
+        f"delta {row['convergence_delta']:+.5f}"
     )

@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from pipeline.verify.files import UNREADABLE, Finding, check_file, check_footer
 from pipeline.verify.image_hashes import ImageHashes
+from pipeline.verify.refined import check_refined
 from transforms import process, store
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, iter_slices
 from transforms.core.statistics.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
 from transforms.core.statistics.statistic import INTERVAL
-from transforms.core.vocabulary import OPTIONAL_COLUMNS
-from transforms.store.files import StoredFile, describe_file, iter_tables
-from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartFooter, PartSummary, read_footer
+from transforms.store.files import iter_tables
+from transforms.store.parts import ATTRIBUTIONS, ERRORS, PartSummary, read_footer
 from transforms.store.run import Run
-from transforms.store.schema import STATISTIC_COLUMNS, Provenance, statistic_columns
+from transforms.store.schema import SUMMARIZED_COLUMNS, statistic_columns
 from transforms.store.tables import BLOCK_SLICES, statistics_blocks, statistics_table
 
 Progress = Callable[[int, int], None]
@@ -31,30 +32,14 @@ Progress = Callable[[int, int], None]
 
 _BLOCK_ROWS = 1 << 13  # fewer cost a merge of all slices more often, more cost memory
 _NAMED = 3
-_UNREADABLE = (OSError, ValueError, KeyError, AttributeError, pa.ArrowException)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as it should be.
-
-    Attributes:
-        file: its name relative to the run directory.
-        problem: what is wrong with it.
-    """
-
-    file: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.problem}"
 
 
 def verify(run: Run, progress: Progress | None = None) -> list[Finding]:
     """Returns what is wrong with a complete run; nothing, if all is well.
 
     Finds files that are missing, changed, doubled or not the run's, images that are stored twice, counts
-    that do not add up, and statistics that differ from those of the stored rows in any bit.
+    that do not add up, and statistics that differ from those of the stored rows in any bit; and refined maps that are
+    not of the run's rows, or not what their own rows say.
 
     Raises:
         FileNotFoundError: the run is unfinished, or there is none.
@@ -78,7 +63,7 @@ def verify(run: Run, progress: Progress | None = None) -> list[Finding]:
     different = _check_statistics(run, statistics)
     if not different and kept_slices(totals.counts, options.max_slices) != totals.kept & totals.counts.keys():
         different = [Finding(manifest.statistics.name, "does not keep the largest slices")]
-    return findings + different
+    return findings + different + check_refined(run)
 
 
 @dataclass(frozen=True)
@@ -143,45 +128,22 @@ def _check_strays(run: Run) -> list[Finding]:
 
 
 def _check_part(run: Run, part: PartSummary, totals: _Totals, hashes: ImageHashes) -> list[Finding]:
-    findings = [finding for file in (part.attributions, part.errors) if file for finding in _check_file(run, file)]
+    findings = [finding for file in (part.attributions, part.errors) if file for finding in check_file(run.uri, file)]
     try:
         footer = read_footer(run.uri_of(part.attributions.name))
         content = _read_content(run, part)
         totals.add(content)
     except FileNotFoundError:
         return findings
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return [*findings, Finding(part.attributions.name, f"cannot be read ({error})")]
     hashes.add(part.attributions.name, set(content.images))
-    return findings + _check_footer(run.manifest.provenance, part, footer) + _check_content(part, content)
-
-
-def _check_file(run: Run, file: StoredFile) -> list[Finding]:
-    try:
-        found = describe_file(run.uri, file.name)
-    except FileNotFoundError:
-        return [Finding(file.name, "is missing")]
-    if found == file:
-        return []
-    return [Finding(file.name, f"was changed: its sha256 is {found.sha256}, the manifest says {file.sha256}")]
-
-
-def _check_footer(provenance: Provenance, part: PartSummary, footer: PartFooter) -> list[Finding]:
-    pairs = {
-        "chunk": (footer.chunk.id, part.chunk),
-        "config_digest": (footer.provenance.config_digest, provenance.config_digest),
-        "model_digest": (footer.provenance.model_digest, provenance.model_digest),
-        "images": (footer.images, part.images),
-        "rows": (footer.rows, part.rows),
-        "failures": (footer.failures, part.failures),
-        "untargeted": (footer.untargeted, part.untargeted),
-        "labels": (footer.labels, part.labels),
-    }
-    return [
-        Finding(part.attributions.name, f"its {what} is {found}, the manifest says {expected}")
-        for what, (found, expected) in pairs.items()
-        if found != expected
-    ]
+    provenance = run.manifest.provenance
+    return (
+        findings
+        + check_footer(part, footer, provenance.config_digest, provenance.model_digest)
+        + _check_content(part, content)
+    )
 
 
 def _check_content(part: PartSummary, content: _Content) -> list[Finding]:
@@ -208,7 +170,7 @@ def _check_content(part: PartSummary, content: _Content) -> list[Finding]:
 
 def _check_statistics(run: Run, statistics: dict[Slice, ImportanceStatistics]) -> list[Finding]:
     file = run.manifest.statistics
-    findings = _check_file(run, file)
+    findings = check_file(run.uri, file)
     try:
         with run.parquet(file.name) as parquet:
             blocks = itertools.zip_longest(iter_tables(parquet, rows=BLOCK_SLICES), statistics_blocks(statistics))
@@ -217,7 +179,7 @@ def _check_statistics(run: Run, statistics: dict[Slice, ImportanceStatistics]) -
             different = _different_slices(parquet.read(), statistics_table(statistics))
     except FileNotFoundError:
         return findings
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return [*findings, Finding(file.name, f"cannot be read ({error})")]
     named = ", ".join(f"{key.kind} {key.value}".strip() for key in different[:_NAMED]) or "the order of slices"
     more = f" and {len(different) - _NAMED} more slices" if len(different) > _NAMED else ""
@@ -234,7 +196,7 @@ def _stored_slices(run: Run) -> frozenset[Slice]:
     """Returns the slices that a run says it has; none if its statistics cannot be read, which is found later."""
     try:
         return frozenset(_by_slice(run.statistics(["kind", "value", "name"])))
-    except _UNREADABLE:
+    except UNREADABLE:
         return frozenset()
 
 
@@ -273,7 +235,7 @@ def _by_slice(table: pa.Table) -> dict[Slice, pa.Table]:
 
 
 def _read_content(run: Run, part: PartSummary) -> _Content:
-    tables = list(run.rows(["image_id", *STATISTIC_COLUMNS, *OPTIONAL_COLUMNS], [part]))
+    tables = list(run.rows(["image_id", *SUMMARIZED_COLUMNS], [part]))
     image_ids, targets = (
         [value for table in tables for value in table.column(name).to_pylist()] for name in ("image_id", "target")
     )

@@ -34,7 +34,7 @@ def ig_audit():
     @task(retries=3, retry_delay=timedelta(minutes=5), on_failure_callback=alert)
     def run(ds=None):
         """Runs the audit, and compares with the approved runs."""
-        command = ["ig-audit", "run", "--config", "/etc/ig-audit/audit.yaml", "--resume"]
+        command = ["ig-audit", "run", "--config", "/etc/ig-audit/audit.yaml", "--effort", "audit", "--resume"]
         command += ["--output", f"{ROOT}/nights/{ds}", "--reference", f"{ROOT}/approved"]
         code = subprocess.run(command, check=False).returncode
         if code in FINAL:

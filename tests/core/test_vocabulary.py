@@ -40,7 +40,7 @@ LISTS = {
         (resize._FITS, vocabulary.RESIZES),
         (input.SCALINGS, vocabulary.PIXELS),
         (quadrature._RULES, vocabulary.FIXED_RULES),
-        (quantize._REDUCERS, vocabulary.CHANNELS),
+        (quantize._REDUCERS, vocabulary.REDUCTIONS),
         (quantize._FORMS, vocabulary.DTYPES),
         (names.KINDS, vocabulary.SLICE_KINDS),
     ],

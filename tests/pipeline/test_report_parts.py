@@ -68,7 +68,8 @@ def test_picks_are_the_highest_of_all_rows(run, rows, ranking, value):
     np.testing.assert_allclose([pick.value for pick in picks], expected, rtol=1e-6)  # float32
     found = read_picks(run, picks)
     for pick in picks:
-        row = found[pick.part, pick.position]
+        drawn = found[pick.part, pick.position]
+        row = drawn.row
         assert value(next(r for r in rows if r["image_id"] == row["image_id"])) == pytest.approx(pick.value, rel=1e-6)
         assert row["attribution"].dtype == np.float32
 
@@ -76,7 +77,7 @@ def test_picks_are_the_highest_of_all_rows(run, rows, ranking, value):
 def test_only_some_classes_may_count(run):
     ranking = FarFromMean(np.array([1, 2, 5, 6]), MEANS, only=frozenset({5}))
     picks = find_picks(run, {"x": ranking}, 7)["x"]
-    assert {row["target"] for row in read_picks(run, picks).values()} == {5}
+    assert {drawn.row["target"] for drawn in read_picks(run, picks).values()} == {5}
     nothing = FarFromMean(np.zeros(0, int), np.zeros((0, 64)))
     assert find_picks(run, {"x": nothing}, 7)["x"] == []
 

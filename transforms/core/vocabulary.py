@@ -95,7 +95,10 @@ SCORES = ("probability", "logit", "log_odds")
 BASELINES = ("black", "white", "gray", "mean", "color:R,G,B", "blur:SIGMA", "uniform:K", "gaussian:K", "image:URI")
 FIXED_RULES = ("midpoint", "trapezoid", "left", "right", "simpson", "gauss_legendre")
 RULES = ("adaptive", *FIXED_RULES, "shifted")
-CHANNELS = ("all", "sum", "abs_sum", "mean", "max", "min")
+REDUCTIONS = ("all", "sum", "abs_sum", "mean", "max", "min")
+"""What is stored of a map's channels, if a map is stored."""
+
+CHANNELS = (*REDUCTIONS, "none")
 DTYPES = ("float16", "float32", "int8")
 GRIDS = (8, 16, 32)
 PRECISIONS = ("float32", "mixed")
@@ -151,6 +154,9 @@ CONTENT = "content"
 
 LATER_COLUMNS = (CONTENT, *SCORE_VECTORS)
 """Columns that runs of earlier versions lack: they may be asked for of any run, too."""
+
+MAP_COLUMNS = ("attribution", "scale")
+"""Columns of rows that hold the map, which a run may not store."""
 
 SLICE_KINDS = ("all", "predicted", "target", "label", "wrong", "confusion", "shard")
 """Kinds of slices that every run may have, besides a kind for each field."""

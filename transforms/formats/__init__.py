@@ -21,7 +21,18 @@ from transforms.formats.discover import Discovery, discover, expand
 from transforms.formats.kind import detect
 from transforms.formats.shard import ReadOptions, Shard, ShardError, damaged_chunk, failure
 
-__all__ = ["Discovery", "ReadOptions", "Shard", "describe", "detect", "discover", "expand", "plan", "read"]
+__all__ = [
+    "STANDS_FOR",
+    "Discovery",
+    "ReadOptions",
+    "Shard",
+    "describe",
+    "detect",
+    "discover",
+    "expand",
+    "plan",
+    "read",
+]
 
 _MODULES: dict[str, ModuleType] = {
     "tfrecord": tfrecord,
@@ -29,6 +40,9 @@ _MODULES: dict[str, ModuleType] = {
     "parquet": parquet,
     "files": files,
 }
+
+STANDS_FOR = "; this row stands for "
+"""Begins what the failure of a shard says of its images, after the reason."""
 
 _LOOKS = 3
 
@@ -87,7 +101,7 @@ def read(chunk: Chunk, options: ReadOptions) -> Iterator[Image | Failure]:
     except ShardError as error:
         damage = error
     except (FileNotFoundError, storage.RefusedError) as error:
-        what = f"this row stands for {end - index} images, starting at index {index}"
-        damage = storage.RefusedError(f"{error}; {what}; --resume retries them")
+        what = f"{STANDS_FOR}{end - index} images, starting at index {index}"
+        damage = storage.RefusedError(f"{error}{what}; --resume retries them")
     if damage is not None:
         yield failure(chunk, index, index, damage)

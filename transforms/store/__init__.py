@@ -4,8 +4,9 @@ In reading order: `schema` (columns and file metadata), `rows` (an explanation a
 their digests), `labels` (how many can be used), `parts` (one atomic pair of files per chunk), `tables` (the
 statistics), `manifest` (written last), `lock` (one run at a time), `strays` (what killed processes left); then what
 reads: `lookup` (one image's rows), `placed` (all rows by slice, as arrays), `sample` (rows to compare), all free of
-files, and `run`, the handle of a run that everything after the job takes; last, `tails` (rows in the tails of their
-classes) and `matched` (pictures that come again in other runs).
+files, `refined` (maps that were added later, with a manifest of their own), and `run`, the handle of a run that
+everything after the job takes; last, `tails` (rows in the tails of their classes) and `matched` (pictures that come
+again in other runs).
 Imports neither Beam nor TensorFlow.
 """
 

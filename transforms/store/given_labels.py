@@ -23,12 +23,12 @@ from transforms.core.explain.label import LabelError, Labels
 from transforms.core.stable_hash import stable_hashes
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, iter_slices
 from transforms.core.statistics.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
-from transforms.core.vocabulary import MAX_LABEL_LETTERS, OPTIONAL_COLUMNS
+from transforms.core.vocabulary import MAX_LABEL_LETTERS
 from transforms.store.files import open_parquet
 from transforms.store.json_object import read_object
 from transforms.store.labels import LabelCounts
 from transforms.store.placed import BLOCK_ROWS, COLUMNS, begins, blocks, hash_images, place_rows
-from transforms.store.schema import STATISTIC_COLUMNS, statistic_columns
+from transforms.store.schema import SUMMARIZED_COLUMNS, statistic_columns
 from transforms.store.tables import statistics_table
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def relabelled_statistics(run: Run) -> pa.Table:
     counts = {key: len(placed.rows_of(key)) for key in placed.keys}
     kept = kept_slices(counts, config.get("max_slices", SliceOptions().max_slices))
     total: dict[Slice, ImportanceStatistics] = {}
-    for table in blocks(run.rows([*STATISTIC_COLUMNS, *OPTIONAL_COLUMNS]), _SUMMARIZED_ROWS):
+    for table in blocks(run.rows(SUMMARIZED_COLUMNS), _SUMMARIZED_ROWS):
         found = iter_slices(statistic_columns(table), slicer)
         add_slices(total, ((counted_in(key, kept), statistics) for key, statistics in found))
     return statistics_table(total)

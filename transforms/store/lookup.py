@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,17 @@ def restored_maps(table: pa.Table, column: str) -> np.ndarray:
     return restored
 
 
+def stack(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns maps as one array, float32 `[maps, …]`.
+
+    Raises:
+        UsageError: they differ in shape.
+    """
+    if len(shapes := sorted({each.shape for each in maps})) > 1:
+        raise UsageError(f"maps of different shapes, {' and '.join(map(str, shapes))}; ask for them one by one")
+    return np.stack(maps) if maps else np.zeros((0, 0, 0), np.float32)
+
+
 def why_failed(image_id: str, errors: ds.Dataset) -> str:
     """Returns why an image could not be attributed, as the errors of its run say; nothing if they do not."""
     if errors.files:
@@ -100,6 +112,12 @@ def similar_ids(image_id: str, parts: ds.Dataset) -> list[str]:
         return found
     some = dict.fromkeys(itertools.islice(_ids(parts.scanner(columns=["image_id"])), _COMPARED))
     return difflib.get_close_matches(image_id, some, _SUGGESTIONS)
+
+
+def without_map(run_uri: str, image_id: str) -> UsageError:
+    """Returns the error for an image of a run that stores no maps and has not refined this one."""
+    again = shlex.join(["ig-audit", "refine", run_uri, "--images", image_id])
+    return UsageError(f"{image_id}: no maps are stored; {again} adds this one")
 
 
 def _check_stored(names: Sequence[str], column: str) -> None:

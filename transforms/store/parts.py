@@ -148,7 +148,7 @@ def write_part(
 ) -> Iterator[PartWriter]:
     """Opens the writer of a chunk's part; on an error in the block, no part appears.
 
-    Rows leave memory in row groups of about 4 MiB of maps.
+    Rows leave memory in row groups of about 4 MiB of maps, or of at most 4 MiB of pictures if no maps are stored.
 
     Args:
         run_uri: the run directory.
@@ -161,10 +161,13 @@ def write_part(
     columns = schema.attributions_schema(settings, map_shape, task)
     stored_shape = schema.stored_shape(settings, map_shape)
     metadata = provenance.to_metadata() | {KEY + "chunk": schema.to_json(dataclasses.asdict(chunk))}
-    metadata[schema.MAP_SHAPE] = schema.to_json(stored_shape)
-    map_bytes = math.prod(stored_shape) * np.dtype(settings.dtype).itemsize
+    if stored_shape is None:
+        row_bytes = math.prod(map_shape[:2])  # of a picture: rows are still read a group at a time
+    else:
+        metadata[schema.MAP_SHAPE] = schema.to_json(stored_shape)
+        row_bytes = math.prod(stored_shape) * np.dtype(settings.dtype).itemsize
     with write_parquet(run_uri, part_name(ATTRIBUTIONS, chunk.id), columns, metadata) as parquet:
-        writer = PartWriter(parquet, columns, max(1, _ROW_GROUP_BYTES // map_bytes))
+        writer = PartWriter(parquet, columns, max(1, _ROW_GROUP_BYTES // row_bytes))
         yield writer
         writer.flush()
         untargeted = sum(failure.stage == "target" for failure in writer.failures)

@@ -38,7 +38,6 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
     rows = []
     for attribution in explanation.attributions:
         importance = summarize_map(attribution.values, settings.grid)
-        stored = quantize(reduce_channels(attribution.values, settings.channels), settings.dtype)
         rows.append(
             shared
             | {
@@ -51,11 +50,10 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
                 "error_estimate": attribution.error_estimate,
                 "converged": attribution.converged,
                 "steps": attribution.steps,
-                "attribution": stored.values,
-                "scale": stored.scale,
                 "path": attribution.path,
                 "label_difference": _difference(explanation.label, attribution.score),
             }
+            | _map_columns(attribution, settings)
             | _gradient_columns(attribution)
             | vars(importance)
             | vars(summarize_mask(attribution.values, pixels.mask))
@@ -105,6 +103,14 @@ def _few_steps_columns(attribution: Attribution, pixels: Pixels, settings: Setti
             | vars(summarize_mask(reference.values, pixels.mask))
         )
     return columns | {REFERENCE + name: found.get(name) for name in DESCRIBING}
+
+
+def _map_columns(attribution: Attribution, settings: Settings) -> Row:
+    """Returns the map as it is stored, if it is."""
+    if settings.channels == "none":
+        return {}
+    stored = quantize(reduce_channels(attribution.values, settings.channels), settings.dtype)
+    return {"attribution": stored.values, "scale": stored.scale}
 
 
 def _gradient_columns(attribution: Attribution) -> Row:

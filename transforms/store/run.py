@@ -23,6 +23,7 @@ from transforms.store.json_object import read_object
 from transforms.store.labels import LabelCounts
 from transforms.store.manifest import MANIFEST, Manifest
 from transforms.store.parts import ATTRIBUTIONS, DAMAGES, ERRORS, PartSummary, read_footer
+from transforms.store.refined import Refined
 from transforms.store.schema import Provenance
 from transforms.store.tables import STATISTICS
 
@@ -129,6 +130,28 @@ class Run:
         except UsageError as error:
             raise UsageError(f"{uri}: {error}") from error
 
+    @functools.cached_property
+    def refined(self) -> Refined | None:
+        """The converged maps that were added to some of its pictures; None if there are none of this run's options.
+
+        Raises:
+            ValueError: their manifest cannot be read.
+        """
+        found = Refined.open(self.uri)
+        return found if found and found.manifest.run_digest == self.provenance.config_digest else None
+
+    @functools.cached_property
+    def stores_maps(self) -> bool:
+        """Whether the rows of a complete run have maps; without them, only refined ones can be drawn.
+
+        Raises:
+            OSError: the first part is missing or damaged.
+        """
+        for part in self.manifest.parts[:1]:
+            with self.parquet(part.attributions.name) as parquet:
+                return "attribution" in parquet.schema_arrow.names
+        return True
+
     @property
     def name(self) -> str:
         """The last part of the URI."""
@@ -209,9 +232,18 @@ class Run:
         Raises:
             OSError: the statistics are missing or damaged.
         """
+        stored = (name for name in self.statistics_columns if name.startswith("histogram_"))
+        return tuple(name.removeprefix("histogram_") for name in stored)
+
+    @property
+    def statistics_columns(self) -> tuple[str, ...]:
+        """The columns of the statistics, in the order stored: earlier versions knew fewer.
+
+        Raises:
+            OSError: the statistics are missing or damaged.
+        """
         with self.parquet(STATISTICS) as parquet:
-            names = parquet.schema_arrow.names
-        return tuple(name.removeprefix("histogram_") for name in names if name.startswith("histogram_"))
+            return tuple(parquet.schema_arrow.names)
 
     def rows(
         self,
@@ -291,6 +323,8 @@ class Run:
     def maps(self, chosen: pa.Table | Sequence[str], column: str = "attribution") -> np.ndarray:
         """Returns maps in units of the score, whatever dtype and version stored them.
 
+        Of a run that stores none, those that were refined later are taken; `refined` has these of any run.
+
         Args:
             chosen: rows with the map and its scale (`rows(["attribution", "scale"])` yields such), or ids of images,
                 of each of which the highest ranked target is taken.
@@ -300,16 +334,21 @@ class Run:
             float32 `[rows, height, width, channels]` or, if channels were reduced, `[rows, height, width]`.
 
         Raises:
-            ValueError: there is no such image, or no such column.
+            ValueError: there is no such image or column, no map of the image, or the maps differ in shape.
         """
         if isinstance(chosen, pa.Table):
             return lookup.restored_maps(chosen, column)
         with self._readable():
-            found = lookup.find_first(self._dataset(ATTRIBUTIONS), chosen, column)
+            attributions = self._dataset(ATTRIBUTIONS)
+            if column == "attribution" and column not in attributions.schema.names:
+                found = self.refined.maps(chosen) if self.refined else {}
+            else:
+                found = lookup.find_first(attributions, chosen, column)
         for image_id in chosen:
             if image_id not in found:
-                self.find(image_id, [])  # raises an error that says more
-        return np.stack([found[image_id] for image_id in chosen]) if chosen else np.zeros((0, 0, 0), np.float32)
+                self.find(image_id, [])  # raises an error that says more if there is no such image
+                raise lookup.without_map(self.uri, image_id)
+        return lookup.stack([found[image_id] for image_id in chosen])
 
     def sample(self, slices: Collection[Slice], most: int) -> Sample:
         """Returns which rows to compare with another run, of a complete run; reads no maps.

@@ -27,6 +27,7 @@ from transforms.core.vocabulary import (
     CELLS,
     CONTENT,
     DESCRIBING,
+    OPTIONAL_COLUMNS,
     REFERENCE,
     REFERENCE_PROBABILITY,
     SECOND_CELLS,
@@ -45,8 +46,11 @@ _SHAPE = b"shape"
 PLACING_COLUMNS = ("label", "label_name", "predictions", "target", "target_name", "target_rank", "shard", "fields")
 """The columns of attributions that place a row in its slices, beside those that only runs of some tasks have."""
 
-STATISTIC_COLUMNS = (*dict.fromkeys((*taken_columns(optional=True), *PLACING_COLUMNS)),)
-"""The columns of attributions from which statistics are computed, beside OPTIONAL_COLUMNS; some runs lack some."""
+STATISTIC_COLUMNS = (*dict.fromkeys((*taken_columns(), *PLACING_COLUMNS)),)
+"""The columns of attributions from which the statistics of every run are computed."""
+
+SUMMARIZED_COLUMNS = (*dict.fromkeys((*STATISTIC_COLUMNS, *taken_columns(optional=True), *OPTIONAL_COLUMNS)),)
+"""The columns from which all statistics are computed; those that a run does not store may be asked for too."""
 
 _NAMED = pa.list_(pa.struct([("target", pa.int32()), ("name", pa.string())]))
 _OPTIONAL_TYPES = {"labels": _NAMED, "decided": _NAMED, "label_value": pa.float64(), "label_difference": pa.float32()}
@@ -128,6 +132,8 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], tas
     element = pa.from_numpy_dtype(np.dtype(settings.dtype))
     prediction = [("target", pa.int32()), ("name", pa.string()), ("probability", pa.float32())]
     prediction += [("value", pa.float32())] if task == "values" else []
+    shape = stored_shape(settings, map_shape)
+    maps = [] if shape is None else [_arrays("attribution", element, shape), ("scale", pa.float32())]
     step = pa.struct([("alpha", pa.float32()), ("score", pa.float32()), ("slope", pa.float32())])
     pair = pa.struct([("key", pa.string()), ("value", pa.string())])
     gradient = [_arrays("gradient", pa.int8(), map_shape[:2]), ("gradient_scale", pa.float32())]
@@ -148,8 +154,7 @@ def attributions_schema(settings: Settings, map_shape: tuple[int, int, int], tas
             ("converged", pa.bool_()),
             ("steps", pa.int32()),
             ("predictions", pa.list_(pa.struct(prediction))),
-            _arrays("attribution", element, stored_shape(settings, map_shape)),
-            ("scale", pa.float32()),
+            *maps,
             *(gradient if settings.gradient else ()),
             *(_arrays(name, pa.float32(), shape) for name, shape in vectors.items()),
             ("positive_share", pa.float32()),
@@ -185,8 +190,10 @@ def _of_few_steps(settings: Settings, schema: pa.Schema) -> list[pa.Field]:
     return [*second, *referenced, pa.field(REFERENCE_PROBABILITY, pa.float32())]
 
 
-def stored_shape(settings: Settings, map_shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """Returns the shape in which maps of `map_shape` (height, width, channels) are stored."""
+def stored_shape(settings: Settings, map_shape: tuple[int, int, int]) -> tuple[int, ...] | None:
+    """Returns the shape in which maps of `map_shape` (height, width, channels) are stored; None if none are."""
+    if settings.channels == "none":
+        return None
     return map_shape if settings.channels == "all" else map_shape[:2]
 
 
@@ -221,7 +228,7 @@ def failures_to_table(failures: Iterable[Failure]) -> pa.Table:
 
 
 def statistic_columns(table: pa.Table) -> Columns:
-    """Returns what `statistics.summarize_rows` takes, from the STATISTIC_COLUMNS of stored rows."""
+    """Returns what `statistics.summarize_rows` takes, from the SUMMARIZED_COLUMNS of stored rows."""
     names = [name for name in taken_columns(optional=True) if name in table.column_names]
     columns = {name: matrix(table, name) if shape_of(table.field(name)) else _values(table, name) for name in names}
     return columns | slice_columns(table)

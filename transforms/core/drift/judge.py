@@ -42,6 +42,7 @@ from transforms.core.drift.contrast import (
     shared_classes,
 )
 from transforms.core.drift.distance import jensen_shannon, ndcg, population_stability_index, total_variation
+from transforms.core.drift.mean_error import standard_errors
 from transforms.core.drift.slice_audit import (
     DRIFT,
     FINE,
@@ -137,6 +138,7 @@ class _Contrast:
         means: of each scalar, (reference, candidate).
         vectors: mean vectors by the names in VECTORS, (reference, candidate), of those that both sides have.
         cells: the change of each cell, by the names in CELLS.
+        errors: standard errors of `means` and `vectors`, by the same names.
     """
 
     pair: dict[str, Any]
@@ -147,6 +149,7 @@ class _Contrast:
     means: dict[str, tuple[float, float]]
     vectors: dict[str, Means]
     cells: dict[str, Measured]
+    errors: dict[str, Means]
 
     def self_effect(self, name: str) -> float:
         """Returns the effect that is rare between halves, at the size of this contrast, or the largest of a night."""
@@ -194,6 +197,7 @@ def _contrast(pair: Pair, thresholds: Thresholds) -> _Contrast | None:
         means={name: (float(means[name][0]), float(means[name][1])) for name in found if name in SCALARS},
         vectors=vectors,
         cells={name: cell_statistics(rows, weights, name) for name in CELLS if name in found},
+        errors={name: standard_errors(part) for name, part in present.items()},
     )
 
 
@@ -301,6 +305,7 @@ def _metric(one: _Contrast, name: str, p_value: float, q_value: float, threshold
     effect, self_effect = float(one.found[name].effect[0]), one.self_effect(name)
     least = thresholds.effects[name] or 0.0
     reference, candidate = one.means.get(name, (None, None))
+    errors = [float(error[0]) for error in one.errors[name]] if name in one.means else [None, None]
     return MetricAudit(
         name=name,
         topic=TOPICS[name],
@@ -313,6 +318,8 @@ def _metric(one: _Contrast, name: str, p_value: float, q_value: float, threshold
         distances=one.distances[name],
         reference=reference,
         candidate=candidate,
+        reference_error=errors[0],
+        candidate_error=errors[1],
     )
 
 
@@ -326,24 +333,30 @@ def _grid(
     """
     if "grid" not in one.vectors:
         return None
-    reference, candidate = one.vectors["grid"]
-    side = round(len(reference) ** 0.5)
+    side = round(len(one.vectors["grid"][0]) ** 0.5)
     found: list[tuple[float, CellAudit]] = []
     for name, cells in one.cells.items() if drifted else ():
-        means, least = one.vectors[CELLS[name]], thresholds.effects[name] or 0.0
+        means, errors, least = one.vectors[CELLS[name]], one.errors[CELLS[name]], thresholds.effects[name] or 0.0
         least = max(least, one.self_effect(name)) if trainings else least
         for cell in np.flatnonzero(np.abs(cells.effect[0]) > least).tolist():
             statistic = float(cells.statistic[0, cell])
             p_value = null.p_value(name, statistic)
             if p_value <= thresholds.false_discovery_rate:
-                before, after = (float(of_side[cell]) for of_side in means)
                 row, col = divmod(cell, side)
-                found.append((statistic, CellAudit(row, col, before, after, p_value, name == "signed_cells")))
+                before, after, *spread = (float(of_side[cell]) for of_side in (*means, *errors))
+                audit = CellAudit(row, col, before, after, spread[0], spread[1], p_value, name == "signed_cells")
+                found.append((statistic, audit))
     changed = [audit for _, audit in sorted(found, key=lambda item: -item[0])]
     signed = None
     if "signed_cells" in drifted:
-        signed = SignedAudit(*(mean.tolist() for mean in one.vectors["signed_grid"]))
-    return GridAudit(side, reference.tolist(), candidate.tolist(), changed, signed)
+        signed = SignedAudit(*_lists(one, "signed_grid"))
+    sides = _lists(one, "grid")
+    return GridAudit(side, sides[0], sides[1], sides[2], sides[3], changed, signed)
+
+
+def _lists(one: _Contrast, name: str) -> list[list[float]]:
+    """Returns the mean vectors of reference and candidate, and their standard errors."""
+    return [numbers.tolist() for numbers in (*one.vectors[name], *one.errors[name])]
 
 
 def _distances(present: Known | None, name: str, effect: float, vectors: Mapping[str, Means]) -> dict[str, float]:

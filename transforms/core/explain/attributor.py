@@ -11,13 +11,14 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from transforms.core.cpus import usable_cpus
+from transforms.core.explain.ahead import ahead
 from transforms.core.explain.decision import (
     decided_labels,
     has_probabilities,
@@ -27,7 +28,7 @@ from transforms.core.explain.decision import (
 )
 from transforms.core.explain.faithfulness import is_chosen, measure
 from transforms.core.explain.given import given_pairs, given_targets
-from transforms.core.explain.job import Decoded, Mean, Pending, Predicted, failure, mean_path
+from transforms.core.explain.job import Asked, Decoded, Mean, Pending, Predicted, failure, mean_path
 from transforms.core.explain.label import LabelError, Labels
 from transforms.core.explain.purposes import Purposes
 from transforms.core.explain.settings import Settings, check_batch_size
@@ -47,9 +48,6 @@ from transforms.core.record import Attribution, Explanation, Failure, Faithfulne
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _MOST_IN_FLIGHT = 4
 """More batches at once cost memory; beyond a few, TensorFlow's own threads keep the cores busy."""
@@ -141,7 +139,7 @@ class Attributor:
         collections.deque(self._explain([image]), maxlen=0)
 
     def attribute(
-        self, images: Iterable[Image | Decoded | Failure], on_batch: OnBatch = lambda steps, seconds: None
+        self, images: Iterable[Image | Asked | Decoded | Failure], on_batch: OnBatch = lambda steps, seconds: None
     ) -> Iterator[Explanation | Failure]:
         """Yields an explanation or a failure for each of `images`, in their order.
 
@@ -149,11 +147,12 @@ class Attributor:
         out; an image that cannot be decoded, labeled or attributed becomes one.
 
         Args:
-            images: as read from a shard, or decoded already.
+            images: as read from a shard, with the classes to explain if the settings do not choose them, or decoded
+                already.
             on_batch: told of each batch of steps in the caller's thread: its size and seconds.
         """
         with ThreadPoolExecutor(self._threads, "decode") as threads:
-            yield from self._explain(_ahead(threads, self._decode, images, 2 * self.step.batch), on_batch)
+            yield from self._explain(ahead(threads, self._decode, images, 2 * self.step.batch), on_batch)
 
     def predict(self, images: Iterable[Image | Failure]) -> Iterator[Predicted | Failure]:
         """Yields the model's outputs for each of `images`, in their order, or its failure; attributes none.
@@ -162,7 +161,7 @@ class Attributor:
             images: as read from a shard.
         """
         with ThreadPoolExecutor(self._threads, "decode") as threads:
-            decoded = _ahead(threads, self._decode, images, 2 * self.step.batch)
+            decoded = ahead(threads, self._decode, images, 2 * self.step.batch)
             while window := list(itertools.islice(decoded, self.step.batch)):
                 for begun in self._begin(window):
                     yield begun.predicted if isinstance(begun, Pending) else begun
@@ -178,20 +177,21 @@ class Attributor:
             return decode(picture, shape[:2], settings.decoding(shape[2])).array
         return unit_values(np.asarray(picture), shape, name)
 
-    def _decode(self, image: Image | Decoded | Failure) -> Decoded | Failure:
+    def _decode(self, item: Image | Asked | Decoded | Failure) -> Decoded | Failure:
         """Returns an image as the model sees it, with its label."""
-        if isinstance(image, Decoded | Failure):
-            return image
+        if isinstance(item, Decoded | Failure):
+            return item
+        image, targets = (item.image, item.targets) if isinstance(item, Asked) else (item, ())
         try:
             pixels = self._pixels(image)
         except DecodeError as error:
             return failure(image, "decode", error)
         try:
-            return Decoded(image, pixels, self._labels.resolve_image(image))
+            return Decoded(image, pixels, self._labels.resolve_image(image), targets)
         except LabelError as error:
-            if self.targets.needs_label:
+            if self.targets.needs_label and not targets:
                 return failure(image, "label", error)
-            return Decoded(image, pixels, label_problem=str(error))
+            return Decoded(image, pixels, targets=targets, label_problem=str(error))
 
     def _pixels(self, image: Image) -> Pixels:
         """Returns an image as the model sees it, with its mask where there is one."""
@@ -388,14 +388,3 @@ class Attributor:
 
         baseline = self.baselines[0].make(decoded.pixels.array, decoded.image.id)[0]
         return measure(values, decoded.pixels.array, baseline, probability, self.step.batch)
-
-
-def _ahead(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
-    """Yields `function(item)` in order, computed by `threads` up to `ahead` items early."""
-    futures: collections.deque[Future[R]] = collections.deque()
-    for item in items:
-        futures.append(threads.submit(function, item))
-        if len(futures) > ahead:
-            yield futures.popleft().result()
-    while futures:
-        yield futures.popleft().result()

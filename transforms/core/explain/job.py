@@ -1,6 +1,6 @@
 """An image on its way to its explanation, phase by phase; each holds the one before, and nothing that is not known yet.
 
-    Image ─→ Decoded ─→ Predicted ─→ Pending, until all of its paths are integrated ─→ Explanation
+    Image or Asked ─→ Decoded ─→ Predicted ─→ Pending, until all of its paths are integrated ─→ Explanation
 
 In each phase, an image may become a `Failure` instead.
 """
@@ -21,6 +21,19 @@ from transforms.core.explain.purposes import Purpose
 from transforms.core.path.integrate import Integral
 from transforms.core.record import Failure, Image, Pixels, ReferenceMap
 from transforms.core.vocabulary import Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An image as read, with the classes to explain in place of those that the settings choose.
+
+    Attributes:
+        image: as read; what its label says is not needed then.
+        targets: indices of classes, one at least.
+    """
+
+    image: Image
+    targets: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -99,7 +99,9 @@ class Settings(Options):
         high=1,
         group="statistics",
     )
-    channels: str = option("all", "what is stored of a map's color channels", CHANNELS, group="output")
+    channels: str = option(
+        "all", "what is stored of a map's color channels; none stores no map", CHANNELS, group="output"
+    )
     dtype: str = option("float16", "type of the stored map", DTYPES, group="output")
     gradient: bool = option(
         False,
@@ -154,6 +156,7 @@ class Settings(Options):
             ("value_range",): lambda: parse_value_range(self.value_range),
             ("alpha_color",): lambda: parse_alpha_color(self.alpha_color),
             ("rule", "steps", "tolerance", "max_steps", "second_share", "reference_share"): self._check_rule,
+            ("channels", "dtype", "gradient"): self._check_stored,
         }
         for names, check in checks.items():
             try:
@@ -204,6 +207,12 @@ class Settings(Options):
             raise UsageError(f"steps: {self.steps} is not {allowed}")
         self.path_rule()
         self.reference_rule()
+
+    def _check_stored(self) -> None:
+        if self.channels == "none" and self.gradient:
+            raise UsageError("gradient: True is to be shown beside the map, and channels none stores no map")
+        if self.channels == "none" and self.dtype != DTYPES[0]:
+            raise UsageError(f"dtype: {self.dtype!r} is the type of the stored map, and channels none stores no map")
 
     def path_rule(self) -> PathRule:
         """Returns the rule that decides where each path is sampled.
