@@ -39,6 +39,8 @@ _FIRST_STEPS = (
     "ig-audit samples --output samples",
     "ig-audit run --config samples/config.yaml --output runs/first",
 )
+_OF_NO_USE = ("pandas", "pymongo")
+"""What Beam imports if it is there, for a second, and a run makes no use of."""
 _NIGHTLY = (
     "ig-audit run --config audit.yaml --input 'gs://photos/*.tfrecord' \\",
     "    --model gs://models/candidate --pixels signed --class_names names.txt \\",
@@ -289,8 +291,9 @@ def _run(options: argparse.Namespace, rest: list[str]) -> ExitCode:
     from pipeline.launch import prepare
 
     job = prepare(audit)
-    from pipeline.run import run
-
+    with process.lean_imports(*_OF_NO_USE):
+        from pipeline.run import run
+    process.keep_objects()
     return run(job, rest)
 
 

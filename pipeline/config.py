@@ -79,6 +79,13 @@ class AuditConfig(ModelOptions, Settings, ReadOptions, SliceOptions):
     batch_size: str = option(
         "auto", f"steps in one model call: auto, or a number from 1 to {MAX_BATCH}", group="running", metavar="N"
     )
+    model_cache: str = option(
+        "",
+        "folder or URI in which workers keep a model's compiled graph for their next start, trusted as the model "
+        "itself; none keeps nothing (default: a folder of your own in ~/.cache/ig-audit)",
+        group="running",
+        metavar="DIR",
+    )
     reference: tuple[str, ...] = option(
         (), "finished runs, or folders of runs, to compare this run with", group="comparison", metavar="RUN"
     )

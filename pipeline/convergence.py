@@ -14,7 +14,7 @@ def convergence(row: Mapping[str, Any], config: Mapping[str, Any], refined: MapO
     >>> convergence({"converged": True, "steps": 96}, {}, MapOptions(0.05, 512, "all", "float16"))
     'refined map, converged to 5 % in 96 steps'
     >>> convergence({"converged": None, "steps": 8}, {"rule": "shifted"})
-    'map of 8 steps at random: one such map is noisy'
+    'map of 8 random steps, noisy on its own'
 
     Args:
         row: a row with `converged`, `error_estimate` and `steps`.
@@ -26,7 +26,7 @@ def convergence(row: Mapping[str, Any], config: Mapping[str, Any], refined: MapO
     tolerance = refined.tolerance if refined else config.get("tolerance")
     name = "refined map" if refined else "map"
     if not refined and rule == "shifted":
-        return f"{name} of {_count(steps)} at random: one such map is noisy"
+        return f"{name} of {_count(steps, 'random ')}, noisy on its own"
     if not refined and rule != "adaptive":
         return f"{name} of {_count(steps)}, error about {_percent(error)}"
     if row.get("converged"):
@@ -34,8 +34,10 @@ def convergence(row: Mapping[str, Any], config: Mapping[str, Any], refined: MapO
     return f"{name}, not converged: error about {_percent(error)} after {_count(steps)}"
 
 
-def _count(steps: int | None) -> str:
-    return "an unknown number of steps" if steps is None else "1 step" if steps == 1 else f"{steps:,} steps"
+def _count(steps: int | None, kind: str = "") -> str:
+    if steps is None:
+        return f"an unknown number of {kind}steps"
+    return f"{steps:,} {kind}step{'' if steps == 1 else 's'}"
 
 
 def _percent(share: float | None) -> str:

@@ -22,6 +22,7 @@ from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
 from transforms.core.image.baseline import check_channels, parse_baselines
 from transforms.core.model.facts import facts_of
+from transforms.core.model.known_model import KnownModel
 from transforms.formats import Shard
 from transforms.store.run import Run
 from transforms.worker import AttributorSpec
@@ -62,14 +63,16 @@ def prepare(config: AuditConfig) -> Job:
     """
     started = datetime.datetime.now(datetime.timezone.utc)
     config = config.dated(started.date())
-    found, spec = discover(config), _with_facts(config, spec_of(config))
+    found, spec = discover(config), spec_of(config)
+    known = worker.known_model(spec)
+    spec = _with_facts(config, spec, known)
     notes = formats.describe(found.shards, config.read_options())
     provenance = _provenance(config, spec)
     if config.reference:
         choose_references(provenance, config.reference, config.nights, exclude=config.output)
         load_thresholds(config.thresholds)
     if not resumes(config, provenance):
-        checked = _check_model(spec)
+        checked = _check_known(spec, known) if known else _check_model(spec)
         if checked != spec:  # a damaged local copy has been replaced
             spec, provenance = checked, _provenance(config, checked)
     began = started.isoformat(timespec="seconds")
@@ -96,7 +99,7 @@ def spec_of(config: AuditConfig) -> AttributorSpec:
     """
     batch_size = 0 if config.batch_size == "auto" else int(config.batch_size)
     try:
-        spec = worker.resolve(config.model, config.model_options(), config.settings(), batch_size)
+        spec = worker.resolve(config.model, config.model_options(), config.settings(), batch_size, config.model_cache)
     except UsageError as error:
         raise ConfigError(str(error)) from error
     try:
@@ -105,14 +108,14 @@ def spec_of(config: AuditConfig) -> AttributorSpec:
         raise ConfigError(f"model: {config.model}: {error}") from error
 
 
-def _with_facts(config: AuditConfig, spec: AttributorSpec) -> AttributorSpec:
+def _with_facts(config: AuditConfig, spec: AttributorSpec, known: KnownModel | None) -> AttributorSpec:
     """Returns the spec with what is known of the model, which is loaded only if nobody has looked at it yet.
 
     Raises:
         ConfigError: the model cannot be read.
         UsageError: it does not suit the options.
     """
-    evidence = worker.known_evidence(spec)
+    evidence = worker.known_evidence(spec) or (known.evidence if known else None)
     if evidence is not None:
         return dataclasses.replace(spec, evidence=evidence, facts=facts_of(evidence, spec.options))
     return spec if _found_earlier(config, spec) else _check_model(spec)
@@ -176,6 +179,14 @@ def _differences(one: store.Provenance, other: store.Provenance) -> str:
     if one.model_digest != other.model_digest:
         names.append("the model's files")
     return ", ".join(names) or "class names, baseline image or version of ig-audit"
+
+
+def _check_known(spec: AttributorSpec, known: KnownModel) -> AttributorSpec:
+    """Checks that a model that was loaded with these options before suits the settings too, and returns the spec."""
+    targets = Targets.parse(spec.settings.targets)
+    targets.check(known.classes(spec.options), known.task, known.by_class)
+    check_channels(parse_baselines(spec.settings.baseline), known.input_shape[2])
+    return spec
 
 
 def _check_model(spec: AttributorSpec) -> AttributorSpec:

@@ -11,7 +11,7 @@ from transforms import store
 from transforms.core.record import Chunk
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, summarize_rows
 from transforms.core.statistics.slices import Slice, Slicer
-from transforms.core.vocabulary import LATER_COLUMNS, OPTIONAL_COLUMNS
+from transforms.core.vocabulary import FEW_STEPS_COLUMNS, LATER_COLUMNS, OPTIONAL_COLUMNS
 from transforms.store.files import write_parquet
 from transforms.store.parts import ATTRIBUTIONS, PartSummary, part_name
 from transforms.store.run import Run
@@ -19,12 +19,12 @@ from transforms.store.schema import KEY, STATISTIC_COLUMNS, Provenance, statisti
 
 COLUMNS = ("image_id", "index", *STATISTIC_COLUMNS, *LATER_COLUMNS)
 """The columns of a redrawn night, as far as the rows have them: no maps and no pictures. Some runs have
-`vocabulary.OPTIONAL_COLUMNS`, too."""
+`vocabulary.OPTIONAL_COLUMNS` and `FEW_STEPS_COLUMNS`, too."""
 
 
 def read_pool(run: Run) -> pa.Table:
     """Returns the rows of a finished run, with only these columns, as far as it stores them."""
-    return pa.concat_tables(run.rows((*COLUMNS, *OPTIONAL_COLUMNS))).combine_chunks()
+    return pa.concat_tables(run.rows((*COLUMNS, *OPTIONAL_COLUMNS, *FEW_STEPS_COLUMNS))).combine_chunks()
 
 
 def write_night(run_uri: str, rows: pa.Table, provenance: Provenance, created: str) -> Run:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 
 from support.random_rows import merge_slices
 from transforms import store
@@ -110,6 +114,20 @@ def write_chunk(run_uri: str, chunk: Chunk, settings: Settings = SETTINGS, targe
             else:
                 part.add(make_rows(chunk, position, settings, targets))
     return part.summary
+
+
+def drop_maps(run_uri: str) -> None:
+    """Rewrites a complete run as one that stores no maps."""
+    manifest = Run.open(run_uri).manifest
+    parts = []
+    for part in manifest.parts:
+        path = Path(run_uri) / part.attributions.name
+        metadata = {key: value for key, value in pq.read_metadata(path).metadata.items() if key != b"ARROW:schema"}
+        table = pq.read_table(path).drop_columns(["attribution", "scale"])
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+        stored = store.files.describe_file(run_uri, part.attributions.name)
+        parts.append(dataclasses.replace(part, attributions=stored))
+    store.write_manifest(run_uri, dataclasses.replace(manifest, parts=tuple(parts)))
 
 
 def read_columns(run_uri: str, part: store.PartSummary) -> Columns:

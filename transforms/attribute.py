@@ -43,12 +43,14 @@ class ChunkResult:
         statistics: of the part's rows, by slice.
         passes: how the worker's step was compiled: (pass, "" where applied, else the reason).
         seconds: how long the chunk took; 0 where an earlier run had finished it.
+        graph: sha256 of the graph that was differentiated, in hex; empty where there is none, or none was needed.
     """
 
     part: store.PartSummary
     statistics: dict[Slice, ImportanceStatistics]
     passes: tuple[tuple[str, str], ...]
     seconds: float
+    graph: str = ""
 
 
 @dataclass
@@ -172,12 +174,14 @@ class _AttributeChunks(_Attributing):
         attributor, start = self.attributor(), time.monotonic()
         part = self._attribute(chunk, attributor)
         passes = tuple((report.name, "" if report.applied else report.reason) for report in attributor.step.report)
-        yield self._result(part, passes, time.monotonic() - start)
+        yield self._result(part, passes, time.monotonic() - start, attributor.step.graph)
 
-    def _result(self, part: store.PartSummary, passes: tuple[tuple[str, str], ...], seconds: float) -> ChunkResult:
+    def _result(
+        self, part: store.PartSummary, passes: tuple[tuple[str, str], ...], seconds: float, graph: str = ""
+    ) -> ChunkResult:
         """Returns a part's result; its statistics come from the rows as they are stored."""
         rows = Run.open(self._stage.output).part_rows(part, SUMMARIZED_COLUMNS)
-        return ChunkResult(part, summarize_rows(statistic_columns(rows), self._stage.slicer), passes, seconds)
+        return ChunkResult(part, summarize_rows(statistic_columns(rows), self._stage.slicer), passes, seconds, graph)
 
     def _attribute(self, chunk: Chunk, attributor: Attributor) -> store.PartSummary:
         stage = self._stage

@@ -108,6 +108,7 @@ class FinishRun(beam.PTransform):
             "notes": list(self.notes),
             "effort": dict(self.effort),
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
+            "graphs": sorted({chunk.graph for chunk in chunks if chunk.graph}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
         }
         check, look = checks

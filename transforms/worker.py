@@ -32,10 +32,13 @@ from transforms.core.image.decoding import DecodeError, Decoding
 from transforms.core.model import digest, evidence_cache
 from transforms.core.model.evidence import Evidence
 from transforms.core.model.facts import ModelFacts
+from transforms.core.model.known_model import KnownModel, find_known
 from transforms.core.model.local_copy import load_copy
+from transforms.core.model.model_cache import NONE, ClosedCache, FolderCache, ModelCache
 from transforms.core.model.options import ModelOptions
 from transforms.core.stable_hash import cache_key
 from transforms.core.vocabulary import MAX_CLASSES
+from transforms.stored_cache import StoredCache
 
 if TYPE_CHECKING:
     from transforms.core.explain.attributor import Attributor
@@ -62,6 +65,8 @@ class AttributorSpec:
         facts: what was found out about the model at launch, if anything.
         reference_shares: the share of images that get reference maps by the class index that their label names, where
             it is another than the settings' `reference_share`: a higher one for small classes.
+        model_cache: where each worker keeps what it learned of the model: a folder or URI; empty for the user's own
+            cache, `none` for nowhere.
     """
 
     model: str
@@ -73,6 +78,7 @@ class AttributorSpec:
     evidence: Evidence | None = None
     facts: ModelFacts | None = None
     reference_shares: tuple[tuple[int, float], ...] = ()
+    model_cache: str = ""
 
 
 def resolve(
@@ -80,6 +86,7 @@ def resolve(
     options: ModelOptions = ModelOptions(),
     settings: Settings = Settings(),
     batch_size: int = 0,
+    model_cache: str = "",
 ) -> AttributorSpec:
     """Returns what makes an attributor, with class names and pictures of baselines read from where they lie.
 
@@ -88,6 +95,7 @@ def resolve(
         options: what the function is.
         settings: how it is attributed.
         batch_size: steps in one model call, from 1 to 4096; 0 lets the worker choose.
+        model_cache: where each worker keeps what it learned of the model.
 
     Raises:
         UsageError: a file cannot be read, or an option has a value that is not allowed.
@@ -97,7 +105,8 @@ def resolve(
     check_batch_size(batch_size)
     options = with_names(options)
     pictures = baseline_images(settings.baseline, settings.decoding(0))
-    return AttributorSpec(os.fspath(model), options, settings, batch_size, pictures)
+    cache_at(model_cache)  # raises here what a worker would raise
+    return AttributorSpec(os.fspath(model), options, settings, batch_size, pictures, model_cache=model_cache)
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ def _make(spec: AttributorSpec) -> Loaded:
     start = time.monotonic()
     if spec.evidence is not None:
         evidence_cache.keep(spec.model_digest, spec.options, spec.evidence)
-    classifier = _load(spec.model, spec.options)
+    classifier = _load(spec.model, spec.options, spec.model_cache)
     if spec.model_digest and classifier.digest != spec.model_digest:
         raise UsageError(
             f"model: {spec.model} has digest {classifier.digest[:16]} on this worker, "
@@ -144,7 +153,7 @@ def classifier(spec: AttributorSpec) -> Classifier:
         ValueError: the model cannot be loaded or does not fit the settings.
     """
     with _LOCK:
-        return _load(spec.model, spec.options)
+        return _load(spec.model, spec.options, spec.model_cache)
 
 
 def layers(spec: AttributorSpec) -> list[tuple[str, tuple[int | None, ...]]]:
@@ -164,12 +173,35 @@ def known_evidence(spec: AttributorSpec) -> Evidence | None:
     return evidence_cache.recall(spec.model_digest, spec.options)
 
 
-@functools.lru_cache(maxsize=1)
-def _load(model: str, options: ModelOptions) -> Classifier:
-    process.import_tensorflow()
-    from transforms.core.model import classifier
+def known_model(spec: AttributorSpec) -> KnownModel | None:
+    """Returns what this machine knows of the model with these options; None if it must be loaded to say that."""
+    cache = cache_at(spec.model_cache)
+    return find_known(cache, spec.model_digest, spec.options, known_evidence(spec)) if cache else None
 
-    return on_local_copy(model, lambda path: classifier.load(path, options))
+
+def cache_at(place: str) -> ModelCache | None:
+    """Returns the cache of what was learned of models at a place: a folder or URI, empty for the user's own, `none`.
+
+    Raises:
+        UsageError: it is a folder of this machine that others can write, or that cannot be made.
+    """
+    if place == NONE:
+        return None
+    if not place:
+        return FolderCache.own()
+    return StoredCache(place) if storage.is_remote(place) else FolderCache.at(storage.resolve(place)[1])
+
+
+@functools.lru_cache(maxsize=1)
+def _load(model: str, options: ModelOptions, place: str) -> Classifier:
+    process.import_tensorflow()
+    from transforms.core.model import known_classifier
+
+    try:
+        cache = cache_at(place)
+    except UsageError as error:  # on this worker; the job goes on without
+        cache = ClosedCache(str(error))
+    return on_local_copy(model, lambda path: known_classifier.load(path, options, cache))
 
 
 def on_local_copy(model: str, load: Callable[[str], T]) -> T:

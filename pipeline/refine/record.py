@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.refine.choose import KEPT, Picture, Task
 from transforms import storage, store
-from transforms.core.explain.content import content_digest
 from transforms.core.record import Chunk, Explanation, Failure, Row
 from transforms.core.vocabulary import CONTENT
 from transforms.store.files import open_parquet, read_table
@@ -143,8 +142,7 @@ class Recorder:
 
 def _checked(explanation: Explanation, picture: Picture) -> Explanation | Failure:
     """Returns the explanation if it is of the picture that the run read; its failure if it is of another."""
-    image, wanted = explanation.image, picture.first[CONTENT]
-    found = content_digest(image, explanation.pixels)
+    image, found, wanted = explanation.image, explanation.content, picture.first[CONTENT]
     if found == wanted:
         return explanation
     message = f"the picture has changed since the run: the digest of its content is {found}, that of the row {wanted}"

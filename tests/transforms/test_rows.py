@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from transforms.core.explain.content import content_digest
 from transforms.core.explain.settings import Settings
 from transforms.core.record import Attribution, Explanation, Image, Pixels, ReferenceMap
-from transforms.core.vocabulary import DESCRIBING, REFERENCE, REFERENCE_COLUMNS
+from transforms.core.vocabulary import REFERENCE, REFERENCE_COLUMNS, REFERENCED
 from transforms.store.rows import rows_of
 from transforms.store.schema import attributions_schema, rows_to_table
 
@@ -48,7 +48,7 @@ SHIFTED = Settings(rule="shifted", steps=2, reference_share=0.5, grid=8, dtype="
 def explanation(*attributions: Attribution, mask: np.ndarray | None = None) -> Explanation:
     pixels = dataclasses.replace(PIXELS, mask=mask)
     image = Image("a#1", "/a", 1, encoded(7), 3)
-    return Explanation(image, pixels, 3, (), attributions, content="c0ffee", reference_probability=0.25)
+    return Explanation(image, pixels, 3, (), attributions, content="c0ffee", reference_extra=True)
 
 
 def attribution(**changes: object) -> Attribution:
@@ -68,7 +68,7 @@ def test_a_reference_map_is_described_as_the_row_of_an_accurate_run_would_be():
     reference = ReferenceMap(values, 0.04, True, 44)
     (expected,) = stored(Settings(), accurate, mask=mask)
     (found,) = stored(SHIFTED, attribution(reference=reference), mask=mask)
-    for name in DESCRIBING:
+    for name in REFERENCED:
         assert found[REFERENCE + name] == expected[name] is not None, name
     assert found["error_estimate"] is found["converged"] is None
     assert found["grid"] != expected["grid"]
@@ -80,8 +80,8 @@ def test_rows_that_were_not_chosen_have_neither_a_second_nor_a_reference_map():
     assert sum(chosen["second_cells"]) == 24
     assert other["second_cells"] is None
     for row in (chosen, other):
-        assert {row[REFERENCE + name] for name in DESCRIBING} == {None}
-        assert row["reference_probability"] == 0.25
+        assert {row[REFERENCE + name] for name in REFERENCED} == {None}
+        assert row["reference_extra"]
         assert row["content"] == "c0ffee"
 
 

@@ -67,7 +67,7 @@ class Largest(Statistic[float]):
     def zero(self) -> float:
         return -np.inf
 
-    def grouped(self, rows: Columns, groups: Groups, fine: Sequence[bool]) -> list[float]:
+    def grouped(self, rows: Columns, groups: Groups, kinds: Sequence[str]) -> list[float]:
         return [float(one) for one in np.maximum.reduceat(rows["border_share"][groups.members], groups.starts)]
 
     def merge(self, one: float, other: float) -> float:

@@ -1,13 +1,17 @@
-"""The number of processors that this process may use, which can be fewer than the machine has."""
+"""The processors that this process may use, which can be fewer than the machine has, and what they can do."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUP = Path("/proc/self/cgroup")
+_PROCESSORS = Path("/proc/cpuinfo")
+_DECIDING = ("vendor_id", "model name", "flags", "CPU part", "Features")
+"""Fields of the first processor, on x86 and on ARM."""
 
 
 def usable_cpus() -> int:
@@ -17,6 +21,17 @@ def usable_cpus() -> int:
     except (AttributeError, OSError):  # on systems other than Linux
         allowed = os.cpu_count() or 1
     return max(1, math.ceil(min([allowed, *_quotas()])))
+
+
+def processor_features() -> str:
+    """Returns what decides how this machine's processors round: their architecture, model and instructions."""
+    try:
+        text = _PROCESSORS.read_text(errors="replace").partition("\n\n")[0]
+    except OSError:  # on systems other than Linux
+        text = ""
+    fields = dict(line.partition(":")[::2] for line in text.splitlines())
+    known = {name.strip(): value.strip() for name, value in fields.items()}
+    return " ".join([platform.system(), platform.machine(), *(known.get(name, "") for name in _DECIDING)])
 
 
 def _quotas() -> list[float]:

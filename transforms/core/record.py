@@ -229,7 +229,7 @@ class Explanation:
         task: what the model decides, one of `vocabulary.TASKS`.
         decided: of a model of any number of labels, those whose probability is above a half, sorted.
         content: the digest of the picture, see `content.content_digest`.
-        reference_probability: with which the image was chosen for reference maps, whether it was or not; in [0, 1].
+        reference_extra: whether the image has a reference map only since more of its class get one than of all.
     """
 
     image: Image
@@ -241,7 +241,7 @@ class Explanation:
     task: str = "classes"
     decided: tuple[int, ...] = ()
     content: str = ""
-    reference_probability: float = 0.0
+    reference_extra: bool = False
 
 
 Row = dict[str, Any]

@@ -109,13 +109,18 @@ VECTORS = ("grid", "signed_grid", "channel_share")
 CELLS = "cells"
 """Column of rows that holds the signed sum of each cell of the grid."""
 
-SCORE_VECTORS = (CELLS,)
+SECOND_CELLS = "second_cells"
+"""The same of a second, independent map of few steps, of which only a share of the rows has one."""
+
+SCORE_VECTORS = (CELLS, SECOND_CELLS)
 """Columns of rows that hold a vector in units of the score, of any magnitude."""
 
-SECOND_CELLS = "second_cells"
-"""Column of rows of rule shifted: the cells by a second, independent shift, of some rows."""
+REFERENCE = "reference_"
+"""What begins the columns that describe the accurate map of a row, of which only a share of the rows has one."""
 
-REFERENCED_SCALARS = (
+CORRECTED = (
+    CELLS,
+    *VECTORS,
     "positive_share",
     "gini",
     "entropy",
@@ -125,34 +130,30 @@ REFERENCED_SCALARS = (
     "mask_share",
     "pointing_hit",
 )
-"""Columns of rows that hold a number which too few steps bias."""
+"""Columns of rows that describe a map, and whose means the accurate maps of some rows correct."""
 
-DESCRIBING = (*VECTORS, *SCORE_VECTORS, *REFERENCED_SCALARS, "steps", "error_estimate", "converged")
-"""Columns of rows that describe a map, and that are stored of its reference map, too, if it has one."""
+REFERENCED = (*CORRECTED, "steps", "error_estimate", "converged")
+"""Columns of rows that are also stored of the accurate map where there is one."""
 
-REFERENCE = "reference_"
-"""What the names of the columns begin with that describe a row's reference map."""
+REFERENCE_EXTRA = "reference_extra"
+"""Column of rows: whether a picture has an accurate map only since more of its class get one than of all."""
 
-REFERENCE_PROBABILITY = "reference_probability"
-"""Column of rows: the share of such pictures that get a reference map, whether this one did or not."""
-
-REFERENCE_COLUMNS = (*(REFERENCE + name for name in DESCRIBING), REFERENCE_PROBABILITY)
-"""Columns of rows of runs with a reference share: what a map to tolerance of some rows has."""
+REFERENCE_COLUMNS = (*(REFERENCE + name for name in REFERENCED), REFERENCE_EXTRA)
+"""Columns of rows that only runs with a `reference_share` have."""
 
 TASK_COLUMNS = {"labels": ("labels", "decided"), "values": ("label_value", "label_difference")}
 """Columns of rows that only runs of such a task have."""
 
-OPTIONAL_COLUMNS = (
-    *(column for columns in TASK_COLUMNS.values() for column in columns),
-    SECOND_CELLS,
-    *REFERENCE_COLUMNS,
-)
+FEW_STEPS_COLUMNS = (SECOND_CELLS, *REFERENCE_COLUMNS)
+"""Columns of rows that only some runs of few steps have: they, too, may be asked for of any run."""
+
+OPTIONAL_COLUMNS = tuple(column for columns in TASK_COLUMNS.values() for column in columns)
 """Columns that may be asked for of any run: those that it does not store are left out."""
 
 CONTENT = "content"
 """Column of rows that tells whether two pictures are the same, whatever their ids are."""
 
-LATER_COLUMNS = (CONTENT, *SCORE_VECTORS)
+LATER_COLUMNS = (CONTENT, CELLS)
 """Columns that runs of earlier versions lack: they may be asked for of any run, too."""
 
 MAP_COLUMNS = ("attribution", "scale")

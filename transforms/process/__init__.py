@@ -2,9 +2,11 @@
 
 In reading order: `interruption` (stops the main thread from any thread, or by a signal), `threads` (which errors
 of threads are reported), `output` (standard streams that never end a command), `memory` (whether freed memory is kept),
-`tensorflow` (its quiet import). Nothing else in this project sets a signal handler or replaces such a hook.
+`imports` (of large packages, without the collector), `tensorflow` (its quiet import). Nothing else in this project
+sets a signal handler or replaces such a hook.
 """
 
+from transforms.process.imports import keep_objects, lean_imports
 from transforms.process.interruption import Interrupted, Interruption, ending_by_signals, interruptible
 from transforms.process.memory import keep_freed, return_freed, trim
 from transforms.process.output import steady_output
@@ -20,6 +22,8 @@ __all__ = [
     "import_tensorflow",
     "interruptible",
     "keep_freed",
+    "keep_objects",
+    "lean_imports",
     "return_freed",
     "steady_output",
     "thread_errors",

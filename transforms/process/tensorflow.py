@@ -1,21 +1,30 @@
-"""The import of TensorFlow, first and quietly."""
+"""The import of TensorFlow, first, quietly and without Keras."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 from transforms.process import memory
+from transforms.process.imports import lean_imports
+
+_KERAS = "keras"
+"""TensorFlow imports it so that SavedModels find its optimizers, in 2 of 5 seconds: it is imported where models are
+opened, which the known ones are not."""
 
 
 def import_tensorflow() -> None:
     """Imports TensorFlow without its startup messages, some of which no setting silences; keeps freed memory."""
     memory.keep_freed()
+    if "tensorflow" in sys.modules:
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with open(os.devnull, "wb") as nowhere:
         errors = os.dup(2)
         try:
             os.dup2(nowhere.fileno(), 2)
-            import tensorflow  # noqa: F401
+            with lean_imports(_KERAS):
+                import tensorflow  # noqa: F401
         finally:
             os.dup2(errors, 2)
             os.close(errors)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.core.errors import UsageError
-from transforms.core.vocabulary import LATER_COLUMNS, MAP_COLUMNS, OPTIONAL_COLUMNS
+from transforms.core.vocabulary import FEW_STEPS_COLUMNS, LATER_COLUMNS, MAP_COLUMNS, OPTIONAL_COLUMNS
 
 BATCH_ROWS = 1024
 """Rows that are read at a time."""
@@ -92,7 +92,8 @@ def open_parquet(uri: str, columns: Iterable[str] = ()) -> Iterator[pq.ParquetFi
     """
     with storage.open_read(uri) as stream, _parquet(stream, uri) as parquet:
         stored = parquet.schema_arrow.names
-        needed = [name for name in columns if name not in (*OPTIONAL_COLUMNS, *LATER_COLUMNS, *MAP_COLUMNS)]
+        may_lack = {*OPTIONAL_COLUMNS, *LATER_COLUMNS, *FEW_STEPS_COLUMNS, *MAP_COLUMNS}
+        needed = [name for name in columns if name not in may_lack]
         if missing := [name for name in needed if name.partition(".")[0] not in stored]:
             raise UsageError(
                 f"{uri}: has no column {', '.join(missing)}; another version of ig-audit wrote this run: "

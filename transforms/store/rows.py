@@ -8,7 +8,7 @@ from transforms.core.image.decode import encode_thumbnail
 from transforms.core.maps.importance import sum_cells, summarize_map, summarize_mask
 from transforms.core.maps.quantize import quantize, reduce_channels
 from transforms.core.record import Attribution, Explanation, Pixels, Row
-from transforms.core.vocabulary import DESCRIBING, REFERENCE, REFERENCE_PROBABILITY, SECOND_CELLS
+from transforms.core.vocabulary import REFERENCE, REFERENCE_EXTRA, REFERENCED, SECOND_CELLS
 
 _LETTERS = 200
 """Of a label that names no class: a vector may have thousands."""
@@ -33,7 +33,7 @@ def rows_of(explanation: Explanation, settings: Settings, names: tuple[str, ...]
         "thumbnail": encode_thumbnail(pixels.array),
         "content": explanation.content or content_digest(image, pixels),
         "fields": list(image.fields),
-        REFERENCE_PROBABILITY: explanation.reference_probability,
+        REFERENCE_EXTRA: explanation.reference_extra,
     } | _label_columns(explanation, names)
     rows = []
     for attribution in explanation.attributions:
@@ -102,7 +102,7 @@ def _few_steps_columns(attribution: Attribution, pixels: Pixels, settings: Setti
             | vars(summarize_map(reference.values, settings.grid))
             | vars(summarize_mask(reference.values, pixels.mask))
         )
-    return columns | {REFERENCE + name: found.get(name) for name in DESCRIBING}
+    return columns | {REFERENCE + name: found.get(name) for name in REFERENCED}
 
 
 def _map_columns(attribution: Attribution, settings: Settings) -> Row:

@@ -26,10 +26,10 @@ from transforms.core.statistics.statistic import Columns
 from transforms.core.vocabulary import (
     CELLS,
     CONTENT,
-    DESCRIBING,
     OPTIONAL_COLUMNS,
     REFERENCE,
-    REFERENCE_PROBABILITY,
+    REFERENCE_EXTRA,
+    REFERENCED,
     SECOND_CELLS,
     TASK_COLUMNS,
 )
@@ -186,8 +186,8 @@ def _of_few_steps(settings: Settings, schema: pa.Schema) -> list[pa.Field]:
     second = [schema.field(CELLS).with_name(SECOND_CELLS)] if settings.rule == "shifted" else []
     if not settings.reference_share:
         return second
-    referenced = [schema.field(name).with_name(REFERENCE + name) for name in DESCRIBING]
-    return [*second, *referenced, pa.field(REFERENCE_PROBABILITY, pa.float32())]
+    referenced = [schema.field(name).with_name(REFERENCE + name) for name in REFERENCED]
+    return [*second, *referenced, pa.field(REFERENCE_EXTRA, pa.bool_())]
 
 
 def stored_shape(settings: Settings, map_shape: tuple[int, int, int]) -> tuple[int, ...] | None:

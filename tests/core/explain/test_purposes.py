@@ -53,7 +53,7 @@ def test_a_reference_map_is_that_of_the_adaptive_rule(model):
     accurate = explained(model, images(4), **TWO_TARGETS)
     few = explained(model, images(4), rule="shifted", steps=2, reference_share=1.0, second_share=0.0, **TWO_TARGETS)
     for one, other in zip(accurate, few, strict=True):
-        assert other.reference_probability == 1
+        assert not other.reference_extra
         for expected, found in zip(one.attributions, other.attributions, strict=True):
             reference = found.reference
             np.testing.assert_allclose(reference.values, expected.values, atol=1e-5)
@@ -99,16 +99,16 @@ def test_every_step_is_told_of_and_none_is_taken_for_those_who_are_not_chosen(mo
 def test_small_classes_have_a_share_of_their_own(model):
     purposes = Purposes.of(Settings(rule="shifted", reference_share=0.1), [(3, 1.0), (4, 0.5)])
     labels = {None: 0.1, 1: 0.1, 3: 1.0, 4: 0.5, (): 0.1, (1, 4): 0.5, (3, 4): 1.0}
-    assert {label: purposes.reference_probability(label) for label in labels} == labels
-    assert purposes.reference_probability(3.0) == 0.1  # a number, and no class
+    assert {label: purposes.share_of(label) for label in labels} == labels
+    assert purposes.share_of(3.0) == 0.1  # a number, and no class
     given = [*images(3, label=3), *(dataclasses.replace(image, id=f"{image.id}-") for image in images(3, label=1))]
-    found = explained(model, given, [(3, 1.0), (1, 0.0)], rule="shifted", steps=1, reference_share=0.1)
+    found = explained(model, given, [(3, 1.0), (1, 0.0)], rule="shifted", steps=1, reference_share=1e-9)
     assert [each.attributions[0].reference is not None for each in found] == [True] * 3 + [False] * 3
-    assert [each.reference_probability for each in found] == [1.0] * 3 + [0.0] * 3
+    assert [each.reference_extra for each in found] == [True] * 3 + [False] * 3
 
 
 def test_without_reference_maps_no_class_has_any():
-    assert Purposes.of(Settings(rule="shifted"), [(3, 1.0)]).reference_probability(3) == 0
+    assert Purposes.of(Settings(rule="shifted"), [(3, 1.0)]).share_of(3) == 0
     with pytest.raises(ValueError, match="reference_shares: 2 of class 3 is not a number from 0 to 1"):
         Purposes.of(Settings(rule="shifted", reference_share=0.1), [(3, 2)])
 

@@ -31,6 +31,7 @@ def shifted_rows(seed: int = 0, classes: int = 6, share: float = 0.3) -> dict:
     rows["second_cells"] = np.where(chosen < share, true + again, np.nan).astype(np.float32)
     rows["convergence_delta"] = noise.sum(axis=1).astype(np.float32)
     rows["error_estimate"] = np.full(ROWS, np.nan, np.float32)
+    rows["reference_extra"] = np.zeros(ROWS, bool)
     rows["reference_cells"] = np.where(chosen < share, true, np.nan).astype(np.float32)
     rows["gini"] = (0.5 + 0.1 * rng.random(ROWS)).astype(np.float32)
     rows["reference_gini"] = np.where(chosen[:, 0] < share, rows["gini"] + 0.2, np.nan).astype(np.float32)
@@ -98,3 +99,17 @@ def test_states_come_back_and_parts_merge_to_the_same():
     assert ImportanceStatistics.from_state(found.state()) == found
     halves = [{name: column[part] for name, column in rows.items()} for part in (slice(0, 999), slice(999, None))]
     assert ImportanceStatistics.of(halves[1]).merge(ImportanceStatistics.of(halves[0])).state() == found.state()
+
+
+def test_rows_that_a_small_class_has_in_addition_count_for_its_label_alone():
+    rows = shifted_rows()
+    chosen = ~np.isnan(rows["reference_gini"])
+    extra = chosen & (np.array([label == 1 for label in rows["label"]]))
+    rows["reference_extra"] = extra
+    found = summarize_rows(rows)
+    counts = {key: value.values["reference_gini"].count for key, value in found.items()}
+    assert counts[Slice("all")] == (chosen & ~extra).sum()
+    assert counts[Slice("label", "1", "class 1")] == extra.sum() > 0
+    assert counts[Slice("label", "2", "class 2")] == sum(
+        one and label == 2 for one, label in zip(chosen, rows["label"], strict=True)
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,7 @@ from transforms.core.model import classifier as classifiers
 from transforms.core.model.accelerate import accelerate
 from transforms.core.model.batch_size import StepLadder, compile_calibrated
 from transforms.core.model.classifier import Classifier
+from transforms.core.model.known_step import compile_checked
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.path.integrate import Integrator, OnBatch, Path
@@ -92,8 +94,11 @@ class Attributor:
         self._baseline_count = sum(baseline.count for baseline in self.baselines)
         self._threads = min(usable_cpus(), _MOST_IN_FLIGHT)
         self._guards = Guards(self._threads, settings.decoding(classifier.input_shape[2]))
-        step = compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, self._threads)
-        self._ladder = StepLadder(accelerate(step, settings.accelerations, self._threads))
+        checked = compile_checked(
+            classifier, functools.partial(_compiled, batch_size=batch_size, threads=self._threads)
+        )
+        self.classifier, self._has_run = checked.classifier, checked.has_run
+        self._ladder = StepLadder(accelerate(checked.step, settings.accelerations, self._threads))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._checked = False
         self._purposes = Purposes.of(settings, reference_shares)
@@ -133,7 +138,9 @@ class Attributor:
         return self._ladder.step
 
     def warm_up(self) -> None:
-        """Runs the model and one integral, so that the first image pays nothing extra."""
+        """Runs the model and one integral, so that the first image pays nothing extra; not if the model has run."""
+        if self._has_run:
+            return
         pixels = Pixels(np.zeros(self.classifier.input_shape, np.float32), *self.classifier.input_shape[:2])
         image = Decoded(Image("", "", 0, b""), pixels, targets=(0,))
         collections.deque(self._explain([image]), maxlen=0)
@@ -312,15 +319,14 @@ class Attributor:
 
     def _paths(self, pending: Pending) -> Iterator[Path[Any]]:
         """Yields the paths of an image: to it from each baseline, for each target and purpose."""
-        decoded, targets = pending.predicted.decoded, pending.predicted.targets
-        image = decoded.pixels.array
+        decoded, image = pending.predicted.decoded, pending.predicted.decoded.pixels.array
         end = self._ladder.enter(image[None])[0]
         for baseline in self.baselines:
             for start_image, start, explained in zip(*self._start(baseline, decoded), strict=True):
                 number = len(pending.baseline_explained)
                 pending.baseline_explained.append(explained)
                 difference = image - start_image
-                for target, purpose in itertools.product(targets, pending.purposes):
+                for target, purpose in itertools.product(pending.predicted.targets, pending.purposes):
                     gradient = self.settings.gradient and purpose == "map" and not number  # the same from any baseline
                     how = self._purposes.sampling(purpose, decoded.content, number)
                     key = pending, target, purpose
@@ -346,11 +352,9 @@ class Attributor:
             return failure(decoded.image, "attribute", FloatingPointError("the attribution is not finite"))
         model, outputs = self.classifier, ended.predicted.outputs
         predictions, label = predictions_of(model, outputs), decoded.label
-        share = self._purposes.reference_probability(label)
-        more = decoded.label_problem, model.task, decided_labels(model, outputs)
-        return Explanation(
-            decoded.image, decoded.pixels, label, predictions, attributions, *more, decoded.content, share
-        )
+        more = decoded.label_problem, model.task, decided_labels(model, outputs), decoded.content
+        extra = self._purposes.is_extra(decoded.content, label)
+        return Explanation(decoded.image, decoded.pixels, label, predictions, attributions, *more, extra)
 
     def _attribution(self, pending: Pending, target: int) -> Attribution:
         """Returns the mean over the baselines of a target's integrals, with the errors' bound."""
@@ -379,8 +383,8 @@ class Attributor:
 
     def _faithfulness(self, decoded: Decoded, target: int, values: np.ndarray) -> Faithfulness:
         """Returns how far the probability of a target follows its map, from the first baseline, for chosen images."""
-        known = has_probabilities(self.classifier) and not self.targets.none
-        if not (known and is_chosen(decoded.image.id, self.settings.faithfulness)):
+        chosen = is_chosen(decoded.image.id, self.settings.faithfulness)
+        if not (chosen and has_probabilities(self.classifier)) or self.targets.none:
             return Faithfulness()
 
         def probability(pictures: np.ndarray) -> np.ndarray:
@@ -388,3 +392,8 @@ class Attributor:
 
         baseline = self.baselines[0].make(decoded.pixels.array, decoded.image.id)[0]
         return measure(values, decoded.pixels.array, baseline, probability, self.step.batch)
+
+
+def _compiled(classifier: Classifier, batch_size: int, threads: int) -> CompiledStep:
+    """Returns the compiled step at a batch size, or with 0 at the one that is fastest with so many batches at once."""
+    return compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, threads)

@@ -47,7 +47,7 @@ class Purposes:
 
     @classmethod
     def of(cls, settings: Settings, reference_shares: Iterable[tuple[int, float]] = ()) -> Purposes:
-        """Returns what the settings choose; classes among `reference_shares` have a share of their own.
+        """Returns what the settings choose; classes among `reference_shares` have more than others.
 
         Raises:
             ValueError: a share is not in [0, 1].
@@ -67,17 +67,22 @@ class Purposes:
             label: what its label says.
         """
         second: tuple[Purpose, ...] = ("second",) if is_chosen(content, SECOND, self.second_share) else ()
-        probability = self.reference_probability(label)
-        reference: tuple[Purpose, ...] = ("reference",) if is_chosen(content, REFERENCE, probability) else ()
+        share = self.share_of(label)
+        reference: tuple[Purpose, ...] = ("reference",) if is_chosen(content, REFERENCE, share) else ()
         return ("map", *second, *reference)
 
-    def reference_probability(self, label: Resolved) -> float:
-        """Returns the probability with which a picture gets reference maps; of several labels, the highest."""
+    def share_of(self, label: Resolved) -> float:
+        """Returns the share of the pictures with a label that get reference maps; of several labels, the highest."""
         if self.reference_rule is None:
             return 0.0
         labels = label if isinstance(label, tuple) else (label,)
         shares = [self.by_class[each] for each in labels if isinstance(each, int) and each in self.by_class]
-        return max(shares, default=self.reference_share)
+        return max([self.reference_share, *shares])
+
+    def is_extra(self, content: str, label: Resolved) -> bool:
+        """Returns whether a picture has reference maps only since more of its class get them than of all."""
+        alike = is_chosen(content, REFERENCE, self.reference_share)
+        return not alike and is_chosen(content, REFERENCE, self.share_of(label))
 
     def sampling(self, purpose: Purpose, content: str, baseline: int) -> Sampling:
         """Returns how the path from a baseline, by its number among all, is sampled for a purpose."""

@@ -9,6 +9,8 @@ because the image's own contrast is a factor of its map.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +18,7 @@ from scipy.stats import spearmanr
 
 from transforms.core.explain.attributor import Attributor
 from transforms.core.model.batch_size import StepLadder
+from transforms.core.model.kept import Kept
 from transforms.core.model.passes.frozen import NotApplicableError
 from transforms.core.model.passes.randomize import randomize_last_layer
 from transforms.core.model.step import CompiledStep, compile_step
@@ -43,19 +46,55 @@ def check_randomization(attributor: Attributor, images: np.ndarray, targets: Seq
         return Randomization(reason="the score is what a function makes of the outputs, not that of a class")
     if classifier.frozen is None:
         return Randomization(reason=classifier.frozen_reason)
+    baselines = [attributor.baselines[0].make(image, str(index))[0] for index, image in enumerate(images)]
+    about = _digest(attributor.step, images, baselines, targets)
+    if found := _recalled(classifier.kept, about):
+        return found
     try:
-        randomized = randomize_last_layer(classifier.frozen)
-        other = dataclasses.replace(classifier, explained=randomized, frozen=randomized)
-        baselines = [attributor.baselines[0].make(image, str(index))[0] for index, image in enumerate(images)]
         maps = _maps(attributor.step, images, baselines, targets)
-        others = _maps(compile_step(other, attributor.step.batch), images, baselines, targets)
+        others = _maps(_randomized(attributor), images, baselines, targets)
     except (NotApplicableError, MemoryError) as error:
         return Randomization(reason=str(error))
-    found = [_alike(*pair) for pair in zip(maps, others, strict=True) if np.ptp(pair[0])]
-    if not found:
+    alike = [_alike(*pair) for pair in zip(maps, others, strict=True) if np.ptp(pair[0])]
+    if not alike:
         return Randomization(reason="no image with a map that is not the same everywhere")
-    similarity = float(np.mean(found))
-    return Randomization(images=len(found), similarity=similarity, passed=similarity < MOST_ALIKE)
+    similarity = float(np.mean(alike))
+    checked = Randomization(images=len(alike), similarity=similarity, passed=similarity < MOST_ALIKE)
+    if classifier.kept:
+        classifier.kept.keep_result(about, json.dumps(dataclasses.asdict(checked)).encode())
+    return checked
+
+
+def _randomized(attributor: Attributor) -> CompiledStep:
+    """Returns the compiled step with random weights in the model's last layer.
+
+    Raises:
+        NotApplicableError: no layer has constant weights.
+    """
+    step, classifier = attributor.step, attributor.classifier
+    try:
+        return step.with_graph(randomize_last_layer)
+    except NotApplicableError:  # there is no layer behind the affine stem, of which the last may be a part
+        if classifier.frozen is None:
+            raise
+        graph = randomize_last_layer(classifier.frozen)
+        return compile_step(dataclasses.replace(classifier, explained=graph, frozen=graph, kept=None), step.batch)
+
+
+def _digest(step: CompiledStep, images: np.ndarray, baselines: Sequence[np.ndarray], targets: Sequence[int]) -> str:
+    """Returns a digest of all that the check depends on besides the model and its options."""
+    total = hashlib.sha256(f"{step.graph} {step.batch} {STEPS} {images.shape} {list(targets)}".encode())
+    for array in (images, *baselines):
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()[:24]
+
+
+def _recalled(kept: Kept | None, about: str) -> Randomization | None:
+    """Returns the check that an earlier start made of the same pictures; None if none did."""
+    try:
+        return Randomization(**json.loads(kept.recall_result(about))) if kept else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _maps(

@@ -21,6 +21,7 @@ from transforms.core.model.explained import Traced, choose_explained, flattened
 from transforms.core.model.facts import ModelFacts, facts_of
 from transforms.core.model.file import OpenedModel, load_resolved, open_model
 from transforms.core.model.input import ModelInput, adapt
+from transforms.core.model.kept import Kept
 from transforms.core.model.kind import check_agrees
 from transforms.core.model.names import class_names
 from transforms.core.model.options import ModelOptions
@@ -56,6 +57,7 @@ class Classifier:
         frozen_reason: why the model cannot be frozen; empty when it is.
         label_offset: what is added to a label that is a number.
         pixels: the range of its input, one of `vocabulary.PIXELS`.
+        kept: what of it lies in a cache, if anything.
     """
 
     input_shape: tuple[int, int, int]
@@ -75,6 +77,7 @@ class Classifier:
     frozen_reason: str = ""
     label_offset: int = 0
     pixels: str = "unit"
+    kept: Kept | None = None
 
     @property
     def explains_outputs(self) -> bool:
@@ -99,6 +102,21 @@ class Classifier:
         return to_probabilities(outputs, self.kind, self.task)
 
 
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a classifier was made of, as far as another can be made of it without the model.
+
+    Attributes:
+        explained: what the numbers are of which the score is made, as `Classifier.kind`.
+        packing: how several outputs are packed into one row; None if there is one.
+        whole: the model up to its last operation as a frozen graph, which need not be flat; None if there is none.
+    """
+
+    explained: str
+    packing: Packing | None
+    whole: FrozenGraph | None
+
+
 def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
     """Loads a model and makes it a classifier.
 
@@ -118,13 +136,18 @@ def load(model: object, options: ModelOptions = ModelOptions()) -> Classifier:
         raise UsageError(f"class_names: {options.class_names!r:.80} is a file; expected a sequence of class names")
 
     def opened(path: object) -> Classifier:
-        return _classifier(open_model(path, options), options)
+        return _classifier(open_model(path, options), options)[0]
 
     return load_resolved(opened, os.fspath(model)) if isinstance(model, str | os.PathLike) else opened(model)
 
 
-def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
-    """Returns the classifier of an opened model, which has been called with one image."""
+def load_parts(path: str, options: ModelOptions) -> tuple[Classifier, Parts]:
+    """Loads the model at a local path and makes it a classifier; arguments and errors are those of `load`."""
+    return _classifier(open_model(path, options), options)
+
+
+def _classifier(model: OpenedModel, options: ModelOptions) -> tuple[Classifier, Parts]:
+    """Returns the classifier of an opened model, which has been called with one image, and what it was made of."""
     fed, operator = adapt(model, options), ":" in options.score
     shape = fed.shape
     function = outputs_function(fed.model, fed.scale, options.output_name, any_shape=operator)
@@ -150,7 +173,7 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
         outputs = _then(outputs, functools.partial(two_columns, kind=kind))
     traced = Traced(model.owner, function, outputs, images, whole, reason, kind, task, evidence.count)
     explained = choose_explained(traced, options)
-    return Classifier(
+    made = Classifier(
         input_shape=shape,
         names=class_names(options, evidence.count, task)[0],
         digest=identity,
@@ -169,6 +192,7 @@ def _classifier(model: OpenedModel, options: ModelOptions) -> Classifier:
         label_offset=options.label_offset,
         pixels=fed.pixels,
     )
+    return made, Parts(explained.kind, packing, whole)
 
 
 def _examine(

@@ -6,6 +6,8 @@ of images, with its input's shape and type, and the folder or file it came from.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,7 @@ from transforms.core.model.opened import OpenedModel, named
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.saved_model import entries_of, open_entries, open_saved_model
 
-__all__ = ["OpenedModel", "load_resolved", "open_model", "resolve"]
+__all__ = ["OpenedModel", "load_resolved", "open_model", "resolve", "set_up_gpus"]
 
 T = TypeVar("T")
 
@@ -58,7 +60,7 @@ def open_model(model: object, options: ModelOptions = ModelOptions()) -> OpenedM
         UnreadableError: the files cannot be loaded.
         ValueError: the model cannot be found or called with one batch of images.
     """
-    _set_up_gpus()
+    set_up_gpus()
     file = Path(model) if isinstance(model, str | os.PathLike) else None
     if options.custom_objects and (file is None or file.is_dir()):
         raise UsageError(
@@ -67,6 +69,7 @@ def open_model(model: object, options: ModelOptions = ModelOptions()) -> OpenedM
     if file is None:
         return _open_object(model, options)
     if file.is_dir():
+        _import_keras()
         return open_saved_model(file, options)
     if file.is_file() and file.suffix in SUFFIXES:
         return open_keras_file(file, options)
@@ -107,16 +110,22 @@ def resolve(uri: str) -> str:
         raise UsageError(f"model={uri!r}: TensorFlow Hub could not resolve it: {error}") from error
 
 
-def _is_handle(uri: str) -> bool:
-    return uri.startswith(("https://", "http://"))
-
-
-def _set_up_gpus() -> None:
+def set_up_gpus() -> None:
     """Lets memory grow as needed, and float32 be float32: TF32's ten bits of fraction flip ReLU masks."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
     for gpu in tf.config.list_physical_devices("GPU"):
         if not tf.config.experimental.get_memory_growth(gpu):
             tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _is_handle(uri: str) -> bool:
+    return uri.startswith(("https://", "http://"))
+
+
+def _import_keras() -> None:
+    """Imports Keras if it is there: a SavedModel may name its optimizers, which it registers."""
+    with contextlib.suppress(ImportError, AttributeError):  # TensorFlow too goes on without it
+        importlib.import_module("keras.src.optimizers")
 
 
 def _open_object(model: object, options: ModelOptions) -> OpenedModel:

@@ -78,6 +78,11 @@ class Packing:
                 )
         self._shapes = {name: spec.shape[1:].as_list() for name, spec in specs.items()}
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each output of an image, by name."""
+        return {name: tuple(shape) for name, shape in self._shapes.items()}
+
     def pack(self, outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns outputs by name as float32 `[batch, numbers]`."""
         return tf.concat([tf.reshape(outputs[name], [-1, math.prod(shape)]) for name, shape in self._shapes.items()], 1)

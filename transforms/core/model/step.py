@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
+import functools
 import platform
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -34,6 +35,7 @@ from transforms.core.model.passes.stem import Stem, cut_stem
 from transforms.core.model.passes.sums import keep_sums_apart
 from transforms.core.model.sharing import without_shared_sums
 from transforms.core.model.step_batch import StepBatch, StepResult
+from transforms.core.model.stored_graphs import Graphs, StoredGraphs, graph_digest
 
 _REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
     "simplify": simplify,
@@ -44,7 +46,10 @@ _REWRITES: dict[str, Callable[[FrozenGraph], FrozenGraph]] = {
 ALL = ("freeze", *_REWRITES, "cut_stem")
 """The passes, in the order in which they run."""
 
+T = TypeVar("T")
+
 _LOSS_SCALE = 1024.0
+_NOT_ASKED = "not asked for"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Route:
         halved: makes the same way in half precision; None where there is no graph to do it on.
         fuse: whether TensorFlow may fuse its layers when threads share it.
         loss_scale: factor on the score while it is differentiated, so that float16 holds small gradients.
+        graphs: what the functions compute; None where there is no graph.
+        recalled: whether an earlier start made the graphs.
     """
 
     point_shape: tuple[int, ...]
@@ -77,6 +84,8 @@ class Route:
     halved: Callable[[], Route] | None = None
     fuse: bool = True
     loss_scale: float = 1.0
+    graphs: Graphs | None = None
+    recalled: bool = False
 
 
 class CompiledStep:
@@ -95,10 +104,10 @@ class CompiledStep:
         self._classifier = classifier
         self._route = route
         self._xla = xla
-        self._enter = _traced(route.enter, classifier.input_shape)
-        self._leave = _traced(route.leave, route.point_shape)
-        self._explained = _trace_explained(classifier, route, batch)
-        self._outputs = _trace_outputs(classifier, batch, self._explained)
+        self._enter = _Once(lambda: _traced(route.enter, classifier.input_shape))
+        self._leave = _Once(lambda: _traced(route.leave, route.point_shape))
+        self._explained = _Once(lambda: _trace_explained(classifier, route, batch))
+        self._outputs = _Once(lambda: _trace_outputs(classifier, batch, self._explained()))
         self._step = _trace_step(classifier, route, batch, xla)
 
     @property
@@ -114,6 +123,41 @@ class CompiledStep:
     def with_batch(self, batch: int) -> CompiledStep:
         """Returns the same step at another batch size, without running the passes again."""
         return CompiledStep(self._classifier, batch, self._route, self.report, self._xla)
+
+    def with_graph(self, rewrite: Callable[[FrozenGraph], FrozenGraph]) -> CompiledStep:
+        """Returns the step of another graph, of which the affine stem remains what it is.
+
+        Args:
+            rewrite: takes the graph behind the stem to another one with the same input.
+
+        Raises:
+            NotApplicableError: there is no graph, or `rewrite` refuses it.
+        """
+        graphs = self._route.graphs
+        if graphs is None:
+            raise NotApplicableError("the model could not be frozen")
+        changed = replace(graphs, tail=rewrite(graphs.tail)) if isinstance(graphs, Stem) else rewrite(graphs)
+        route = replace(_route_of(changed, self.image_shape, self._route.fuse), loss_scale=self._route.loss_scale)
+        return CompiledStep(self._classifier, self.batch, route, self.report, self._xla)
+
+    @functools.cached_property
+    def graph(self) -> str:
+        """The sha256 of the graph that is differentiated, in hex; empty where there is none."""
+        return graph_digest(self._route.graphs) if self._route.graphs is not None else ""
+
+    @property
+    def recalled(self) -> bool:
+        """Whether an earlier start made its graph."""
+        return self._route.recalled
+
+    def keep(self) -> str:
+        """Keeps the graph where the classifier is kept, for the next start; returns why that cannot be done."""
+        kept, graphs = self._classifier.kept, self._route.graphs
+        if kept is None or graphs is None:
+            return "there is no graph"
+        reasons = {entry.name: entry.reason for entry in self.report if not entry.applied}
+        asked = [entry.name for entry in self.report if entry.reason != _NOT_ASKED]
+        return kept.keep_graphs(asked, _device(), StoredGraphs(graphs, self._route.fuse, reasons))
 
     def with_report(self, entry: PassReport) -> CompiledStep:
         """Returns the same step with one more entry in its report; both share what is traced."""
@@ -145,7 +189,7 @@ class CompiledStep:
         Raises:
             MemoryError: a batch does not fit into the device's memory.
         """
-        return self._in_batch(self._outputs, images)
+        return self._in_batch(self._outputs(), images)
 
     def explained(self, images: np.ndarray) -> np.ndarray:
         """Returns what the score is made of, float32 `[n, …]`: the raw outputs, logits before them, or a layer.
@@ -156,7 +200,7 @@ class CompiledStep:
         Raises:
             MemoryError: a batch does not fit into the device's memory.
         """
-        return self._in_batch(self._explained, images)
+        return self._in_batch(self._explained(), images)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns probabilities, float32 `[n, classes]`, of at most `batch` images `[n, height, width, channels]`."""
@@ -168,7 +212,7 @@ class CompiledStep:
         Raises:
             MemoryError: they do not fit into the device's memory.
         """
-        return _apply(self._enter, images)
+        return _apply(self._enter(), images)
 
     def leave(self, gradients: np.ndarray) -> np.ndarray:
         """Returns gradients in path space `[n, ...path space]` as gradients of raw pixels.
@@ -176,7 +220,7 @@ class CompiledStep:
         Raises:
             MemoryError: they do not fit into the device's memory.
         """
-        return _apply(self._leave, gradients)
+        return _apply(self._leave(), gradients)
 
     def run(self, batch: StepBatch) -> StepResult:
         """Evaluates the gradients of `batch`, as many as `self.batch`.
@@ -222,7 +266,13 @@ def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL
     """
     if unknown := sorted(set(passes) - set(ALL)):
         raise ValueError(f"passes={','.join(unknown)}: allowed are {', '.join(ALL)}")
-    route, reasons = _compile(classifier, passes)
+    asked = [name for name in ALL if name in passes]
+    stored = classifier.kept.graphs(asked, _device()) if classifier.kept else None
+    if stored:
+        route = replace(_route_of(stored.graphs, classifier.input_shape, stored.fuse), recalled=True)
+        reasons = dict(stored.reasons)
+    else:
+        route, reasons = _compile(classifier, passes)
     report = tuple(PassReport(name, name not in reasons, reasons.get(name, "")) for name in ALL)
     return CompiledStep(classifier, batch, route, report)
 
@@ -232,6 +282,12 @@ def device_name() -> tuple[str, str]:
     if gpus := tf.config.list_physical_devices("GPU"):
         return "GPU", str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
     return "CPU", f"{platform.node()} {platform.machine()} {usable_cpus()}"
+
+
+def _device() -> str:
+    """Returns what tells devices apart for which graphs are kept: their kind, and of GPUs the model."""
+    kind, name = device_name()
+    return f"{kind} {name}" if kind == "GPU" else kind
 
 
 @contextlib.contextmanager
@@ -254,7 +310,7 @@ def _apply(function: Callable[..., Any] | None, values: np.ndarray) -> np.ndarra
 
 def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict[str, str]]:
     """Returns the route that the passes make, and the reasons of those that made nothing."""
-    reasons = {name: "not asked for" for name in ALL if name not in passes}
+    reasons = {name: _NOT_ASKED for name in ALL if name not in passes}
     if classifier.frozen is None or "freeze" in reasons:
         reason = classifier.frozen_reason or reasons["freeze"]
         return Route(classifier.input_shape, classifier.explained, fuse=False), dict.fromkeys(ALL, reason)
@@ -271,25 +327,39 @@ def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict
         fuse = False
     if "cut_stem" not in reasons:
         try:
-            return _route_of_stem(cut_stem(graph, classifier.input_shape), fuse), reasons
+            return _route_of(cut_stem(graph, classifier.input_shape), classifier.input_shape, fuse), reasons
         except NotApplicableError as refusal:
             reasons["cut_stem"] = str(refusal)
-    return _route_of_graph(graph, classifier.input_shape, fuse), reasons
+    return _route_of(graph, classifier.input_shape, fuse), reasons
 
 
-def _route_of_stem(stem: Stem, fuse: bool) -> Route:
+def _route_of(graphs: Graphs, shape: tuple[int, ...], fuse: bool) -> Route:
+    """Returns the route by a graph of images of a shape, which may be cut."""
+
     def halved() -> Route:
-        route = _route_of_stem(dataclasses.replace(stem, tail=halve(stem.tail)), fuse)
-        return dataclasses.replace(route, loss_scale=_LOSS_SCALE)
+        half = replace(graphs, tail=halve(graphs.tail)) if isinstance(graphs, Stem) else halve(graphs)
+        return replace(_route_of(half, shape, fuse), loss_scale=_LOSS_SCALE)
 
-    return Route(stem.point_shape, stem.outputs, stem.enter, stem.leave, halved, fuse)
+    if isinstance(graphs, Stem):
+        ways = graphs.point_shape, graphs.outputs, graphs.enter, graphs.leave
+        return Route(*ways, halved=halved, fuse=fuse, graphs=graphs)
+    return Route(shape, graphs, halved=halved, fuse=fuse, graphs=graphs)
 
 
-def _route_of_graph(graph: FrozenGraph, shape: tuple[int, ...], fuse: bool) -> Route:
-    def halved() -> Route:
-        return dataclasses.replace(_route_of_graph(halve(graph), shape, fuse), loss_scale=_LOSS_SCALE)
+class _Once(Generic[T]):
+    """What a function makes, when it is first needed, once for all threads."""
 
-    return Route(shape, graph, halved=halved, fuse=fuse)
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        """Returns what was made."""
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
 
 
 def _traced(function: Callable[[tf.Tensor], tf.Tensor] | None, shape: tuple[int, ...]) -> Callable[..., Any] | None:

@@ -23,13 +23,14 @@ from transforms.core.statistics.statistic import (
     CompletenessResidual,
     Count,
     PairMoments,
+    ReferencePair,
     RelativeDelta,
     ScalarDistribution,
     SecondDifference,
     Statistic,
     VectorMoments,
 )
-from transforms.core.vocabulary import REFERENCED_SCALARS, SCORE_VECTORS, VECTORS
+from transforms.core.vocabulary import CELLS, CORRECTED, REFERENCE, VECTORS
 
 STORED_SCALARS = (
     "score",
@@ -49,10 +50,7 @@ STORED_SCALARS = (
 )
 """Columns of rows that hold a number whose distribution is kept."""
 
-REFERENCED = (*VECTORS, *SCORE_VECTORS, *REFERENCED_SCALARS)
-"""Columns of rows that a reference map is summarized by, too: `reference_…`."""
-
-_REFERENCES = frozenset(f"reference_{name}" for name in REFERENCED)
+_REFERENCES = frozenset(REFERENCE + name for name in CORRECTED)
 
 LABEL_DIFFERENCE = "label_difference"
 """Score − label: its distribution is kept of rows that have it, those of a regression with labels."""
@@ -64,25 +62,22 @@ STATISTICS: tuple[Statistic[Any], ...] = (
     *map(ScalarDistribution, STORED_SCALARS),
     RelativeDelta(),
     ScalarDistribution(LABEL_DIFFERENCE, optional=True),
-    *(VectorMoments(name, optional=True) for name in SCORE_VECTORS),
+    VectorMoments(CELLS, optional=True),
     CompletenessResidual(),
     SecondDifference(),
-    *(PairMoments(f"reference_{name}", f"reference_{name}", name, optional=True) for name in REFERENCED),
+    *map(ReferencePair, CORRECTED),
 )
 """What is kept of every slice, in the order of the columns."""
 
 DERIVED: tuple[Derived, ...] = (
     Controlled(),
     QuadratureShare(),
-    *(Corrected(name, vector=name in (*VECTORS, *SCORE_VECTORS)) for name in REFERENCED),
+    *(Corrected(name, vector=name in (*VECTORS, CELLS)) for name in CORRECTED),
 )
 """What follows from STATISTICS, in the order of the columns, which come after theirs."""
 
 CLASS_KINDS = frozenset({"predicted", "target"})
 """Kinds of slices of classes, of which a row is in one at most."""
-
-FINE_KINDS = frozenset({"all", "wrong"})
-"""Kinds of which a run has one slice, whose histograms are fine; all other slices have coarse ones."""
 
 STATE_VERSION = 4
 _SLICES = 1 << 8  # summarized at once: more leave holes in memory, fewer cost time
@@ -287,11 +282,11 @@ def _summarize_groups(
     rows: Columns, members: Mapping[Slice, list[int]]
 ) -> Iterator[tuple[Slice, ImportanceStatistics]]:
     groups = Groups.of(list(members.values()))
-    fine = [key.kind in FINE_KINDS for key in members]
+    kinds = [key.kind for key in members]
     values = {
         one.name: [one.zero()] * len(members)
         if one.optional and not rows.keys() >= {*one.takes}
-        else one.grouped(rows, groups, fine)
+        else one.grouped(rows, groups, kinds)
         for one in STATISTICS
     }
     for group, key in enumerate(members):

@@ -48,6 +48,9 @@ that gives any number of labels, `label`, `predicted` and their names are tuples
 Class = int | tuple[int, ...] | None
 Name = str | tuple[str, ...] | None
 
+FINE_KINDS = frozenset({"all", "wrong"})
+"""Kinds of which a run has one slice, whose histograms are fine; all other slices have coarse ones."""
+
 FIELD = "field:"
 OTHER = "other"
 

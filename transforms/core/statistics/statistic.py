@@ -17,6 +17,8 @@ from transforms.core.statistics.histogram import COARSE, FINE, Histogram
 from transforms.core.statistics.interval import Estimate, estimate, estimates
 from transforms.core.statistics.joint import JointMoments
 from transforms.core.statistics.moments import Distribution, Groups, Moments
+from transforms.core.statistics.slices import FINE_KINDS
+from transforms.core.vocabulary import REFERENCE, REFERENCE_EXTRA
 
 Columns = Mapping[str, Any]
 """Rows by column: for each that a statistic takes an array `[rows, …]`, NaN where a row has no such vector or number;
@@ -68,13 +70,13 @@ class Statistic(ABC, Generic[V]):
         """Returns the value of no rows."""
 
     @abstractmethod
-    def grouped(self, rows: Columns, groups: Groups, fine: Sequence[bool]) -> list[V]:
+    def grouped(self, rows: Columns, groups: Groups, kinds: Sequence[str]) -> list[V]:
         """Returns the value of each group's rows.
 
         Args:
             rows: at most a block of rows; see `blocks`.
             groups: of these rows.
-            fine: for each group, whether it may take much memory, as few are of its kind.
+            kinds: of the slice that each group belongs to.
         """
 
     @abstractmethod
@@ -115,7 +117,7 @@ class Count(Statistic[int]):
         """Returns 0."""
         return 0
 
-    def grouped(self, rows: Columns, groups: Groups, fine: Sequence[bool]) -> list[int]:
+    def grouped(self, rows: Columns, groups: Groups, kinds: Sequence[str]) -> list[int]:
         """Returns the count of each group."""
         if not self.takes:
             return [int(size) for size in groups.sizes]
@@ -185,7 +187,7 @@ class VectorMoments(_Merging[Moments]):
         vectors: np.ndarray = rows[self.takes[0]]
         return vectors
 
-    def grouped(self, rows: Columns, groups: Groups, fine: Sequence[bool]) -> list[Moments]:
+    def grouped(self, rows: Columns, groups: Groups, kinds: Sequence[str]) -> list[Moments]:
         """Returns the moments of each group's vectors.
 
         Raises:
@@ -227,7 +229,7 @@ class PairMoments(_Merging[JointMoments]):
         one, other = (np.asarray(rows[column]) for column in self.takes)
         return one.reshape(len(one), -1), other.reshape(len(other), -1)
 
-    def grouped(self, rows: Columns, groups: Groups, fine: Sequence[bool]) -> list[JointMoments]:
+    def grouped(self, rows: Columns, groups: Groups, kinds: Sequence[str]) -> list[JointMoments]:
         """Returns the joint moments of each group's rows.
 
         Raises:
@@ -247,6 +249,33 @@ class PairMoments(_Merging[JointMoments]):
         """Returns the joint moments that had them."""
         parts = _moments_of(state["one"]), _moments_of(state["other"])
         return JointMoments.of(*parts, list(map(int, state["products"])))
+
+
+class ReferencePair(PairMoments):
+    """What an accurate map of some rows has beside that of few steps.
+
+    More pictures of small classes have one: those of a label are still drawn alike, but in other slices these rows
+    would count too much, and are left out.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Takes the column of that name, of both maps."""
+        super().__init__(REFERENCE + name, REFERENCE + name, name, REFERENCE_EXTRA, optional=True)
+
+    def pairs(self, rows: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """Returns both of all rows."""
+        one, other, _ = (np.asarray(rows[column]) for column in self.takes)
+        return one.reshape(len(one), -1), other.reshape(len(other), -1)
+
+    def grouped(self, rows: Columns, groups: Groups, kinds: Sequence[str]) -> list[JointMoments]:
+        """Returns the joint moments of each group's rows."""
+        one, other = self.pairs(rows)
+        extra = np.asarray(rows[self.takes[2]], bool)
+        alike = JointMoments.grouped(np.where(extra[:, None], np.nan, one), other, groups)
+        if not extra.any() or "label" not in kinds:
+            return alike
+        every = JointMoments.grouped(one, other, groups)
+        return [every[group] if kind == "label" else alike[group] for group, kind in enumerate(kinds)]
 
 
 class CompletenessResidual(PairMoments):
@@ -305,9 +334,11 @@ class ScalarDistribution(_Merging[Distribution]):
         """Returns the numbers, float32 `[rows]`; those that are not finite are left out."""
         return np.asarray(rows[self.takes[0]], np.float32)
 
-    def grouped(self, rows: Columns, groups: Groups, fine: Sequence[bool]) -> list[Distribution]:
+    def grouped(self, rows: Columns, groups: Groups, kinds: Sequence[str]) -> list[Distribution]:
         """Returns the distribution of each group's numbers."""
-        return Distribution.grouped(self.numbers(rows), groups, [FINE if one else COARSE for one in fine])
+        return Distribution.grouped(
+            self.numbers(rows), groups, [FINE if kind in FINE_KINDS else COARSE for kind in kinds]
+        )
 
     def finish(self, value: Distribution) -> Row:
         """Returns the columns; None for what nothing has."""

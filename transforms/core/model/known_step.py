@@ -1,0 +1,59 @@
+"""The compiled step of a classifier that may come from a cache: checked by what the model itself gave, once a process.
+
+A graph that gives something else than its model is never used: the model is loaded, compiled, and kept in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from transforms.core.model.batch_size import StepLadder
+from transforms.core.model.classifier import Classifier
+from transforms.core.model.step import CompiledStep, PassReport
+
+MODEL_CACHE = "model_cache"
+"""Name of the entry in the step's report: whether the graph is one that an earlier start made."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A classifier and its compiled step.
+
+    Attributes:
+        classifier: the one given, or one of the model itself in its place.
+        step: compiled, at a batch size that fits the device's memory if it was run.
+        has_run: whether it was, so that its next call costs nothing more.
+    """
+
+    classifier: Classifier
+    step: CompiledStep
+    has_run: bool
+
+
+def compile_checked(classifier: Classifier, compile: Callable[[Classifier], CompiledStep]) -> Checked:
+    """Returns the compiled step of a classifier; of its model itself, if what a cache has of that is wrong.
+
+    Args:
+        classifier: a loaded model.
+        compile: compiles one.
+
+    Raises:
+        MemoryError: a batch of one does not fit into the device's memory.
+    """
+    kept = classifier.kept
+    if kept is None:
+        return Checked(classifier, compile(classifier), has_run=False)
+    ladder = StepLadder(compile(classifier))
+    difference = ladder.call(kept.reference.difference)
+    step = ladder.step
+    if difference and kept.recalled:
+        return compile_checked(kept.reload(f"what was kept gave {difference}"), compile)
+    reason = kept.reason
+    if difference:
+        reason = f"{reason}; the compiled step is not kept, as it gives {difference}"
+    elif not step.recalled:
+        reason = reason or "these passes were not applied to it before on such a device"
+        if problem := step.keep():
+            reason = f"{reason}; the compiled step cannot be kept: {problem}"
+    return Checked(classifier, step.with_report(PassReport(MODEL_CACHE, not reason, reason)), has_run=True)
