@@ -255,6 +255,6 @@ class Integrator:
                         if resident.done:
                             yield resident.integral()
                         else:
-                            waiting.extend(resident.steps())
+                            waiting.extendleft(reversed(resident.steps()))  # first: later images wait for this one
                 else:
                     return
