@@ -72,7 +72,7 @@ def open_run(uri: str) -> Run:
 
 
 def main() -> int:
-    """Runs the command line, `ig-audit`; returns its exit code."""
+    """Runs the command line, `ig-audit`, and ends the process; returns its exit code if it cannot be run."""
     try:
         for package in ("transforms", "pipeline"):
             _refuse_others(package)
@@ -80,8 +80,9 @@ def main() -> int:
         print(f"ig-audit: {error}", file=sys.stderr)
         return 2
     from pipeline.cli import main as command
+    from transforms.process import leave
 
-    return command()
+    leave(command())
 
 
 def __getattr__(name: str) -> Any:

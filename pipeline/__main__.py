@@ -1,7 +1,6 @@
 """Makes `python -m pipeline` the same as `ig-audit`."""
 
-import sys
-
 from pipeline.cli import main
+from transforms.process import leave
 
-sys.exit(main())
+leave(main())

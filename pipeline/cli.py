@@ -118,6 +118,12 @@ def _add_check(check: CommandParser) -> None:
     check.add_argument(
         "--json", type=output_file, nargs="?", const="-", metavar="FILE", help="print JSON, or also write it to a file"
     )
+    check.add_argument(
+        "--interval",
+        type=number("above 0 and below 1", lambda value: 0 < value < 1),
+        metavar="FLOAT",
+        help="say what it costs to know the mean share of a class's largest cell to plus or minus this (95 %%)",
+    )
     check.add_argument("--layers", action="store_true", help="only list the layers that --layer can name")
     check.epilog = (
         "Takes the options of a run; makes no use of --output and Beam's flags.\n"
@@ -299,14 +305,15 @@ def _run(options: argparse.Namespace, rest: list[str]) -> ExitCode:
 
 def _check(options: argparse.Namespace, rest: list[str]) -> ExitCode:
     beam_flags.check_words(rest)
-    flags = {name: value for name, value in vars(options).items() if name not in ("command", "json", "layers")}
+    own = ("command", "json", "layers", "interval")
+    flags = {name: value for name, value in vars(options).items() if name not in own}
     unused = {"output": "{date}"} | ({"input": "."} if options.layers else {})
     audit = config.load(flags, unused)
     from pipeline.check.command import check, list_layers
 
     if options.layers:
         return list_layers(audit)
-    return check(audit, options.json)
+    return check(audit, options.json, options.interval)
 
 
 def _compare(options: argparse.Namespace, _: list[str]) -> ExitCode:

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.budget import Budget
 from pipeline.command_line import text
 from pipeline.effort import EFFORTS, applied, preset, words_of
 from pipeline.suggest import suggestion
@@ -76,6 +77,19 @@ class AuditConfig(ModelOptions, Settings, ReadOptions, SliceOptions):
         group="attribution",
     )
     resume: bool = option(False, "resume an interrupted run with the same options and directory", group="running")
+    budget: str = option(
+        "",
+        "what the run may cost: a number of gradient evaluations, or hours, minutes or seconds of one worker, as 2h, "
+        "90m or 3600s; attributes as large a sample of the images as that pays for, the same share of every class",
+        group="running",
+        metavar="COST",
+    )
+    reuse: tuple[str, ...] = option(
+        (),
+        "earlier runs, or folders of runs, from which chunks of the same images, model and options are taken",
+        group="running",
+        metavar="RUN",
+    )
     batch_size: str = option(
         "auto", f"steps in one model call: auto, or a number from 1 to {MAX_BATCH}", group="running", metavar="N"
     )
@@ -114,6 +128,13 @@ class AuditConfig(ModelOptions, Settings, ReadOptions, SliceOptions):
         found += ModelOptions.problems(self) + Settings.problems(self)
         if not (self.batch_size == "auto" or (self.batch_size.isdecimal() and 1 <= int(self.batch_size) <= MAX_BATCH)):
             found.append(f"batch_size: {self.batch_size!r} is not auto or a number from 1 to {MAX_BATCH}")
+        if self.budget:
+            try:
+                Budget.parse(self.budget)
+            except ValueError as error:
+                found.append(str(error))
+            if self.limit:
+                found.append("budget: chooses a sample itself; give either --budget or --limit")
         if not re.fullmatch(r"(?:[0-9]+(?:\.[0-9]+)?(?:[KMGT]i?)?B)?", self.min_ram):
             found.append(f"min_ram: {self.min_ram!r} is not a size such as 16GB")
         if re.search("[{}]", self.output.replace(_DATE, "")):

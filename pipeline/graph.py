@@ -37,7 +37,9 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "
     # Each chunk becomes a part file, written by the worker that computed it. Only summaries are passed on. The hints
     # are set only on stages that run the model, so that a runner that chooses machines by stage uses GPUs for no other.
     hints = config.resource_hints()
-    attribute = AttributeChunks(job.spec, options, config.output, job.provenance, Slicer(config.slice_by), meter)
+    slicer, reuse = Slicer(config.slice_by), job.reuse.runs if job.reuse else ()
+    share = job.plan.share if job.plan else 1.0
+    attribute = AttributeChunks(job.spec, options, config.output, job.provenance, slicer, meter, reuse, share)
     results = chunks | "AttributeChunks" >> attribute.with_resource_hints(**hints)
 
     # Statistics are exact in any order, so partial sums may be combined as they come. The model is checked
@@ -55,5 +57,6 @@ def define_pipeline(root: beam.Pipeline, job: Job, meter: Meter, holder: str = "
         job.notes,
         config.effort_facts(),
         planned,
+        {"reuse": {"left_out": [str(each) for each in job.reuse.left_out]}} if job.reuse else {},
     )
     results | "FinishRun" >> finish

@@ -14,9 +14,12 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline import sampling
 from pipeline.audit.references import choose_references
 from pipeline.audit.thresholds import load_thresholds
 from pipeline.config import AuditConfig, ConfigError, digest
+from pipeline.cost import known_runs
+from pipeline.reuse import Reusable, differences, find_reusable
 from transforms import __version__, formats, store, worker
 from transforms.core.errors import UsageError
 from transforms.core.explain.target import Targets
@@ -25,6 +28,7 @@ from transforms.core.model.facts import facts_of
 from transforms.core.model.known_model import KnownModel
 from transforms.formats import Shard
 from transforms.store.run import Run
+from transforms.store.sampling import SAMPLED, SamplingPlan
 from transforms.worker import AttributorSpec
 
 _LIBRARIES = ("apache-beam", "tensorflow", "keras", "numpy", "pillow", "pyarrow")
@@ -42,6 +46,8 @@ class Job:
         started: when this run was checked, ISO 8601 in UTC.
         passed_over: how many files of the input's folders were not taken, by extension.
         notes: what is taken for granted of the input, a sentence each.
+        reuse: the earlier runs of which parts may be taken; None if the options name none.
+        plan: of which share of the images the run is a sample; None if it is not.
     """
 
     config: AuditConfig
@@ -51,6 +57,8 @@ class Job:
     started: str
     passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    reuse: Reusable | None = None
+    plan: SamplingPlan | None = None
 
 
 def prepare(config: AuditConfig) -> Job:
@@ -59,24 +67,26 @@ def prepare(config: AuditConfig) -> Job:
     Raises:
         ConfigError: a file is missing, the output holds another run, or the model does not suit the options.
         UsageError: the run would not be comparable with its reference.
-        OSError: there is no finished run at the reference, or a file cannot be read.
+        OSError: there is no finished run at the reference, none at all to reuse, or a file cannot be read.
     """
     started = datetime.datetime.now(datetime.timezone.utc)
-    config = config.dated(started.date())
+    earlier, config = known_runs(config), config.dated(started.date())
     found, spec = discover(config), spec_of(config)
     known = worker.known_model(spec)
     spec = _with_facts(config, spec, known)
     notes = formats.describe(found.shards, config.read_options())
-    provenance = _provenance(config, spec)
+    plan = sampling.plan(config, found.shards, spec, earlier)
+    provenance = _provenance(config, spec, plan)
     if config.reference:
         choose_references(provenance, config.reference, config.nights, exclude=config.output)
         load_thresholds(config.thresholds)
     if not resumes(config, provenance):
         checked = _check_known(spec, known) if known else _check_model(spec)
         if checked != spec:  # a damaged local copy has been replaced
-            spec, provenance = checked, _provenance(config, checked)
+            spec, provenance = checked, _provenance(config, checked, plan)
+    reuse = find_reusable(config.reuse, provenance, config.output) if config.reuse else None
     began = started.isoformat(timespec="seconds")
-    return Job(config, found.shards, spec, provenance, began, found.passed_over, notes)
+    return Job(config, found.shards, spec, provenance, began, found.passed_over, notes, reuse, plan)
 
 
 def discover(config: AuditConfig) -> formats.Discovery:
@@ -130,10 +140,10 @@ def _found_earlier(config: AuditConfig, spec: AttributorSpec) -> str:
     return str(earlier.config.get("outputs", "")) if earlier and earlier.model_digest == spec.model_digest else ""
 
 
-def _provenance(config: AuditConfig, spec: AttributorSpec) -> store.Provenance:
+def _provenance(config: AuditConfig, spec: AttributorSpec, plan: SamplingPlan | None) -> store.Provenance:
     """Returns the provenance of the run."""
     outputs = spec.facts.outputs if spec.facts else _found_earlier(config, spec)
-    shaping = {**config.shaping(), "outputs": outputs}
+    shaping = {**config.shaping(), "outputs": outputs, **({SAMPLED: plan.shaping} if plan else {})}
     model_digest, names, pictures = spec.model_digest, spec.options.class_names, spec.baseline_images
     hashes = [_sha256(data) for data in pictures]
     return store.Provenance(
@@ -165,20 +175,12 @@ def resumes(config: AuditConfig, provenance: store.Provenance) -> bool:
     if earlier is None:
         raise ConfigError(f"output: {config.output} holds a run; give --resume to continue it, or another directory")
     if earlier.config_digest != provenance.config_digest:
-        raise ConfigError(f"resume: {config.output} holds a run of other options ({_differences(earlier, provenance)})")
+        raise ConfigError(f"resume: {config.output} holds a run of other options ({differences(earlier, provenance)})")
     return True
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _differences(one: store.Provenance, other: store.Provenance) -> str:
-    """Returns the names of the options in which two runs differ, or the other differences."""
-    names = sorted(name for name in {*one.config, *other.config} if one.config.get(name) != other.config.get(name))
-    if one.model_digest != other.model_digest:
-        names.append("the model's files")
-    return ", ".join(names) or "class names, baseline image or version of ig-audit"
 
 
 def _check_known(spec: AttributorSpec, known: KnownModel) -> AttributorSpec:

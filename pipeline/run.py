@@ -29,14 +29,17 @@ from pipeline.exit_code import ExitCode, report_error
 from pipeline.graph import define_pipeline
 from pipeline.launch import Job, resumes
 from pipeline.names import explained_name
+from pipeline.precision import quadrature_variance
 from pipeline.refine.command import refine_held
 from pipeline.refine.request import Request
 from pipeline.report import write_report
+from pipeline.sampling import explain
 from transforms import process, store
 from transforms.core.errors import JobError
-from transforms.progress import Gauge, Meter
+from transforms.progress import Gauge, Meter, Progress
 from transforms.store import lock
 from transforms.store.run import AUDIT, Run
+from transforms.store.sampling import write_plan
 from transforms.text import pad, printable
 from transforms.worker import AttributorSpec
 
@@ -66,10 +69,12 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
     if job.config.effort != EFFORTS[0]:
         facts = job.config.effort_facts()
         print(f"effort {facts['effort']}: {words_of(facts['set'])}", file=sys.stderr)
-    for note in job.notes:
+    planned = [explain(job.plan)] if job.plan else []
+    for note in (*job.notes, *(job.reuse.lines() if job.reuse else ()), *planned):
         print(printable(note), file=sys.stderr)
     with lock.hold(job.config.output) as held:
         resumes(job.config, job.provenance)  # another run may have finished here since this one was checked
+        write_plan(job.config.output, job.plan)
         start = time.monotonic()
         try:
             finished = _run(job, options, held)
@@ -247,20 +252,29 @@ def _show(meter: Meter, done: threading.Event) -> None:
         while True:
             last = done.wait(0.5 if terminal else 1.0)
             progress = gauge.read()
-            count = progress.attributed + progress.failed + progress.resumed
+            count = progress.done
             bar.total = progress.planned
             bar.update(count - bar.n)
-            done_here = progress.attributed + progress.failed
+            done_here = progress.done_here
             if not done_here:
                 start = time.monotonic()  # the time to load the model does not count for the rate
             seconds = time.monotonic() - start
+            if not terminal and last and progress.reused and not done_here:
+                print(_counts(progress), file=sys.stderr)
             if not terminal and done_here and (seconds - told >= _LINE_SECONDS or (last and count > told_count)):
                 told, told_count = seconds, count
                 rate = done_here / max(seconds, 1e-9)
                 left = (progress.planned - count) / rate
-                print(f"{count} of {progress.planned} images, {rate:.2f}/s, {left:.0f} s left", file=sys.stderr)
+                print(f"{_counts(progress)}, {rate:.2f}/s, {left:.0f} s left", file=sys.stderr)
             if last:
                 return
+
+
+def _counts(progress: Progress) -> str:
+    """Returns how many images are done, and how many of them cost nothing."""
+    kinds = {"reused": progress.reused, "not sampled": progress.unsampled}
+    free = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    return f"{progress.done} of {progress.planned} images{f' ({free})' if free else ''}"
 
 
 def _passed_over(counts: Mapping[str, int]) -> str:
@@ -303,10 +317,30 @@ def _summary(finished: Run, seconds: float) -> str:
         f"  manifest      {output}/manifest.json",
         f"  report        {output}/report.html",
     ]
+    if reuse := manifest.facts.get("reuse"):
+        lines.insert(1, f"  reused        {printable(_reused(reuse, len(manifest.parts)))}")
     if manifest.labels:
         lines.insert(1, f"  labels        {printable(str(manifest.labels))}")
+    if manifest.sampling:
+        read = manifest.images + manifest.unsampled
+        lines.insert(1, f"  not sampled   {manifest.unsampled:,} of {read:,} images, read and not attributed")
     if manifest.untargeted:
         lines.insert(1, f"  untargeted    {manifest.untargeted:,} images without a class to explain; see errors")
     if manifest.failures or manifest.untargeted:
         lines.insert(-3, f"  errors        {output}/errors/")
+    if precision := quadrature_variance(finished):
+        lines.append(f"  precision     {precision.sentence}")
     return "\n".join(lines)
+
+
+def _reused(facts: Mapping[str, Any], chunks: int) -> str:
+    """Returns where the chunks of a run come from.
+
+    >>> _reused({"chunks": 29, "images": 870, "runs": {"runs/a": 29}, "computed": {"new": 1}, "resumed": 0}, 30)
+    '29 of 30 chunks (870 images): 29 of runs/a; computed: 1 new'
+    """
+    taken = ", ".join(f"{count:,} of {run}" for run, count in facts["runs"].items())
+    others = [f"computed: {', '.join(f'{count:,} {why}' for why, count in facts['computed'].items())}"]
+    others = (others if facts["computed"] else []) + [f"resumed: {facts['resumed']:,}"] * bool(facts["resumed"])
+    text = f"{facts['chunks']:,} of {chunks:,} chunks ({facts['images']:,} images)"
+    return "; ".join([f"{text}: {taken}" if taken else text, *others])

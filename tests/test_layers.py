@@ -67,6 +67,7 @@ def test_a_forbidden_import_is_found(broken: str, module: str, forbidden: str) -
         "pipeline.cli",
         "pipeline.config",
         "pipeline.audit.compare",
+        "pipeline.refine.command",
         "pipeline.samples.cache",
         "transforms.formats",
         "transforms.store",

@@ -6,11 +6,12 @@ goes through a shuffle. `AttributeImages` is the same attributor for someone's o
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -22,7 +23,11 @@ from transforms.core.record import Chunk, Explanation, Failure, Image
 from transforms.core.statistics.importance import ImportanceStatistics, summarize_rows
 from transforms.core.statistics.slices import Slice, Slicer
 from transforms.formats import ReadOptions
+from transforms.formats.fingerprint import Fingerprint, fingerprint
+from transforms.formats.sample import Sample
 from transforms.progress import Meter
+from transforms.store.parts import ATTRIBUTIONS
+from transforms.store.reuse import COMPUTED, Origin, take_part
 from transforms.store.rows import rows_of
 from transforms.store.run import Run
 from transforms.store.schema import SUMMARIZED_COLUMNS, statistic_columns
@@ -42,8 +47,10 @@ class ChunkResult:
         part: what was written.
         statistics: of the part's rows, by slice.
         passes: how the worker's step was compiled: (pass, "" where applied, else the reason).
-        seconds: how long the chunk took; 0 where an earlier run had finished it.
+        seconds: how long the chunk took; 0 if it was finished already, or taken from another run.
         graph: sha256 of the graph that was differentiated, in hex; empty where there is none, or none was needed.
+        origin: where the part comes from.
+        resumed: whether an interrupted start of this run had finished it.
     """
 
     part: store.PartSummary
@@ -51,6 +58,13 @@ class ChunkResult:
     passes: tuple[tuple[str, str], ...]
     seconds: float
     graph: str = ""
+    origin: Origin = COMPUTED
+    resumed: bool = False
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether this start of the run attributed the chunk's images."""
+        return not (self.resumed or self.origin.run)
 
 
 @dataclass
@@ -64,6 +78,8 @@ class AttributeChunks(beam.PTransform):
         provenance: what every part says about its making.
         slicer: names the slices of a row.
         meter: where progress is told, if anywhere.
+        reuse: URIs of earlier runs, the first choice first, from which parts are taken that this run would write alike.
+        share: of the images that are attributed, chosen by their content.
     """
 
     spec: AttributorSpec
@@ -72,6 +88,8 @@ class AttributeChunks(beam.PTransform):
     provenance: store.Provenance
     slicer: Slicer
     meter: Meter
+    reuse: tuple[str, ...] = ()
+    share: float = 1.0
 
     def expand(self, chunks: beam.PCollection[Chunk]) -> beam.PCollection[ChunkResult]:
         """Takes chunks; returns their results."""
@@ -126,6 +144,7 @@ class _Attributing(beam.DoFn):
         self._images = counter(NAMESPACE, "images_attributed")
         self._failures = counter(NAMESPACE, "images_failed")
         self._untargeted = counter(NAMESPACE, "images_untargeted")
+        self._unsampled = counter(NAMESPACE, "images_unsampled")
         self._evaluations = counter(NAMESPACE, "gradient_evaluations")
         self._inferences = counter(NAMESPACE, "num_inferences")
         self._failed_batches = counter(NAMESPACE, "failed_batches_counter")
@@ -168,20 +187,40 @@ class _AttributeChunks(_Attributing):
         stage.meter.check()
         part = store.finished_part(stage.output, chunk, stage.provenance.config_digest)
         if part is not None:
-            stage.meter.add(resumed=part.images)
-            yield self._result(part, (), 0.0)
+            stage.meter.add(resumed=part.images + part.unsampled)
+            yield self._result(part, resumed=True)
+            return
+        part, origin = self._take(chunk) if stage.reuse else (None, COMPUTED)
+        if part is not None:
+            stage.meter.add(reused=part.images + part.unsampled)
+            Metrics.counter(NAMESPACE, "images_reused").inc(part.images)
+            yield self._result(part, origin=origin)
             return
         attributor, start = self.attributor(), time.monotonic()
         part = self._attribute(chunk, attributor)
         passes = tuple((report.name, "" if report.applied else report.reason) for report in attributor.step.report)
-        yield self._result(part, passes, time.monotonic() - start, attributor.step.graph)
+        yield self._result(part, passes, time.monotonic() - start, attributor.step.graph, origin)
 
     def _result(
-        self, part: store.PartSummary, passes: tuple[tuple[str, str], ...], seconds: float, graph: str = ""
+        self,
+        part: store.PartSummary,
+        passes: tuple[tuple[str, str], ...] = (),
+        seconds: float = 0.0,
+        graph: str = "",
+        origin: Origin = COMPUTED,
+        resumed: bool = False,
     ) -> ChunkResult:
         """Returns a part's result; its statistics come from the rows as they are stored."""
         rows = Run.open(self._stage.output).part_rows(part, SUMMARIZED_COLUMNS)
-        return ChunkResult(part, summarize_rows(statistic_columns(rows), self._stage.slicer), passes, seconds, graph)
+        statistics = summarize_rows(statistic_columns(rows), self._stage.slicer)
+        return ChunkResult(part, statistics, passes, seconds, graph, origin, resumed)
+
+    def _take(self, chunk: Chunk) -> tuple[store.PartSummary | None, Origin]:
+        """Returns the part of a chunk, taken from an earlier run that has it; None if none has."""
+        stage = self._stage
+        earlier = [(uri, _names_of(uri)) for uri in stage.reuse]
+        now = functools.partial(_fingerprint, chunk, stage.options)
+        return take_part(stage.output, earlier, chunk, stage.provenance, now)
 
     def _attribute(self, chunk: Chunk, attributor: Attributor) -> store.PartSummary:
         stage = self._stage
@@ -189,14 +228,36 @@ class _AttributeChunks(_Attributing):
         with store.write_part(
             stage.output, chunk, stage.provenance, settings, classifier.input_shape, classifier.task
         ) as part:
-            for outcome in self.explanations(attributor, formats.read(chunk, stage.options)):
+            read, sample = Fingerprint(), Sample(stage.share)
+            images = sample.of(read.over(formats.read(chunk, stage.options)))
+            for outcome in self.explanations(attributor, images):
                 if isinstance(outcome, Failure):
                     part.fail(outcome)
-                    stage.meter.add(failed=1)
+                    stage.meter.add(failed=1, unsampled=sample.take_count())
                 else:
                     part.add(rows_of(outcome, settings, classifier.names), store.LabelCounts.of(outcome))
-                    stage.meter.add(attributed=1)
+                    stage.meter.add(attributed=1, unsampled=sample.take_count())
+            stage.meter.add(unsampled=sample.take_count())
+            part.note("engine", _engine(attributor))
+            part.fingerprint, part.unsampled = read.hexdigest(), sample.left_out
+            self._unsampled.inc(sample.left_out)
         return part.summary
+
+
+@functools.lru_cache(maxsize=64)
+def _names_of(uri: str) -> frozenset[str]:
+    """Returns the names of the parts of an earlier run, which is listed once in a process."""
+    return frozenset(Run.open(uri).names_of(ATTRIBUTIONS))
+
+
+def _fingerprint(chunk: Chunk, options: ReadOptions) -> str:
+    return fingerprint(formats.read(chunk, options))
+
+
+def _engine(attributor: Attributor) -> dict[str, Any]:
+    """Returns how steps ran: a batch's, batches at once, and each pass with why it was left out."""
+    passes = {entry.name: "" if entry.applied else entry.reason for entry in attributor.step.report}
+    return {"batch": attributor.step.batch, "in_flight": attributor.in_flight, "passes": passes}
 
 
 class _AttributeImages(_Attributing):

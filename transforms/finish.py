@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,9 @@ from transforms.core.statistics.importance import ImportanceStatistics, fold_sli
 from transforms.core.statistics.slices import Slice, kept_slices
 from transforms.progress import Meter
 from transforms.store import lock
+from transforms.store.files import describe_file
 from transforms.store.run import Run
+from transforms.store.sampling import SAMPLED, SAMPLING
 from transforms.summarize import SummarizeChunks, pack, unpack
 from transforms.worker import AttributorSpec
 
@@ -42,6 +45,7 @@ class FinishRun(beam.PTransform):
         notes: what is taken for granted of the input, a sentence each.
         effort: what the run is for, and the options that this set.
         planned: the number of images of the whole input, of which the run takes a sample; None if it takes all.
+        launched: what else the launcher knows, as facts of the manifest.
     """
 
     output: str
@@ -56,6 +60,7 @@ class FinishRun(beam.PTransform):
     notes: tuple[str, ...] = ()
     effort: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     planned: beam.PCollection[int] | None = None
+    launched: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def expand(self, results: beam.PCollection[ChunkResult]) -> beam.PCollection[str]:
         """Takes the chunks' results; returns the URI of the manifest."""
@@ -110,12 +115,18 @@ class FinishRun(beam.PTransform):
             "passes": sorted({compiled for chunk in chunks for compiled in chunk.passes}),
             "graphs": sorted({chunk.graph for chunk in chunks if chunk.graph}),
             "worker_seconds": round(sum(chunk.seconds for chunk in chunks), 3),
+            "worker_images": sum(chunk.part.images for chunk in chunks if chunk.is_computed),
+            **self.launched,
         }
+        if "reuse" in facts:
+            facts["reuse"] = {**facts["reuse"], **_reuse_facts(chunks)}
         check, look = checks
         facts |= {} if planned is None else {"sample_of": planned}
         facts |= {} if look is None else {"look": look}
         self._check_lock()
-        store.write_manifest(output, store.Manifest(created, self.provenance, stored, tuple(parts), facts, check))
+        sampling = describe_file(output, SAMPLING) if SAMPLED in self.provenance.config else None
+        manifest = store.Manifest(created, self.provenance, stored, tuple(parts), facts, check, sampling)
+        store.write_manifest(output, manifest)
         lock.release_submitted(output)
         return storage.join(output, "manifest.json")
 
@@ -128,6 +139,18 @@ class FinishRun(beam.PTransform):
         self.meter.check()
         if self.holder:
             lock.check_holder(self.output, self.holder)
+
+
+def _reuse_facts(chunks: Sequence[ChunkResult]) -> dict[str, Any]:
+    """Returns where the parts of a run come from, in chunks; images are those of parts that were taken."""
+    taken = [chunk for chunk in chunks if chunk.origin.run]
+    return {
+        "chunks": len(taken),
+        "images": sum(chunk.part.images for chunk in taken),
+        "runs": dict(sorted(Counter(chunk.origin.run for chunk in taken).items())),
+        "computed": dict(sorted(Counter(chunk.origin.reason for chunk in chunks if chunk.origin.reason).items())),
+        "resumed": sum(chunk.resumed for chunk in chunks),
+    }
 
 
 class _FirstParts(beam.PTransform):

@@ -17,12 +17,33 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a run, in images."""
+    """The progress of a run, in images.
+
+    Attributes:
+        planned: to be done.
+        attributed: done by this run.
+        failed: recorded as errors by this run.
+        resumed: of chunks that an interrupted run had finished.
+        reused: of chunks whose parts were taken from another run.
+        unsampled: passed over, as they are not in the sample.
+    """
 
     planned: int
     attributed: int
     failed: int
     resumed: int
+    reused: int = 0
+    unsampled: int = 0
+
+    @property
+    def done_here(self) -> int:
+        """Images that this start of the run has finished with."""
+        return self.attributed + self.failed + self.unsampled
+
+    @property
+    def done(self) -> int:
+        """Images that need no more work, whoever did it."""
+        return self.done_here + self.resumed + self.reused
 
 
 @dataclass(frozen=True)
@@ -43,10 +64,18 @@ class Meter:
         if self.folder and not os.path.isdir(self.folder):
             raise JobError("the job has ended meanwhile")
 
-    def add(self, planned: int = 0, attributed: int = 0, failed: int = 0, resumed: int = 0) -> None:
+    def add(
+        self,
+        planned: int = 0,
+        attributed: int = 0,
+        failed: int = 0,
+        resumed: int = 0,
+        reused: int = 0,
+        unsampled: int = 0,
+    ) -> None:
         """Adds to the counts."""
         if self.folder:
-            line = f"{planned} {attributed} {failed} {resumed}\n"
+            line = f"{planned} {attributed} {failed} {resumed} {reused} {unsampled}\n"
             self.check()
             with _LOCK, open(os.path.join(self.folder, str(os.getpid())), "a", encoding="ascii") as stream:
                 stream.write(line)
@@ -59,7 +88,7 @@ class Gauge:
         """Takes the meter to read."""
         self._folder = meter.folder
         self._ends: dict[str, int] = {}
-        self._totals = [0, 0, 0, 0]
+        self._totals = [0] * 6
 
     def read(self) -> Progress:
         """Returns the counts of all processes so far."""

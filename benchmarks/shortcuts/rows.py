@@ -36,7 +36,7 @@ def attribute(network: Network, pictures: Pictures, model: Path, path: Path) -> 
     schema = attributions_schema(settings, (32, 32, 3))
     half, rows = path.with_name("half-" + path.name), []
     with pq.ParquetWriter(half, pa.schema([schema.field(name) for name in COLUMNS])) as writer:
-        for result in attributor.attribute(_images(network, pictures)):
+        for result in attributor.attribute(images(network, pictures)):
             if not isinstance(result, Explanation):
                 raise RuntimeError(result.message)
             rows += rows_of(result, settings, CLASSES)
@@ -47,7 +47,8 @@ def attribute(network: Network, pictures: Pictures, model: Path, path: Path) -> 
     os.replace(half, path)
 
 
-def _images(network: Network, pictures: Pictures) -> Iterator[Decoded]:
+def images(network: Network, pictures: Pictures) -> Iterator[Decoded]:
+    """Yields pictures that no network was trained on, then some of them with the plant."""
     chosen = np.arange(TRAINED, TRAINED + network.rows)
     for index in chosen.tolist():
         yield _decoded(f"plain#{index}", index, pictures.pixels[index], pictures.labels[index])

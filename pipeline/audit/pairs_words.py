@@ -17,7 +17,7 @@ Found = tuple[str, bool, str]
 _DIGEST = 12
 _NAMED_CELLS = 3
 _NUMBERS = ("no", "one", "two")
-_IMMATERIAL = ("limit", "input")  # which pictures are read, not how they are explained
+_IMMATERIAL = ("limit", "sampling", "input")  # which pictures are read, not how they are explained
 
 
 def model_reasons(candidate: Run, references: Sequence[Run]) -> Iterable[Found]:

@@ -23,7 +23,7 @@ NO_ROWS = "no rows"
 _NAMED, _NAMED_CLASSES = 4, 3
 _FEW_REFERENCES = 3
 _FOUND = ("outputs",)  # found out about the model, which earlier versions did not do
-_NO_ALARM = ("version of ", "limit ")  # a sample is compared like the whole
+_NO_ALARM = ("version of ", "limit ", "sampling ")  # a sample is compared like the whole
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,19 @@ from transforms import storage, worker
 from transforms.text import printable
 
 
-def check(config: AuditConfig, json_file: str | None = None) -> ExitCode:
+def check(config: AuditConfig, json_file: str | None = None, interval: float | None = None) -> ExitCode:
     """Checks what `config` describes, and returns UNUSABLE if a run could attribute none of the images looked at.
 
     Args:
         config: the options of a run.
         json_file: where to also write the report as JSON; `-` prints it in place of the page.
+        interval: half width to which a mean is to be known, whose cost is wanted; None if it is not.
 
     Raises:
         ConfigError: an option, the input or the model cannot be used.
         OSError: the storage fails, or the file cannot be written.
     """
-    report = examine(config)
+    report = examine(config, interval)
     content = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
     if json_file and json_file != "-":
         storage.write_bytes(json_file, content.encode("utf-8", "backslashreplace"))

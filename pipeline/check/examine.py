@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline import launch
-from pipeline.check import cost as costs
+from pipeline import cost as costs
+from pipeline import launch, sampling
 from pipeline.check.labels import count_labels, index_of, suspicions_of
 from pipeline.check.report import Failures, Report
 from pipeline.config import AuditConfig, ConfigError
+from pipeline.cost import Cost, IntervalCost, Spread
 from transforms import formats, process, survey, worker
 from transforms.core.errors import UsageError
 from transforms.core.explain.label import Labels
@@ -46,8 +47,8 @@ _MENDS = {
 }
 
 
-def examine(config: AuditConfig) -> Report:
-    """Returns what a run with these options would find and cost.
+def examine(config: AuditConfig, interval: float | None = None) -> Report:
+    """Returns what a run with these options would find and cost, and what it costs to know a mean to an interval.
 
     Raises:
         ConfigError: an option, the input or the model cannot be used.
@@ -74,6 +75,10 @@ def examine(config: AuditConfig) -> Report:
     seen = _look(attributor, meaning, predicted)
     total = min(found.images, options.limit) if options.limit else found.images
     cost = costs.measure(attributor, [each.decoded.image for each in predicted], total, _ATTRIBUTE_SECONDS)
+    sample = sampling.plan(config, shards, spec, costs.known_runs(config), cost) if cost else None
+    if cost:
+        expected = sample.expected if sample else total
+        cost = dataclasses.replace(costs.from_last_run(cost, config, classifier.digest), images=expected)
     labels = count_labels(images, meaning)
     fields = {name: sum(name in dict(image.fields) for image in images) for name in options.fields}
     kinds = [shard.format for shard in shards]
@@ -92,7 +97,9 @@ def examine(config: AuditConfig) -> Report:
         failures=failures,
         model=(*_described(classifier.facts), *formats.describe(shards, options)),
         look=seen,
-        cost=cost and costs.from_last_run(cost, config, classifier.digest),
+        cost=cost,
+        budget=sampling.explain(sample) if sample else "",
+        interval=_intervals(config, cost, interval, found.images, _sizes(images, meaning, found.images)),
         suspicions=(
             *(seen.suspicions or _of_model(classifier.facts)),
             *suspicions_of(labels, needs_label, sorted(set(kinds))),
@@ -102,6 +109,22 @@ def examine(config: AuditConfig) -> Report:
         load_seconds=load_seconds,
         seconds=before + time.monotonic() - start,
     )
+
+
+def _intervals(
+    config: AuditConfig, cost: Cost | None, half_width: float | None, images: int, classes: Collection[float]
+) -> tuple[IntervalCost, ...]:
+    """Returns what it costs to know a mean to a half width, if that is asked for and an image's cost is known."""
+    if not cost or not half_width:
+        return ()
+    spread = costs.spread_of_runs(costs.known_runs(config), config.grid) or cost.spread or Spread()
+    return costs.interval_costs(cost, spread, half_width, images, classes)
+
+
+def _sizes(looked_at: Sequence[Image], labels: Labels, images: int) -> list[float]:
+    """Returns how many images each class has, about, by the labels of those looked at."""
+    found = Counter(index for image in looked_at if (index := index_of(image, labels)) is not None)
+    return [count * images / len(looked_at) for count in found.values()]
 
 
 def _load(spec: AttributorSpec) -> tuple[Attributor, float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from pipeline.check.report import Cost, Report
+from pipeline.check.report import Report
+from pipeline.cost import Cost, IntervalCost
 from transforms.text import fit, printable
 
 _WIDTH = 100
@@ -23,6 +24,8 @@ def page(report: Report) -> str:
         *_labeled("failures", _failures(report)),
         *_labeled("speed", _speed(report)),
         *_labeled("run", [_run(report)]),
+        *_labeled("budget", [report.budget] if report.budget else []),
+        *_labeled("interval", map(_interval, report.interval)),
         "",
     ]
     for each in report.suspicions:
@@ -34,7 +37,7 @@ def page(report: Report) -> str:
     return "\n".join([*lines, *([] if report.suspicions else ["nothing suspicious was found"])])
 
 
-def _labeled(label: str, lines: Iterator[str] | tuple[str, ...] | list[str]) -> Iterator[str]:
+def _labeled(label: str, lines: Iterable[str]) -> Iterator[str]:
     for number, line in enumerate(lines):
         yield f"{label if not number else '':9} {printable(line)}"
 
@@ -100,13 +103,23 @@ def _run(report: Report) -> str:
         return "impossible: none of the images looked at can be attributed"
     sample = f"a sample of {cost.images:,} images: " if report.limit else ""
     by = f"by {cost.known_from}" if cost.known_from else "by this machine's speed"
-    return f"{sample}about {_time(cost)} of one worker and {_size(cost)} ({by})"
+    return f"{sample}about {_time(cost.hours)} of one worker and {_size(cost)} ({by})"
 
 
-def _time(cost: Cost) -> str:
-    if cost.hours >= 1:
-        return f"{cost.hours:,.3g} hours" if cost.hours < 1000 else f"{_rounded(cost.hours)} hours"
-    return f"{cost.hours * 60:.2g} minutes" if cost.hours * 60 >= 1 else f"{cost.hours * 3600:.2g} seconds"
+def _interval(cost: IntervalCost) -> str:
+    """Returns a sentence about what it costs to know a mean so well."""
+    goal = f"± {cost.half_width:g} (95 %) for the mean share of the largest cell of {cost.of}, {cost.spread.known_from}"
+    gradients = "" if cost.gradients is None else f"{_rounded(cost.gradients)} gradients, "
+    spent = f"{gradients}about {_time(cost.hours)} of one worker"
+    if cost.enough:
+        return f"{goal}: {cost.images:,} images, {spent}"
+    return f"{goal}: takes {cost.each:,} images of each, more than there are; all {cost.images:,} images take {spent}"
+
+
+def _time(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:,.3g} hours" if hours < 1000 else f"{_rounded(hours)} hours"
+    return f"{hours * 60:.2g} minutes" if hours * 60 >= 1 else f"{hours * 3600:.2g} seconds"
 
 
 def _size(cost: Cost) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.cost import Cost, IntervalCost
 from transforms.core.explain.suspicion import Suspicion
 from transforms.preflight import Look
 
@@ -45,39 +46,6 @@ class Failures:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a run costs.
-
-    Attributes:
-        seconds_an_image: of one worker.
-        bytes_an_image: of the run directory.
-        images: how many the run will attribute.
-        known_from: a run of the same model and options; empty if this machine was measured.
-        steps_an_image: gradient steps; None if they were not measured.
-        steps_a_second: likewise.
-        measured: number of images that this was measured with.
-    """
-
-    seconds_an_image: float
-    bytes_an_image: float
-    images: int
-    known_from: str = ""
-    steps_an_image: float | None = None
-    steps_a_second: float | None = None
-    measured: int = 0
-
-    @property
-    def hours(self) -> float:
-        """Hours of one worker for the whole run."""
-        return self.seconds_an_image * self.images / 3600
-
-    @property
-    def gigabytes(self) -> float:
-        """Size of the run directory."""
-        return self.bytes_an_image * self.images / 1e9
-
-
-@dataclass(frozen=True)
 class Report:
     """All that a check finds.
 
@@ -95,6 +63,8 @@ class Report:
         model: what the model is, one line each.
         look: its predictions for the pictures.
         cost: of the run; None if no picture could be attributed.
+        budget: a sentence about the sample that the budget pays for; empty without a budget.
+        interval: what it would cost to know means so well as was asked; empty if nothing was.
         suspicions: what is likely wrong, the look's included.
         load_seconds: how long the model took to load and compile.
         seconds: how long everything else took.
@@ -113,6 +83,8 @@ class Report:
     model: tuple[str, ...]
     look: Look
     cost: Cost | None
+    budget: str
+    interval: tuple[IntervalCost, ...]
     suspicions: tuple[Suspicion, ...]
     load_seconds: float
     seconds: float

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.refine.choose import Picture, Task
 from transforms import formats
-from transforms.core.explain.job import Asked
-from transforms.core.record import Chunk, Explanation, Failure, Image
+from transforms.core.record import Asked, Chunk, Explanation, Failure, Image
 from transforms.formats import STANDS_FOR, ReadOptions
 from transforms.store.parts import read_footer
 from transforms.store.run import Run

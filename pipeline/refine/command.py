@@ -85,7 +85,7 @@ def refine_held(run: Run, request: Request, spec: AttributorSpec, held: lock.Loc
     """
     options = map_options(run, request.tolerance, request.max_steps, request.channels, request.dtype)
     spec = refining(spec, options)
-    recorder = Recorder(run, spec, options, provenance_of(run, spec, options), held.check)
+    recorder = Recorder(run, spec, options, provenance_of(run, spec), held.check)
     tasks = choose.read_tasks(run, _chosen(run, request))
     missing, present = _without_present(recorder, tasks)
     added = _add(recorder, missing) if missing else []

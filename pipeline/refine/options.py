@@ -76,13 +76,19 @@ def refining(spec: AttributorSpec, options: MapOptions) -> AttributorSpec:
     """Returns a run's spec with the rule and the storage of refined maps."""
     kept = {field.name: getattr(spec.settings, field.name) for field in dataclasses.fields(Settings)}
     own = {name: value for name, value in kept.items() if name not in _OF_RULES}
-    return dataclasses.replace(spec, settings=Settings(**own, rule="adaptive", **dataclasses.asdict(options)))
+    settings = Settings(**own, rule="adaptive", **dataclasses.asdict(options))
+    return dataclasses.replace(spec, settings=settings, reference_shares=())
 
 
-def provenance_of(run: Run, spec: AttributorSpec, options: MapOptions) -> store.Provenance:
-    """Returns what parts of refined maps say of their making: the run's options, with those of the maps in place."""
+def provenance_of(run: Run, spec: AttributorSpec) -> store.Provenance:
+    """Returns what parts of refined maps say of their making: the run's options, with those of the maps in place.
+
+    Args:
+        run: the finished run.
+        spec: what makes the maps, see `refining`.
+    """
     made_by = run.manifest.provenance
-    config = {**made_by.config, "rule": "adaptive", "steps": None, **dataclasses.asdict(options)}
+    config = {**made_by.config, **{name: getattr(spec.settings, name) for name in _OF_RULES}}
     return dataclasses.replace(
         made_by,
         config=config,

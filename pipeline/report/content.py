@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.report import words
+from pipeline.precision import quadrature_variance
+from pipeline.report import means, words
 from pipeline.report.cards import Card, Section, make_sections
 from pipeline.report.distributions import Audit, Distributions, Trends, read_distributions
 from pipeline.report.failures import FailureKind, failure_kinds
@@ -37,6 +38,7 @@ class Content:
         changes: slices that changed.
         changes_left: how many more there are.
         overview: all rows as one slice; None where every image failed.
+        precision: what the intervals owe to few steps; empty if nothing is known of it.
         blank: rows whose map is zero everywhere, so that nothing is known of where the model looks.
         slices: lines of the table of slices.
         slices_left: how many slices have no line.
@@ -59,6 +61,7 @@ class Content:
     changes: list[Change]
     changes_left: int
     overview: SliceLine | None
+    precision: str
     blank: int
     slices: list[SliceLine]
     slices_left: int
@@ -96,7 +99,8 @@ def gather(run: Run, audit: Audit | None) -> Content:
     audited = {slice_of(entry): entry for entry in audit["slices"]} if audit else {}
     changed = sorted((entry for entry in audited.values() if entry["state"] == "drift"), key=weight, reverse=True)
     differences = [name for name in _DIFFERENCES if "label_difference" in run.scalars]
-    rows = sorted(run.statistics([*SLICE_COLUMNS, *differences]).to_pylist(), key=lambda row: _precedence(row, audited))
+    columns = [*SLICE_COLUMNS, *means.columns(run.statistics_columns), *differences]
+    rows = sorted(run.statistics(columns).to_pylist(), key=lambda row: _precedence(row, audited))
     whole = next((row for row in rows if row["kind"] == "all"), None)
     scale = common_scale(rows[:MOST_SLICES], audited)
     distributions = read_distributions(run, audit)
@@ -110,6 +114,7 @@ def gather(run: Run, audit: Audit | None) -> Content:
         changes=[Change.of(entry) for entry in changed[:MOST_CHANGES]],
         changes_left=_left(changed, MOST_CHANGES),
         overview=SliceLine.of(whole, audited) if whole else None,
+        precision=found.sentence if (found := quadrature_variance(run)) else "",
         blank=whole["count"] - whole["count_gini"] if whole else 0,
         slices=[SliceLine.of(row, audited, scale) for row in rows[:MOST_SLICES]],
         slices_left=_left(rows, MOST_SLICES),
@@ -150,6 +155,7 @@ def _glance(run: Run, whole: Row | None, distributions: Distributions) -> list[t
     sampled = f", a sample of {whole_input:,}" if whole_input is not None else ""
     found = [
         ("images", f"{manifest.images:,}{sampled}"),
+        *([("not sampled", f"{manifest.unsampled:,}")] if manifest.sampling else []),
         ("attributed rows", f"{manifest.rows:,}"),
         ("failed", f"{manifest.failures:,} ({words.percent(manifest.failures / max(1, manifest.images))})"),
     ]
@@ -166,8 +172,8 @@ def _glance(run: Run, whole: Row | None, distributions: Distributions) -> list[t
     if manifest.suspicions:
         found.append(("suspicions", f"{len(manifest.suspicions)}: see run facts"))
     seconds = manifest.facts.get("worker_seconds")
-    if seconds and manifest.images:
-        found.append(("images a second, per worker", words.number(manifest.images / seconds)))
+    if seconds and manifest.worker_images:
+        found.append(("images a second, per worker", words.number(manifest.worker_images / seconds)))
     return found
 
 

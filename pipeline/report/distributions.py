@@ -29,11 +29,12 @@ Audit = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Distribution:
-    """A number of the rows: its histogram as SVG, and its means."""
+    """A number of the rows: its histogram as SVG, its mean with half of the 95 % interval, and the reference's mean."""
 
     name: str
     svg: Markup
     mean: float | None
+    half: float | None
     reference_mean: float | None
 
 
@@ -84,7 +85,9 @@ def read_distributions(run: Run, audit: Audit | None) -> Distributions:
         if histogram := _histogram(this, name):
             mark = tolerance if name == "error_estimate" else None
             svg = histogram_chart(histogram, _histogram(reference, name), mark)
-            found.append(Distribution(name, svg, this[f"mean_{name}"], reference.get(f"mean_{name}")))
+            ends = this.get(f"low95_{name}"), this.get(f"high95_{name}")
+            half = None if ends[0] is None or ends[1] is None else (ends[1] - ends[0]) / 2
+            found.append(Distribution(name, svg, this[f"mean_{name}"], half, reference.get(f"mean_{name}")))
     return Distributions(found, note)
 
 
@@ -130,6 +133,9 @@ def _trend_line(means: Sequence[float | None]) -> tuple[Markup, float | None]:
 def _whole(run: Run, names: Sequence[str]) -> Row:
     """Returns means and histograms over all rows; nothing where there are no rows."""
     columns = [f"{prefix}_{name}" for name in names for prefix in ("mean", "histogram")]
+    columns += [
+        column for name in names for end in ("low95", "high95") if (column := f"{end}_{name}") in run.statistics_columns
+    ]
     rows = run.statistics(columns, kind="all").to_pylist()
     return rows[0] if rows else {}
 

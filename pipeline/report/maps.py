@@ -24,9 +24,8 @@ SLICE_COLUMNS = (
     "count_gini",
     "mean_grid",
     "mean_channel_share",
-    *(f"mean_{name}" for name in ("score", "border_share", "gini", "positive_share", "center_row", "center_col")),
 )
-"""What is read of a slice's statistics."""
+"""What is read of a slice's statistics, besides the means of numbers."""
 
 _PLACES = 4
 _SCALE_PERCENTILE = 95

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from pipeline import names
-from pipeline.report import figures, words
+from pipeline.report import figures, means, words
 from pipeline.report.content import Content
 
 _FOLDER = Path(__file__).parent
@@ -63,6 +63,7 @@ def _environment() -> jinja2.Environment:
         "plain": words.plain,
         "points": words.points,
         "sentence": words.sentence,
+        "with_interval": means.with_interval,
     }
     return environment
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipeline.verify.files import UNREADABLE, Finding, check_file, check_footer
 from pipeline.verify.image_hashes import ImageHashes
 from pipeline.verify.refined import check_refined
+from pipeline.verify.sampled import check_sampled
 from transforms import process, store
 from transforms.core.statistics.importance import ImportanceStatistics, add_slices, iter_slices
 from transforms.core.statistics.slices import Slice, SliceOptions, Slicer, counted_in, kept_slices
@@ -39,7 +40,7 @@ def verify(run: Run, progress: Progress | None = None) -> list[Finding]:
 
     Finds files that are missing, changed, doubled or not the run's, images that are stored twice, counts
     that do not add up, and statistics that differ from those of the stored rows in any bit; and refined maps that are
-    not of the run's rows, or not what their own rows say.
+    not of the run's rows, or not what their own rows say, and a sample that holds other pictures than its own.
 
     Raises:
         FileNotFoundError: the run is unfinished, or there is none.
@@ -63,7 +64,7 @@ def verify(run: Run, progress: Progress | None = None) -> list[Finding]:
     different = _check_statistics(run, statistics)
     if not different and kept_slices(totals.counts, options.max_slices) != totals.kept & totals.counts.keys():
         different = [Finding(manifest.statistics.name, "does not keep the largest slices")]
-    return findings + different + check_refined(run)
+    return findings + different + check_sampled(run) + check_refined(run)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def check_footer(part: PartSummary, footer: PartFooter, config_digest: str, mode
         "rows": (footer.rows, part.rows),
         "failures": (footer.failures, part.failures),
         "untargeted": (footer.untargeted, part.untargeted),
+        "unsampled": (footer.unsampled, part.unsampled),
         "labels": (footer.labels, part.labels),
     }
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +27,12 @@ _LOSSES = {"float32": 1e-4, "float16": 4e-3, "int8": 0.06}
 _SAME_SCORE = 0.01
 """Of a score, relative to itself and that of the baseline: what other batches and versions of TensorFlow may change."""
 
+_ROUNDING = 1e-6
+"""Of a difference of scores in float32, relative to these."""
+
 _ROWS = 64
 _IN_RUN = ("image_id", "target", CONTENT, "score", "baseline_score")
-_COLUMNS = (*_IN_RUN, "convergence_delta", "grid", "channel_share", *MAP_COLUMNS)
+_COLUMNS = (*_IN_RUN, "convergence_delta", "grid", "cells", *MAP_COLUMNS)
 
 
 def check_refined(run: Run) -> list[Finding]:
@@ -64,7 +67,7 @@ def _findings(run: Run) -> Iterator[Finding]:
             yield from _check_part(run, parts.get(part.of), folder, part)
         except FileNotFoundError:
             continue
-        except UNREADABLE as error:
+        except (*UNREADABLE, TypeError) as error:  # a number that is null
             yield Finding(part.part.attributions.name, f"cannot be read ({error})")
 
 
@@ -108,17 +111,30 @@ def _problem(row: Row, stored: Row | None, part: RefinedPart) -> str:
         return "it is of another picture than the run's"
     if abs(row["score"] - stored["score"]) > _SAME_SCORE * (1 + abs(stored["score"]) + abs(stored["baseline_score"])):
         return f"its score is {row['score']:.6g}, that of the run {stored['score']:.6g}"
-    values, channels = row["attribution"].astype(np.float64), part.options.channels
+    values = row["attribution"]
     if not np.isfinite(values).all():
         return "its map is not finite"
-    size, loss = float(np.abs(values).sum()), _LOSSES[part.options.dtype]
+    return _contradiction(row, values, part.options.channels, _LOSSES[part.options.dtype])
+
+
+def _contradiction(row: Row, values: np.ndarray, channels: str, loss: float) -> str:
+    """Returns which number of a row its map does not give, as far as the stored channels tell; empty if each fits."""
+    side = round(len(row["cells"]) ** 0.5)
+    found = summarize_map(values.reshape(*values.shape[:2], -1), side)
+    size, total = float(np.abs(values).sum()), float(values.sum(dtype=np.float64))
     if channels in ("all", "sum"):
         gain = row["score"] - row["baseline_score"] + row["convergence_delta"]
-        if abs(values.sum() - gain) > loss * size + 1e-6 * (abs(row["score"]) + abs(row["baseline_score"])):
-            return f"its map sums to {values.sum():.6g}, its scores and delta say {gain:.6g}"
-    if channels in ("all", "abs_sum") and row["grid"] is not None:
-        side = round(len(row["grid"]) ** 0.5)
-        shares = summarize_map(values.reshape(*values.shape[:2], -1).astype(np.float32), side).grid
-        if shares is None or np.abs(shares.ravel() - np.array(row["grid"])).sum() > loss:
-            return "its grid is not that of its map"
+        if abs(total - gain) > loss * size + _ROUNDING * (abs(row["score"]) + abs(row["baseline_score"])):
+            return f"its map sums to {total:.6g}, its scores and delta say {gain:.6g}"
+        if _differ(found.cells, row["cells"], loss * size):
+            return "its cells are not those of its map"
+    if channels in ("all", "abs_sum") and _differ(found.grid, row["grid"], loss):
+        return "its grid is not that of its map"
     return ""
+
+
+def _differ(found: np.ndarray | None, stored: Sequence[float] | None, most: float) -> bool:
+    """Returns whether numbers of a map differ by more than `most` together, or only one side knows them."""
+    if found is None or stored is None:
+        return (found is None) != (stored is None)
+    return bool(np.abs(found.ravel() - np.array(stored)).sum() > most)

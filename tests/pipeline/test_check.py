@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from pipeline.check.labels import count_labels, suspicions_of
 from pipeline.check.report import LabelCounts
 from pipeline.cli import main
+from pipeline.cost import Cost, Spread, interval_costs
 from tests.pipeline.job import png, run
 from tests.saved_models import save
 from tests.shards import example, write_tfrecord
@@ -123,6 +125,48 @@ def test_the_cost_is_that_of_the_last_run_of_the_same_model_and_settings(check, 
         assert report["cost"]["images"] == 10 and "a sample of 10 images" in report["page"]
     _, report = check("--reference", str(tmp_path / "nights"), steps=5)
     assert report["cost"]["known_from"] == ""
+
+
+def test_an_interval_has_a_cost_of_all_images_and_of_each_class(check):
+    code, report = check("--interval", "0.1")
+    whole, classes = report["interval"]
+    assert code == 0 and whole["of"] == "all images" and classes["of"].startswith("each of ")
+    spread, steps = whole["spread"], report["cost"]["steps_an_image"]
+    assert spread == report["cost"]["spread"] and "pictures attributed here" in spread["known_from"]
+    assert whole["each"] == classes["each"] == max(2, math.ceil((1.959964 * spread["deviation"] / 0.1) ** 2))
+    assert whole["images"] == min(COUNT, whole["each"]) and whole["gradients"] == pytest.approx(steps * whole["images"])
+    assert classes["images"] >= whole["images"]
+    assert "± 0.1 (95 %) for the mean share of the largest cell of all images" in report["page"]
+    _, wide = check("--interval", "0.9")
+    assert wide["interval"][0]["images"] <= whole["images"]
+    _, narrow = check("--interval", "0.0001")
+    assert not narrow["interval"][0]["enough"] and "more than there are; all 40 images take" in narrow["page"]
+
+
+def test_an_interval_by_the_worst_case_is_that_of_a_share():
+    assert (Spread().images_for(0.01), Spread(0.1).images_for(0.01)) == (38_415, 385)
+    assert Spread(0.1).half_width(385) <= 0.01 < Spread(0.1).half_width(384)
+    cost = Cost(0.5, 10, 1000, steps_an_image=8)
+    whole, classes = interval_costs(cost, Spread(0.1), 0.01, 10_000, [4000.0, 770.0])
+    assert (whole.images, whole.gradients, whole.enough) == (385, 385 * 8, True)
+    assert (classes.images, classes.enough, classes.hours) == (5000, True, 5000 * 0.5 / 3600)
+    assert not interval_costs(cost, Spread(0.1), 0.01, 10_000, [384.0])[1].enough
+    assert len(interval_costs(cost, Spread(0.1), 0.01, 10_000, [])) == 1
+
+
+def test_the_sample_of_a_budget_is_described(check):
+    _, report = check("--budget=60", rule="midpoint", steps=6)
+    assert "budget 60: about 10 of 40 images, 6 gradients each (rule midpoint)" in report["page"]
+    assert report["cost"]["images"] == 10 and report["images"] == 40
+    code, report = check("--budget=1h")
+    assert code == 0 and "budget 1h: about 40 of 40 images" in report["budget"]
+
+
+@pytest.mark.parametrize("value", ["0", "1", "wide", "nan"])
+def test_an_interval_that_makes_no_sense_is_refused(folder, value, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", "--input", str(folder), "--model", "m", "--interval", value])
+    assert f"{value!r} is not a number above 0 and below 1" in capsys.readouterr().err
 
 
 def test_the_wrong_range_of_pixels_is_named(check):

@@ -360,6 +360,7 @@ def _with(name: str, change: Callable[[list[object]], list[object]]) -> Callable
     [
         (_with("scale", lambda values: [2 * value for value in values]), "its map sums to"),
         (_with("grid", lambda values: [value[::-1] for value in values]), "its grid is not that of its map"),
+        (_with("cells", lambda values: [value[::-1] for value in values]), "its cells are not those of its map"),
         (_with("content", lambda values: values[::-1]), "it is of another picture than the run's"),
         (_with("target", lambda values: [value + 1 for value in values]), "the run has no such row"),
         (_with("score", lambda values: [value + 3 for value in values]), "its score is"),

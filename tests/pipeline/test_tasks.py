@@ -65,6 +65,7 @@ def slices_of(folder: Path, *kinds: str) -> dict[tuple[str, str], int]:
 
 def check_commands(folder: Path, image: str) -> str:
     """Runs what is run after a job, and returns the report."""
+    assert main(["refine", str(folder), "--images", image]) == 0
     assert main(["verify", str(folder)]) == 0
     (folder / "thresholds.yaml").write_text("min_rows: 4\nmin_class_rows: 2")
     assert main(["compare", str(folder), str(folder), "--thresholds", str(folder / "thresholds.yaml")]) == 0

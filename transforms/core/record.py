@@ -78,6 +78,19 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """An image as read, with the classes to explain in place of those that the settings choose.
+
+    Attributes:
+        image: as read; what its label says is not needed then.
+        targets: indices of classes, one at least.
+    """
+
+    image: Image
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Pixels:
     """A decoded image.
 

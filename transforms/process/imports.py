@@ -39,8 +39,10 @@ def lean_imports(*left_out: str) -> Iterator[None]:
 def keep_objects() -> None:
     """Leaves all objects that exist now out of every later collection, that of the process's end too.
 
-    For a process of our own that has imported what it needs: garbage among them would never be freed.
+    For a process of our own that has imported what it needs: objects that wait for the collector are freed first, as
+    those may be of a model.
     """
+    gc.collect()
     gc.freeze()
 
 

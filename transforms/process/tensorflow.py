@@ -8,9 +8,9 @@ import sys
 from transforms.process import memory
 from transforms.process.imports import lean_imports
 
-_KERAS = "keras"
-"""TensorFlow imports it so that SavedModels find its optimizers, in 2 of 5 seconds: it is imported where models are
-opened, which the known ones are not."""
+_LEFT_OUT = ("keras", "pandas", "scipy")
+"""Keras, in 2 of 5 seconds, is imported so that SavedModels find its optimizers: that is done where models are opened,
+which the known ones are not. The others are for Keras of old, if they are there."""
 
 
 def import_tensorflow() -> None:
@@ -23,7 +23,7 @@ def import_tensorflow() -> None:
         errors = os.dup(2)
         try:
             os.dup2(nowhere.fileno(), 2)
-            with lean_imports(_KERAS):
+            with lean_imports(*_LEFT_OUT):
                 import tensorflow  # noqa: F401
         finally:
             os.dup2(errors, 2)

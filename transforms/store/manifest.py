@@ -40,6 +40,7 @@ class Manifest:
         parts: what each chunk wrote, in the order of shards and of chunks within.
         facts: what else is worth knowing, JSON values only (speed, which compiler passes applied).
         randomisation: whether maps depend on what the model has learned; None in runs of earlier versions.
+        sampling: the file that says of which share of the images the run is a sample; None if it is not.
     """
 
     created: str
@@ -48,6 +49,7 @@ class Manifest:
     parts: tuple[PartSummary, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     randomisation: Randomization | None = None
+    sampling: StoredFile | None = None
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
@@ -75,6 +77,7 @@ class Manifest:
                 parts=tuple(PartSummary.from_json(part) for part in content["parts"]),
                 facts=content["facts"],
                 randomisation=Randomization(**found) if (found := content.get("randomisation")) else None,
+                sampling=StoredFile(**found) if (found := content.get("sampling")) else None,
             )
         except KeyError as error:
             raise UsageError(f"not a manifest: it has no entry {error}") from error
@@ -109,6 +112,17 @@ class Manifest:
         return sum(part.untargeted for part in self.parts)
 
     @property
+    def unsampled(self) -> int:
+        """Number of images that were read and are not in the sample: with `images`, all that were read."""
+        return sum(part.unsampled for part in self.parts)
+
+    @property
+    def worker_images(self) -> int:
+        """Number of images on which the time in the facts was spent; the others were resumed or reused."""
+        found = self.facts.get("worker_images")
+        return found if isinstance(found, int) else self.images
+
+    @property
     def task(self) -> str:
         """What the model decides, one of `vocabulary.TASKS`; classes if the run does not say."""
         model = self.facts.get("model")
@@ -134,10 +148,12 @@ def write_manifest(run_uri: str, manifest: Manifest) -> None:
         "rows": manifest.rows,
         "failures": manifest.failures,
         "untargeted": manifest.untargeted,
+        "unsampled": manifest.unsampled,
         "labels": manifest.labels and dataclasses.asdict(manifest.labels),
         **provenance,
         "facts": manifest.facts,
         "randomisation": manifest.randomisation and dataclasses.asdict(manifest.randomisation),
+        "sampling": manifest.sampling and dataclasses.asdict(manifest.sampling),
         "statistics": dataclasses.asdict(manifest.statistics),
         "parts": [dataclasses.asdict(part) for part in manifest.parts],
     }

@@ -42,6 +42,12 @@ ERRORS = "errors"
 DAMAGES = (OSError, ValueError, pa.ArrowException)
 """What reading a part raises if it is missing or damaged, besides a StorageError, which says nothing of the part."""
 
+CHUNK = KEY + "chunk"
+"""Metadata of a part: its chunk, as JSON."""
+
+FINGERPRINT = KEY + "fingerprint"
+"""Metadata of a part: the fingerprint of what was read of its chunk."""
+
 _ROW_GROUP_BYTES = 4 << 20
 _CHECKED_ROWS = 64
 
@@ -61,6 +67,7 @@ class PartSummary:
         failures: number of images that failed, rows in errors.
         labels: what the labels of attributed images are good for; None in runs of earlier versions.
         untargeted: number of images without what was to be explained, rows in errors too.
+        unsampled: number of images that were not looked at, as they are not in the run's sample.
     """
 
     chunk: str
@@ -73,6 +80,7 @@ class PartSummary:
     failures: int
     labels: LabelCounts | None = None
     untargeted: int = 0
+    unsampled: int = 0
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> PartSummary:
@@ -84,7 +92,11 @@ class PartSummary:
 
 @dataclass(frozen=True)
 class PartFooter:
-    """What an attributions part says of itself, read without its rows; counts as in PartSummary."""
+    """What an attributions part says of itself, read without its rows; counts as in PartSummary.
+
+    Attributes:
+        fingerprint: a digest of all that was read of the chunk; empty in runs of earlier versions.
+    """
 
     provenance: Provenance
     chunk: Chunk
@@ -93,6 +105,19 @@ class PartFooter:
     failures: int
     labels: LabelCounts | None
     untargeted: int
+    unsampled: int = 0
+    fingerprint: str = ""
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether a file of errors belongs to the part."""
+        return bool(self.failures + self.untargeted)
+
+    def summary(self, chunk: Chunk, attributions: StoredFile, errors: StoredFile | None) -> PartSummary:
+        """Returns the summary of such a part of `chunk` in these files."""
+        names = ("images", "rows", "failures", "labels", "untargeted", "unsampled")
+        counts = {name: getattr(self, name) for name in names}
+        return PartSummary(chunk.id, chunk.shard, chunk.start, attributions, errors, **counts)
 
 
 class PartWriter:
@@ -100,9 +125,13 @@ class PartWriter:
 
     Attributes:
         summary: what was written, once the block of `write_part` has ended.
+        fingerprint: of all that was read of the chunk, to be set before the block ends; empty if nobody is to know.
+        unsampled: number of images of the chunk that are not in the sample, to be set before the block ends, too.
     """
 
     summary: PartSummary
+    fingerprint: str = ""
+    unsampled: int = 0
 
     def __init__(self, parquet: ParquetFileWriter, columns: pa.Schema, group_rows: int):
         self._parquet = parquet
@@ -112,6 +141,7 @@ class PartWriter:
         self.rows = 0
         self.labels = LabelCounts()
         self.failures: list[Failure] = []
+        self.notes: dict[str, str] = {}
 
     @property
     def images(self) -> int:
@@ -129,6 +159,10 @@ class PartWriter:
     def fail(self, failure: Failure) -> None:
         """Adds an image that could not be attributed."""
         self.failures.append(failure)
+
+    def note(self, name: str, value: object) -> None:
+        """Adds what the part says of its making beyond its provenance; `value` becomes JSON."""
+        self.notes[KEY + name] = schema.to_json(value)
 
     def flush(self) -> None:
         """Writes the rows that are still in memory."""
@@ -160,11 +194,10 @@ def write_part(
     """
     columns = schema.attributions_schema(settings, map_shape, task)
     stored_shape = schema.stored_shape(settings, map_shape)
-    metadata = provenance.to_metadata() | {KEY + "chunk": schema.to_json(dataclasses.asdict(chunk))}
+    metadata = opening_metadata(provenance, chunk, schema.to_json(stored_shape) if stored_shape else None)
     if stored_shape is None:
         row_bytes = math.prod(map_shape[:2])  # of a picture: rows are still read a group at a time
     else:
-        metadata[schema.MAP_SHAPE] = schema.to_json(stored_shape)
         row_bytes = math.prod(stored_shape) * np.dtype(settings.dtype).itemsize
     with write_parquet(run_uri, part_name(ATTRIBUTIONS, chunk.id), columns, metadata) as parquet:
         writer = PartWriter(parquet, columns, max(1, _ROW_GROUP_BYTES // row_bytes))
@@ -173,8 +206,11 @@ def write_part(
         untargeted = sum(failure.stage == "target" for failure in writer.failures)
         failed = len(writer.failures) - untargeted
         counts = {"images": writer.images, "rows": writer.rows, "failures": failed, "untargeted": untargeted}
-        parquet.add_metadata({KEY + name: str(count) for name, count in counts.items()})
-        parquet.add_metadata({KEY + "labels": schema.to_json(dataclasses.asdict(writer.labels))})
+        counts["unsampled"] = writer.unsampled
+        closing = {KEY + name: str(count) for name, count in counts.items()}
+        closing[KEY + "labels"] = schema.to_json(dataclasses.asdict(writer.labels))
+        closing |= writer.notes | ({FINGERPRINT: writer.fingerprint} if writer.fingerprint else {})
+        parquet.add_metadata(dict(sorted(closing.items())))  # in an order that those who copy it know
         errors = _write_errors(run_uri, chunk.id, writer.failures, metadata)
     writer.summary = PartSummary(
         chunk.id, chunk.shard, chunk.start, parquet.stored, errors, **counts, labels=writer.labels
@@ -191,12 +227,13 @@ def read_footer(uri: str) -> PartFooter:
     with open_parquet(uri) as parquet:
         metadata = read_metadata(parquet)
     try:
-        chunk = json.loads(metadata[KEY + "chunk"])
+        chunk = json.loads(metadata[CHUNK])
         counts = {name: int(metadata[KEY + name]) for name in ("images", "rows", "failures")}
-        counts["untargeted"] = int(metadata.get(KEY + "untargeted", 0))
+        counts |= {name: int(metadata.get(KEY + name, 0)) for name in ("untargeted", "unsampled")}
         labels = LabelCounts(**json.loads(found)) if (found := metadata.get(KEY + "labels")) else None
         chunk = Chunk(**{**chunk, "members": tuple(chunk["members"])})
-        return PartFooter(Provenance.from_metadata(metadata), chunk, **counts, labels=labels)
+        fingerprint = metadata.get(FINGERPRINT, "")
+        return PartFooter(Provenance.from_metadata(metadata), chunk, **counts, labels=labels, fingerprint=fingerprint)
     except (KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{uri}: not a part of a run ({error!r})") from error
 
@@ -215,17 +252,41 @@ def finished_part(run_uri: str, chunk: Chunk, config_digest: str) -> PartSummary
         footer = read_footer(storage.join(run_uri, name))
         if footer.provenance.config_digest != config_digest or footer.chunk != chunk:
             return None
-        attributions = _check_rows(run_uri, name, footer.rows)
-        listed = footer.failures + footer.untargeted
-        errors = _check_rows(run_uri, part_name(ERRORS, chunk.id), listed) if listed else None
-        if errors and _was_refused(run_uri, errors.name):
-            return None
+        check_files(run_uri, chunk.id, footer)
+        attributions = describe_file(run_uri, name)
+        errors = describe_file(run_uri, part_name(ERRORS, chunk.id)) if footer.has_errors else None
     except storage.StorageError:
         raise
     except DAMAGES:
         return None
-    counts = {name: getattr(footer, name) for name in ("images", "rows", "failures", "labels", "untargeted")}
-    return PartSummary(chunk.id, chunk.shard, chunk.start, attributions, errors, **counts)
+    return footer.summary(chunk, attributions, errors)
+
+
+def check_files(run_uri: str, chunk_id: str, footer: PartFooter) -> None:
+    """Checks that every page of a part and of its errors can be read.
+
+    Raises:
+        OSError: a file is missing or damaged.
+        ValueError: it has not the rows that the footer says, or stands for a shard that the storage refused.
+    """
+    _check_rows(run_uri, part_name(ATTRIBUTIONS, chunk_id), footer.rows)
+    if footer.has_errors:
+        errors = part_name(ERRORS, chunk_id)
+        _check_rows(run_uri, errors, footer.failures + footer.untargeted)
+        if _was_refused(run_uri, errors):
+            raise UsageError(f"{errors}: the storage refused the shard")
+
+
+def opening_metadata(provenance: Provenance, chunk: Chunk, map_shape: str | None) -> dict[str, str]:
+    """Returns the metadata of a part and of its errors that is known before their rows.
+
+    Args:
+        provenance: what the part is made by.
+        chunk: the chunk whose images are written.
+        map_shape: the shape of stored maps, as JSON; None if none are stored.
+    """
+    metadata = provenance.to_metadata() | {CHUNK: schema.to_json(dataclasses.asdict(chunk))}
+    return metadata | ({schema.MAP_SHAPE: map_shape} if map_shape else {})
 
 
 def part_name(table: str, chunk_id: str) -> str:
@@ -251,8 +312,8 @@ def _was_refused(run_uri: str, name: str) -> bool:
         return storage.RefusedError.__name__ in read_table(parquet, ["error"]).column("error").to_pylist()
 
 
-def _check_rows(run_uri: str, name: str, rows: int) -> StoredFile:
-    """Returns the description of a file whose every page can be read.
+def _check_rows(run_uri: str, name: str, rows: int) -> None:
+    """Checks that every page of a file can be read.
 
     Raises:
         OSError: it is missing or damaged.
@@ -262,4 +323,3 @@ def _check_rows(run_uri: str, name: str, rows: int) -> StoredFile:
         found = sum(len(table) for table in iter_tables(parquet, rows=_CHECKED_ROWS))
     if found != rows:
         raise UsageError(f"{name}: {found} rows, where {rows} were written")
-    return describe_file(run_uri, name)

@@ -176,9 +176,10 @@ class Run:
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
-        """The files of a complete run that the manifest describes: parts in their order, then the statistics."""
+        """The files of a complete run that the manifest describes: parts in their order, statistics, sampling."""
         of_parts = (file for part in self.manifest.parts for file in (part.attributions, part.errors) if file)
-        return (*of_parts, self.manifest.statistics)
+        others = (self.manifest.statistics, self.manifest.sampling)
+        return (*of_parts, *(file for file in others if file))
 
     def uri_of(self, name: str) -> str:
         """Returns the URI of a file by its name relative to the run directory."""
@@ -235,7 +236,7 @@ class Run:
         stored = (name for name in self.statistics_columns if name.startswith("histogram_"))
         return tuple(name.removeprefix("histogram_") for name in stored)
 
-    @property
+    @functools.cached_property
     def statistics_columns(self) -> tuple[str, ...]:
         """The columns of the statistics, in the order stored: earlier versions knew fewer.
 

@@ -29,6 +29,8 @@ WEIGHT = np.linspace(-1.0, 2.0, 18, dtype=np.float32).reshape(SHAPE)
 class QuadraticStep:
     """F(z) = Σ w·z², of which target t takes t + 1 times; counts its calls and their padding."""
 
+    is_cut = False
+
     def __init__(self, batch: int, fits: int = 10_000) -> None:
         self.batch = batch
         self.fits = fits
@@ -42,11 +44,11 @@ class QuadraticStep:
         self.smaller.append(smaller)
         return smaller
 
-    def leave(self, gradients: np.ndarray) -> np.ndarray:
-        return gradients
+    def place(self, point: np.ndarray) -> np.ndarray:
+        return point
 
     def run(self, batch: StepBatch) -> StepResult:
-        starts, ends, slots, alphas = batch.starts, batch.ends, batch.slots, batch.alphas
+        starts, ends, slots, alphas = np.stack(batch.starts), np.stack(batch.ends), batch.slots, batch.alphas
         weights, targets, segments = batch.weights, batch.targets, batch.segments
         assert len(slots) == len(alphas) == len(weights) == len(targets) == len(segments) == self.batch
         if self.batch > self.fits:

@@ -29,7 +29,7 @@ from transforms.core.explain.decision import (
 )
 from transforms.core.explain.faithfulness import is_chosen, measure
 from transforms.core.explain.given import given_pairs, given_targets
-from transforms.core.explain.job import Asked, Decoded, Mean, Pending, Predicted, failure, mean_path
+from transforms.core.explain.job import Decoded, Mean, Pending, Predicted, failure, mean_path
 from transforms.core.explain.label import LabelError, Labels
 from transforms.core.explain.purposes import Purposes
 from transforms.core.explain.settings import Settings, check_batch_size
@@ -40,13 +40,14 @@ from transforms.core.image.guard import Guards
 from transforms.core.image.unit import unit_values
 from transforms.core.model import classifier as classifiers
 from transforms.core.model.accelerate import accelerate
-from transforms.core.model.batch_size import StepLadder, compile_calibrated
+from transforms.core.model.batch_size import StepLadder
+from transforms.core.model.calibration import compile_calibrated
 from transforms.core.model.classifier import Classifier
 from transforms.core.model.known_step import compile_checked
 from transforms.core.model.options import ModelOptions
-from transforms.core.model.step import CompiledStep, compile_step
+from transforms.core.model.step import CompiledStep
 from transforms.core.path.integrate import Integrator, OnBatch, Path
-from transforms.core.record import Attribution, Explanation, Failure, Faithfulness, Image, Pixels
+from transforms.core.record import Asked, Attribution, Explanation, Failure, Faithfulness, Image, Pixels
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -95,14 +96,14 @@ class Attributor:
         self._threads = min(usable_cpus(), _MOST_IN_FLIGHT)
         self._guards = Guards(self._threads, settings.decoding(classifier.input_shape[2]))
         checked = compile_checked(
-            classifier, functools.partial(_compiled, batch_size=batch_size, threads=self._threads)
+            classifier, functools.partial(compile_calibrated, in_flight=self._threads, batch_size=batch_size)
         )
         self.classifier, self._has_run = checked.classifier, checked.has_run
-        self._ladder = StepLadder(accelerate(checked.step, settings.accelerations, self._threads))
+        self._ladder = StepLadder(accelerate(checked.step, settings.accelerations, checked.in_flight))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._checked = False
         self._purposes = Purposes.of(settings, reference_shares)
-        self._integrator = Integrator(self._ladder, settings.path_rule(), in_flight=self._threads)
+        self._integrator = Integrator(self._ladder, settings.path_rule(), checked.in_flight)
 
     @classmethod
     def open(
@@ -136,6 +137,11 @@ class Attributor:
     def step(self) -> CompiledStep:
         """The compiled step in use."""
         return self._ladder.step
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches of steps run at once."""
+        return self._integrator.in_flight
 
     def warm_up(self) -> None:
         """Runs the model and one integral, so that the first image pays nothing extra; not if the model has run."""
@@ -392,8 +398,3 @@ class Attributor:
 
         baseline = self.baselines[0].make(decoded.pixels.array, decoded.image.id)[0]
         return measure(values, decoded.pixels.array, baseline, probability, self.step.batch)
-
-
-def _compiled(classifier: Classifier, batch_size: int, threads: int) -> CompiledStep:
-    """Returns the compiled step at a batch size, or with 0 at the one that is fastest with so many batches at once."""
-    return compile_step(classifier, batch_size) if batch_size else compile_calibrated(classifier, threads)

@@ -17,8 +17,8 @@ _CONTENT_LETTERS = 32
 FIRST_MAP, SECOND_MAP = "shift 0", "shift 1"
 """Salts of the shifts of two independent maps of the same picture."""
 
-SECOND, REFERENCE = "second 0", "reference 0"
-"""Salts of the choices of pictures that get a second map, and of those that get a reference map."""
+SECOND, REFERENCE, SAMPLE = "second 0", "reference 0", "sample 0"
+"""Salts of the choices of pictures that get a second map, of those that get a reference map, and of a run's sample."""
 
 
 def content_digest(image: Image, pixels: Pixels) -> str:
@@ -27,7 +27,11 @@ def content_digest(image: Image, pixels: Pixels) -> str:
     It is that of the encoded bytes as read, whatever the picture is called; of a picture that came as an array, that
     of the array as the model sees it.
     """
-    content = image.data or pixels.array.tobytes()
+    return bytes_digest(image.data or pixels.array.tobytes())
+
+
+def bytes_digest(content: bytes) -> str:
+    """Returns the digest of a picture of which these are the encoded bytes; see `content_digest`."""
     return hashlib.sha256(content).hexdigest()[:_CONTENT_LETTERS]
 
 
@@ -36,7 +40,7 @@ def is_chosen(content: str, purpose: str, share: float) -> bool:
 
     Args:
         content: the picture's digest.
-        purpose: SECOND or REFERENCE.
+        purpose: SECOND, REFERENCE or SAMPLE.
         share: in [0, 1]; who is chosen by a small share is by a larger one, too.
     """
     return stable_hash.share(f"{purpose}\0{content}") < share

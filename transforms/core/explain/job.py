@@ -11,29 +11,18 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from transforms.core.explain.content import content_digest
 from transforms.core.explain.label import Resolved
 from transforms.core.explain.purposes import Purpose
-from transforms.core.path.integrate import Integral
 from transforms.core.record import Failure, Image, Pixels, ReferenceMap
 from transforms.core.vocabulary import Stage
 
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """An image as read, with the classes to explain in place of those that the settings choose.
-
-    Attributes:
-        image: as read; what its label says is not needed then.
-        targets: indices of classes, one at least.
-    """
-
-    image: Image
-    targets: tuple[int, ...]
+if TYPE_CHECKING:  # which imports TensorFlow
+    from transforms.core.path.integrate import Integral
 
 
 @dataclass(frozen=True, eq=False)

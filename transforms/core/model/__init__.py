@@ -7,7 +7,8 @@ for fixed `pictures` show, kept by `evidence_cache`), `kind`, `task`, `names` an
 `layers` and `explained` (logits or a layer in place of the outputs), `score` (outputs to one number an image),
 `classifier` (all together), `named_layers` and `other_inputs` (for checks before a run), `passes` (rewrites of the
 frozen graph), `step_batch` and `step` (the gradient of a score along straight paths, in full batches; `sharing`),
-`batch_size` (the fastest size, or a smaller one if memory runs out), `accelerate` (what is not exact to rounding).
+`batch_size` (a smaller one if memory runs out), `calibration` (the passes and batches that are fastest on a device),
+`accelerate` (what is not exact to rounding).
 Imports no other package of the core; only this package imports TensorFlow.
 """
 

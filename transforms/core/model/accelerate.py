@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from transforms.core.model.batch_size import StepLadder, steps_a_second
+from transforms.core.model.batch_size import StepLadder
+from transforms.core.model.calibration import steps_a_second
 from transforms.core.model.passes.frozen import NotApplicableError
 from transforms.core.model.pictures import natural_pictures
 from transforms.core.model.step import CompiledStep, PassReport

@@ -24,11 +24,8 @@ def pack(members: Mapping[str, bytes]) -> bytes:
     b'abc'
     """
     content = b"".join(members.values())
-    header = {
-        "format": _FORMAT,
-        "sha256": digest_of(content),
-        "sizes": {key: len(each) for key, each in members.items()},
-    }
+    sizes = {name: len(each) for name, each in members.items()}
+    header = {"format": _FORMAT, "sha256": _digest(sizes, content), "sizes": sizes}
     return json.dumps(header).encode() + b"\n" + content
 
 
@@ -48,7 +45,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
     content = data[len(line) + 1 :]
     if not known or min(sizes.values(), default=0) < 0 or sum(sizes.values()) != len(content):
         raise DamagedError("it is of another format or length")
-    if digest_of(content) != expected:
+    if _digest(sizes, content) != expected:
         raise DamagedError("its bytes are not those of its digest")
     members, start = {}, 0
     for name, size in sizes.items():
@@ -57,6 +54,8 @@ def unpack(data: bytes) -> dict[str, bytes]:
     return members
 
 
-def digest_of(content: bytes) -> str:
-    """Returns the sha256 of bytes in hex."""
-    return hashlib.sha256(content).hexdigest()
+def _digest(sizes: Mapping[str, int], content: bytes) -> str:
+    """Returns the sha256 in hex of an entry's members and their names."""
+    total = hashlib.sha256(json.dumps(sizes).encode())
+    total.update(content)
+    return total.hexdigest()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from transforms.core.model.batch_size import StepLadder
+from transforms.core.model.calibration import Calibrated
 from transforms.core.model.classifier import Classifier
 from transforms.core.model.step import CompiledStep, PassReport
 
@@ -23,15 +24,17 @@ class Checked:
     Attributes:
         classifier: the one given, or one of the model itself in its place.
         step: compiled, at a batch size that fits the device's memory if it was run.
+        in_flight: how many of its calls run at once.
         has_run: whether it was, so that its next call costs nothing more.
     """
 
     classifier: Classifier
     step: CompiledStep
+    in_flight: int
     has_run: bool
 
 
-def compile_checked(classifier: Classifier, compile: Callable[[Classifier], CompiledStep]) -> Checked:
+def compile_checked(classifier: Classifier, compile: Callable[[Classifier], Calibrated]) -> Checked:
     """Returns the compiled step of a classifier; of its model itself, if what a cache has of that is wrong.
 
     Args:
@@ -41,10 +44,10 @@ def compile_checked(classifier: Classifier, compile: Callable[[Classifier], Comp
     Raises:
         MemoryError: a batch of one does not fit into the device's memory.
     """
-    kept = classifier.kept
+    kept, compiled = classifier.kept, compile(classifier)
     if kept is None:
-        return Checked(classifier, compile(classifier), has_run=False)
-    ladder = StepLadder(compile(classifier))
+        return Checked(classifier, compiled.step, compiled.in_flight, has_run=False)
+    ladder = StepLadder(compiled.step)
     difference = ladder.call(kept.reference.difference)
     step = ladder.step
     if difference and kept.recalled:
@@ -56,4 +59,5 @@ def compile_checked(classifier: Classifier, compile: Callable[[Classifier], Comp
         reason = reason or "these passes were not applied to it before on such a device"
         if problem := step.keep():
             reason = f"{reason}; the compiled step cannot be kept: {problem}"
-    return Checked(classifier, step.with_report(PassReport(MODEL_CACHE, not reason, reason)), has_run=True)
+    reported = step.with_report(PassReport(MODEL_CACHE, not reason, reason))
+    return Checked(classifier, reported, compiled.in_flight, has_run=True)

@@ -17,8 +17,9 @@ import copy
 import functools
 import platform
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -75,6 +76,7 @@ class Route:
         loss_scale: factor on the score while it is differentiated, so that float16 holds small gradients.
         graphs: what the functions compute; None where there is no graph.
         recalled: whether an earlier start made the graphs.
+        asked: the passes that were asked for.
     """
 
     point_shape: tuple[int, ...]
@@ -86,6 +88,7 @@ class Route:
     loss_scale: float = 1.0
     graphs: Graphs | None = None
     recalled: bool = False
+    asked: tuple[str, ...] = ()
 
 
 class CompiledStep:
@@ -119,6 +122,11 @@ class CompiledStep:
     def path_shape(self) -> tuple[int, ...]:
         """Shape of one point in path space."""
         return self._route.point_shape
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether path space is another than that of images."""
+        return self._route.leave is not None
 
     def with_batch(self, batch: int) -> CompiledStep:
         """Returns the same step at another batch size, without running the passes again."""
@@ -156,13 +164,18 @@ class CompiledStep:
         if kept is None or graphs is None:
             return "there is no graph"
         reasons = {entry.name: entry.reason for entry in self.report if not entry.applied}
-        asked = [entry.name for entry in self.report if entry.reason != _NOT_ASKED]
-        return kept.keep_graphs(asked, _device(), StoredGraphs(graphs, self._route.fuse, reasons))
+        return kept.keep_graphs(self._route.asked, _device(), StoredGraphs(graphs, self._route.fuse, reasons))
 
     def with_report(self, entry: PassReport) -> CompiledStep:
         """Returns the same step with one more entry in its report; both share what is traced."""
         step = copy.copy(self)
         step.report = (*self.report, entry)
+        return step
+
+    def with_reason(self, name: str, reason: str) -> CompiledStep:
+        """Returns the same step with another reason for a pass that was left out; both share what is traced."""
+        step = copy.copy(self)
+        step.report = tuple(PassReport(name, False, reason) if each.name == name else each for each in self.report)
         return step
 
     def accelerated(self, name: str) -> CompiledStep:
@@ -214,6 +227,15 @@ class CompiledStep:
         """
         return _apply(self._enter(), images)
 
+    def place(self, point: np.ndarray) -> tf.Tensor:
+        """Returns a point of path space `[...path space]` where steps run: of many steps, only the first copies it.
+
+        Raises:
+            MemoryError: it does not fit into the device's memory.
+        """
+        with _calls():
+            return _placed(point)
+
     def leave(self, gradients: np.ndarray) -> np.ndarray:
         """Returns gradients in path space `[n, ...path space]` as gradients of raw pixels.
 
@@ -228,21 +250,16 @@ class CompiledStep:
         Raises:
             MemoryError: a batch does not fit into the device's memory.
         """
-        starts, ends = batch.starts, batch.ends
-        if self._xla:  # shapes cannot depend on values
-            padding = [(0, self.batch - len(starts))] + [(0, 0)] * len(self.path_shape)
-            starts, ends = np.pad(starts, padding), np.pad(ends, padding)
         with _calls(self._route.fuse):
+            starts, ends = ([_placed(point) for point in points] for points in (batch.starts, batch.ends))
             sums, scores, slopes = self._step(
-                tf.constant(starts, tf.float32),
-                tf.constant(ends, tf.float32),
-                tf.constant(batch.slots, tf.int32),
+                *(points[slot] for points in (starts, ends) for slot in batch.slots),
                 tf.constant(batch.alphas, tf.float32),
                 tf.constant(batch.weights, tf.float32),
                 tf.constant(batch.targets, tf.int32),
                 tf.constant(batch.segments, tf.int32),
             )
-            return StepResult(sums.numpy()[: batch.sums], scores.numpy(), slopes.numpy())
+            return StepResult(np.asarray(sums)[: batch.sums], scores.numpy(), slopes.numpy())
 
     def _in_batch(self, function: Callable[..., Any], images: np.ndarray) -> np.ndarray:
         count = len(images)
@@ -251,7 +268,9 @@ class CompiledStep:
             return function(tf.constant(np.pad(images, padding), tf.float32)).numpy()[:count]
 
 
-def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL) -> CompiledStep:
+def compile_step(
+    classifier: Classifier, batch: int, passes: Sequence[str] = ALL, left_out: Mapping[str, str] = MappingProxyType({})
+) -> CompiledStep:
     """Compiles the gradient step of a classifier.
 
     A pass that cannot do its work is left out, with its reason in the step's report.
@@ -260,21 +279,23 @@ def compile_step(classifier: Classifier, batch: int, passes: Sequence[str] = ALL
         classifier: the loaded model.
         batch: number of steps in one model call.
         passes: names out of `ALL`; what is left out is not tried. All others need `freeze`.
+        left_out: why, for the report, by name.
 
     Raises:
         ValueError: `passes` names an unknown pass, or the score cannot be differentiated.
     """
     if unknown := sorted(set(passes) - set(ALL)):
         raise ValueError(f"passes={','.join(unknown)}: allowed are {', '.join(ALL)}")
-    asked = [name for name in ALL if name in passes]
+    asked = tuple(name for name in ALL if name in passes)
     stored = classifier.kept.graphs(asked, _device()) if classifier.kept else None
     if stored:
         route = replace(_route_of(stored.graphs, classifier.input_shape, stored.fuse), recalled=True)
         reasons = dict(stored.reasons)
     else:
         route, reasons = _compile(classifier, passes)
+    reasons |= {name: reason for name, reason in left_out.items() if name not in passes}
     report = tuple(PassReport(name, name not in reasons, reasons.get(name, "")) for name in ALL)
-    return CompiledStep(classifier, batch, route, report)
+    return CompiledStep(classifier, batch, replace(route, asked=asked), report)
 
 
 def device_name() -> tuple[str, str]:
@@ -306,6 +327,10 @@ def _apply(function: Callable[..., Any] | None, values: np.ndarray) -> np.ndarra
         return values
     with _calls():
         return function(tf.constant(values, tf.float32)).numpy()
+
+
+def _placed(point: np.ndarray | tf.Tensor) -> tf.Tensor:
+    return point if tf.is_tensor(point) else tf.constant(point, tf.float32)
 
 
 def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict[str, str]]:
@@ -390,16 +415,10 @@ def _trace_outputs(classifier: Classifier, batch: int, explained: Callable[..., 
 
 
 def _trace_step(classifier: Classifier, route: Route, batch: int, xla: bool) -> Callable[..., Any]:
-    def step(
-        starts: tf.Tensor,
-        ends: tf.Tensor,
-        slots: tf.Tensor,
-        alphas: tf.Tensor,
-        weights: tf.Tensor,
-        targets: tf.Tensor,
-        segments: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        start, direction = tf.gather(starts, slots), tf.gather(ends - starts, slots)
+    def step(*inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        start = tf.stack(inputs[:batch])
+        direction = tf.stack(inputs[batch : 2 * batch]) - start
+        alphas, weights, targets, segments = inputs[2 * batch :]
         points = start + _per_point(alphas, start) * direction
         scores = classifier.score(route.explained(points), targets)
         scaled = scores if route.loss_scale == 1 else scores * route.loss_scale
@@ -410,10 +429,10 @@ def _trace_step(classifier: Classifier, route: Route, batch: int, xla: bool) -> 
         count = batch if xla else tf.reduce_max(segments) + 1
         return tf.math.unsorted_segment_sum(weighted, segments, count), scores, slopes
 
-    paths = tf.TensorSpec([batch if xla else None, *route.point_shape], tf.float32)
+    point = tf.TensorSpec(route.point_shape, tf.float32)
     floats, integers = (tf.TensorSpec([batch], kind) for kind in (tf.float32, tf.int32))
     return tf.function(step, autograph=False, jit_compile=xla or None).get_concrete_function(
-        paths, paths, integers, floats, floats, integers, integers
+        *[point] * (2 * batch), floats, floats, integers, integers
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +14,9 @@ class StepBatch:
     """One batch of steps: step j is the gradient at `start + alphas[j] · (end − start)` of the path `slots[j]`.
 
     Attributes:
-        starts: float32 `[paths, ...path space]`: where each path begins (its baseline).
-        ends: float32 `[paths, ...path space]`: where each path ends (its image).
+        starts: where each path begins (its baseline): float32 `[...path space]` each, as arrays or as
+            `CompiledStep.place` returned them.
+        ends: where each path ends (its image), likewise.
         slots: int32 `[batch]`: the path of each step.
         alphas: float32 `[batch]` in [0, 1].
         weights: float32 `[batch]`: each gradient's weight in its sum; 0 for padding.
@@ -21,8 +24,8 @@ class StepBatch:
         segments: int32 `[batch]`: the sum that each gradient goes to.
     """
 
-    starts: np.ndarray
-    ends: np.ndarray
+    starts: np.ndarray | Sequence[Any]
+    ends: np.ndarray | Sequence[Any]
     slots: np.ndarray
     alphas: np.ndarray
     weights: np.ndarray

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class _Pending(Generic[K]):
         self.resident = resident
         self.block = block
         self.left = len(block.alphas)
-        self.sum: np.ndarray | float = 0.0
+        self.sum = np.zeros(0, np.float32)
         self.scores = np.zeros(self.left, np.float32)
         self.slopes = np.zeros(self.left, np.float32)
 
@@ -103,6 +103,13 @@ class _Resident(Generic[K]):
         self.state = state
         self.nodes: list[np.ndarray] = []
         self.end_gradient: np.ndarray | None = None
+        self._placed: tuple[Any, Any] | None = None
+
+    def placed(self, compiled: CompiledStep) -> tuple[Any, Any]:
+        """Returns start and end of the path where steps run, copied there once."""
+        if self._placed is None:
+            self._placed = compiled.place(self.path.start), compiled.place(self.path.end)
+        return self._placed
 
     @property
     def done(self) -> bool:
@@ -122,7 +129,7 @@ class _Resident(Generic[K]):
         """Hands a finished block to the rule; `gradient` `[height, width, channels]` is its weighted sum."""
         block = pending.block
         if block is _END:
-            self.end_gradient = gradient
+            self.end_gradient = np.array(gradient)  # that of the batch's other sums is not kept
             return
         self.nodes.append(np.stack([block.alphas, pending.scores, pending.slopes], axis=1).astype(np.float32))
         self.state.absorb(block.key, gradient * self.path.difference, pending.scores, pending.slopes)
@@ -168,14 +175,15 @@ class _Batch(Generic[K]):
 
     def _packed(self) -> StepBatch:
         """Returns the steps as the compiled step takes them; padding repeats the first with weight 0."""
+        starts, ends = zip(*(resident.placed(self.compiled) for resident in self.residents), strict=True)
         slots = {resident: slot for slot, resident in enumerate(self.residents)}
         segments = {pending: segment for segment, pending in enumerate(self.blocks)}
         picks = self.steps + self.steps[:1] * (self.compiled.batch - len(self.steps))
         weights = np.array([pick.pending.block.weights[pick.node] for pick in picks], np.float32)
         weights[len(self.steps) :] = 0.0
         return StepBatch(
-            starts=np.stack([resident.path.start for resident in self.residents]),
-            ends=np.stack([resident.path.end for resident in self.residents]),
+            starts=starts,
+            ends=ends,
             slots=np.array([slots[pick.pending.resident] for pick in picks], np.int32),
             alphas=np.array([pick.pending.block.alphas[pick.node] for pick in picks], np.float32),
             weights=weights,
@@ -190,10 +198,10 @@ class _Batch(Generic[K]):
             taken.pending.slopes[taken.node] = result.slopes[position]
             taken.pending.left -= 1
         for segment, pending in enumerate(self.blocks):
-            pending.sum = pending.sum + result.sums[segment]
+            pending.sum = pending.sum + result.sums[segment] if pending.sum.size else result.sums[segment]
         finished = [pending for pending in self.blocks if not pending.left]
         if finished:
-            gradients = ladder.leave(np.stack([pending.sum for pending in finished]))
+            gradients = ladder.leave([pending.sum for pending in finished])
             for pending, gradient in zip(finished, gradients, strict=True):
                 pending.resident.absorb(pending, gradient)
         return list(dict.fromkeys(pending.resident for pending in finished))
@@ -211,13 +219,17 @@ def _undone(running: deque[_Running[K]]) -> list[_Step[K]]:
 
 
 class Integrator:
-    """Integrates gradients along many paths with one compiled step, by one rule but for paths that have their own."""
+    """Integrates gradients along many paths with one compiled step, by one rule but for paths that have their own.
+
+    Attributes:
+        in_flight: how many batches run at once.
+    """
 
     def __init__(self, ladder: StepLadder, rule: PathRule, in_flight: int = 2) -> None:
         """Takes the `ladder` of the compiled step, the quadrature `rule`, and how many batches run at once."""
         self._ladder = ladder
         self._rule = rule
-        self._in_flight = in_flight
+        self.in_flight = in_flight
 
     def integrate(
         self, paths: Iterable[Path[K]], on_batch: OnBatch = lambda steps, seconds: None
@@ -234,13 +246,13 @@ class Integrator:
         source = iter(paths)
         waiting: deque[_Step[K]] = deque()
         running: deque[_Running[K]] = deque()
-        with ThreadPoolExecutor(self._in_flight, "integrate") as threads:
+        with ThreadPoolExecutor(self.in_flight, "integrate") as threads:
             while True:
                 while len(waiting) < self._ladder.step.batch and (path := next(source, None)) is not None:
                     state = (path.rule or self._rule).start(path.shift)
                     waiting.extend(_Resident(path, state).first_steps())
                 compiled = self._ladder.step  # one for size and call: who made the paths may have shrunk it, or others
-                if len(running) <= self._in_flight and waiting and (len(waiting) >= compiled.batch or not running):
+                if len(running) <= self.in_flight and waiting and (len(waiting) >= compiled.batch or not running):
                     steps = [waiting.popleft() for _ in range(min(len(waiting), compiled.batch))]
                     batch = _Batch(compiled, steps)
                     running.append((batch, threads.submit(self._ladder.attempt, compiled, batch.run)))
