@@ -47,7 +47,7 @@ class Request:
 
 def add_arguments(parser: CommandParser) -> None:
     """Adds the arguments of `ig-audit refine`."""
-    parser.usage = "ig-audit refine RUN (--images ID [ID ...] | --slice KIND[:VALUE] | --report) [OPTION ...]"
+    parser.usage = "ig-audit refine RUN (--images ID | --slice KIND | --report) [OPTION ...]"
     parser.add_argument("run", type=text, metavar="RUN", help="directory of a finished run")
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument("--images", type=text, nargs="+", metavar="ID", help="pictures by their image_id")
@@ -84,7 +84,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.epilog = "Needs the run's model and input, and adds maps to the folder refined of the run.\n\n" + examples(
         "ig-audit refine runs/first --report",
         "ig-audit refine runs/first --slice wrong --limit 20 --tolerance 0.02",
-        "ig-audit refine runs/first --images 'samples-00000-of-00002.tar#chelsea' --dtype int8",
+        "ig-audit refine runs/first --images 'samples-00000-of-00002.tar#chelsea'",
     )
 
 
