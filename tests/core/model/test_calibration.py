@@ -75,13 +75,13 @@ def test_the_fastest_size_is_found_and_kept(model, monkeypatch, cache, found, tr
     assert json.loads(file.read_text())["batch"] == best
 
 
-@pytest.mark.parametrize("factor", [0.9, 1.02, 1.1])
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.1])
 def test_a_pass_that_makes_steps_slower_is_left_out_and_maps_stay(model, monkeypatch, factor):
     clock(monkeypatch, lambda step, in_flight: 10.0 if step.is_cut else 10.0 * factor)
     first, second = (compile_calibrated(model, 2).step for _ in range(2))
     (entry,) = (entry for entry in first.report if entry.name == "cut_stem")
     assert first.report == second.report
-    assert first.is_cut == second.is_cut == entry.applied == (factor < 1.03)
+    assert first.is_cut == second.is_cut == entry.applied == (factor <= 1)
     assert entry.reason == ("" if entry.applied else "slower here: 10 steps a second with it, 11 without")
     images, whole = photographs(32)[:2], compile_calibrated(model, 2, batch_size=4).step
     assert whole.is_cut
@@ -92,16 +92,19 @@ def test_a_pass_that_makes_steps_slower_is_left_out_and_maps_stay(model, monkeyp
 def test_fewer_batches_at_once_are_kept_if_they_are_faster(model, monkeypatch, cache):
     clock(monkeypatch, lambda step, in_flight: 10.0 if in_flight == 1 else 9.0)
     assert [compile_calibrated(model, 4).in_flight for _ in range(2)] == [1, 1]
-    clock(monkeypatch, lambda step, in_flight: 10.0 if in_flight == 1 else 9.9)
+    clock(monkeypatch, lambda step, in_flight: 10.0 if in_flight == 1 else 10.1)
     assert compile_calibrated(model, 3).in_flight == 3
 
 
 def test_no_candidate_is_begun_that_would_not_end_in_time(model, monkeypatch):
-    seconds = iter(range(0, 1000, 4))
+    seconds = iter(range(0, 1000, 6))
     tried = clock(monkeypatch, by_size({4: 1, 8: 2, 16: 3, 32: 4}))
-    monkeypatch.setattr(calibration.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(calibration.time, "process_time", lambda: next(seconds))
     assert compile_calibrated(model, 2).step.batch == 4
-    assert tried == [(4, 2), (4, 2)]  # four seconds a look at the clock: a second candidate would end at 16
+    assert tried == [
+        (4, 2),
+        (4, 2),
+    ]  # 6 s a look at the clock: a second candidate, begun at 18, would end late
 
 
 def test_a_size_that_is_asked_for_is_not_measured(model, monkeypatch, cache):

@@ -13,6 +13,7 @@ unbiased if the maps are, however noisy each of them is; a share is a ratio, and
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,9 +72,10 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
     if not np.isfinite(values).all():
         raise ValueError("the attribution map has values that are not finite")
     height, width, _ = values.shape
-    magnitude = np.abs(values).sum(axis=2)
+    magnitudes, signed = np.abs(values), _over_channels(values)
+    magnitude = _over_channels(magnitudes)
     total = magnitude.sum()
-    cells = sum_cells(values, grid)
+    cells = _finite_cells(signed, grid)
     if total == 0:
         return Importance(cells)
 
@@ -83,8 +85,8 @@ def summarize_map(values: np.ndarray, grid: int = 8, border: float = 0.1) -> Imp
     return Importance(
         cells=cells,
         grid=_cell_sums(share, grid),
-        signed_grid=_cell_sums(values.sum(axis=2) / total, grid),
-        channel_share=(np.abs(values).sum(axis=(0, 1)) / total).astype(np.float32),
+        signed_grid=_cell_sums(signed / total, grid),
+        channel_share=(magnitudes.sum(axis=(0, 1)) / total).astype(np.float32),
         positive_share=_float32(values[values > 0].sum() / total),
         gini=_float32(_gini(share)),
         entropy=_float32(_entropy(share)),
@@ -101,8 +103,7 @@ def sum_cells(values: np.ndarray, grid: int = 8) -> np.ndarray | None:
         values: float `[height, width, channels]`, finite.
         grid: cells per side.
     """
-    sums = _cell_sums(np.asarray(values, np.float64).sum(axis=2), grid)
-    return sums if np.isfinite(sums).all() else None
+    return _finite_cells(_over_channels(np.asarray(values, np.float64)), grid)
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,11 @@ def summarize_mask(values: np.ndarray, mask: np.ndarray | None) -> MaskImportanc
         values: float `[height, width, channels]`.
         mask: bool `[height, width]`, or None if there is none.
     """
-    magnitude = np.abs(np.asarray(values, np.float64)).sum(axis=2)
+    if mask is None or not mask.any():
+        return MaskImportance()
+    magnitude = _over_channels(np.abs(np.asarray(values, np.float64)))
     total = magnitude.sum()
-    if mask is None or not mask.any() or total == 0:
+    if total == 0:
         return MaskImportance()
     return MaskImportance(_float32(magnitude[mask].sum() / total), float(mask.flat[magnitude.argmax()]))
 
@@ -145,6 +148,16 @@ def _inside(centers: np.ndarray, border: float) -> np.ndarray:
     return (centers >= border) & (centers <= 1 - border)
 
 
+def _over_channels(values: np.ndarray) -> np.ndarray:
+    """Returns the sum over the last axis, whose few elements `sum` would take one by one."""
+    return np.asarray(functools.reduce(np.add, np.moveaxis(values, -1, 0)))
+
+
+def _finite_cells(pixels: np.ndarray, grid: int) -> np.ndarray | None:
+    sums = _cell_sums(pixels, grid)
+    return sums if np.isfinite(sums).all() else None
+
+
 def _cell_sums(pixels: np.ndarray, grid: int) -> np.ndarray:
     height, width = pixels.shape
     rows = np.arange(height) * grid // height
@@ -156,14 +169,17 @@ def _cell_sums(pixels: np.ndarray, grid: int) -> np.ndarray:
 
 
 def _gini(share: np.ndarray) -> np.floating:
-    """Returns `Σ_i (2i - n - 1) x_i / n` over ascending shares that sum to 1."""
+    """Returns `Σ_i (2i - n - 1) x_i / n` over ascending shares that sum to 1.
+
+    Not as a product of vectors: for long ones, NumPy's would start threads, which wait for cores that are busy.
+    """
     count = share.size
     ranks = np.arange(1 - count, count, 2)
-    return ranks @ np.sort(share, axis=None) / count
+    return np.sum(ranks * np.sort(share, axis=None)) / count
 
 
 def _entropy(share: np.ndarray) -> np.floating:
     if share.size == 1:
         return np.float64(0)
     present = share[share > 0]
-    return -(present @ np.log(present)) / np.log(share.size)
+    return -np.sum(present * np.log(present)) / np.log(share.size)

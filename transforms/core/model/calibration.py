@@ -40,10 +40,12 @@ SIZES = {"CPU": (4, 8), "GPU": (16, 32, 64, 128, 256)}
 OPTIONAL = ("cut_stem", "pointwise_gradients")
 """Passes that were slower on one machine and faster on another; those that matter most first."""
 
-_SECONDS = 10.0
-_GAIN = 1.03  # less is noise
+_SECONDS = 15.0
+"""Of the processor, for all candidates together: a machine that is busy with other work tries as many. Two cores need
+two thirds of that by the clock."""
+
 _GAIN_OF_SIZE = 1.05  # a larger batch costs memory: it must pay
-_CALLS = 5
+_CALLS = 4
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class _Search:
     """
 
     def __init__(self, classifier: Classifier, kind: str, in_flight: int) -> None:
-        self._ends = time.monotonic() + _SECONDS
+        self._ends = time.process_time() + _SECONDS
         self._longest = 0.0
         self._classifier = classifier
         self._clock = time.process_time if kind == "CPU" else time.perf_counter
@@ -132,18 +134,18 @@ class _Search:
                 break
         if self.way.in_flight > 1:
             self._clock = time.perf_counter  # fewer at once leave cores idle, which are not counted
-            self._try(dataclasses.replace(self.way, in_flight=1), lambda: self.step, _GAIN)
+            self._try(dataclasses.replace(self.way, in_flight=1), lambda: self.step)
 
     def _try_without(self, name: str) -> None:
         way = dataclasses.replace(self.way, left_out=(*self.way.left_out, (name, "slower")))
-        if found := self._try(way, lambda: way.compile(self._classifier), _GAIN):
+        if found := self._try(way, lambda: way.compile(self._classifier)):
             reason = f"slower here: {found[0]:.3g} steps a second with it, {found[1]:.3g} without"
             self.way = dataclasses.replace(way, left_out=(*way.left_out[:-1], (name, reason)))
             self.step = self.step.with_reason(name, reason)
 
-    def _try(self, way: Way, compiled: Callable[[], CompiledStep], gain: float) -> tuple[float, float] | None:
+    def _try(self, way: Way, compiled: Callable[[], CompiledStep], gain: float = 1.0) -> tuple[float, float] | None:
         """Takes another way if it is faster by `gain`, and returns the rates then, before and now."""
-        begin = time.monotonic()
+        begin = time.process_time()
         if begin + self._longest > self._ends:
             return None
         try:
@@ -152,8 +154,8 @@ class _Search:
         except MemoryError:
             return None
         finally:
-            self._longest = max(self._longest, time.monotonic() - begin)
-        if now < gain * before:
+            self._longest = max(self._longest, time.process_time() - begin)
+        if now <= gain * before:
             return None
         self.way, self.step = way, step
         return before, now
@@ -162,35 +164,38 @@ class _Search:
 def rates(
     ways: Sequence[tuple[CompiledStep, int]], clock: Callable[[], float] = time.perf_counter, calls: int = _CALLS
 ) -> list[float]:
-    """Returns the best rate of full batches of each step in steps a second: other work can only slow it.
+    """Returns the median rate of full batches of each step, in steps a second.
 
-    They take turns. As the adaptive rule wants it, each gradient is a sum of its own, and taken back to pixels.
+    They take turns, so that other work slows them alike. As the adaptive rule wants it, each gradient is a sum of its
+    own, and taken back to pixels.
 
     Args:
         ways: steps, with how many of their batches run at once.
         clock: of the seconds; on a CPU that other work shares, the processor's tell more than the wall's.
         calls: of each.
     """
-    batches = [_batch(step) for step, _ in ways]
     seconds: list[list[float]] = [[] for _ in ways]
     with ThreadPoolExecutor(max(in_flight for _, in_flight in ways)) as threads:
-        for turn in range(calls + 1):
-            for (step, in_flight), batch, taken in zip(ways, batches, seconds, strict=True):
+        for _ in range(calls + 1):
+            for (step, in_flight), taken in zip(ways, seconds, strict=True):
                 start = clock()
-                list(threads.map(lambda _, step=step, batch=batch: step.leave(step.run(batch).sums), range(in_flight)))
-                taken.extend([clock() - start] if turn else [])
-    return [in_flight * step.batch / min(taken) for (step, in_flight), taken in zip(ways, seconds, strict=True)]
+                list(threads.map(_take, [step] * in_flight))
+                taken.append(clock() - start)
+    medians = [float(np.median(taken[1:])) for taken in seconds]  # the first call optimizes the graph
+    return [in_flight * step.batch / median for (step, in_flight), median in zip(ways, medians, strict=True)]
 
 
 def steps_a_second(step: CompiledStep, in_flight: int, calls: int = _CALLS) -> float:
-    """Returns the best rate of full batches of `step`, `in_flight` of them at once."""
+    """Returns the median rate of full batches of `step`, `in_flight` of them at once."""
     return rates([(step, in_flight)], calls=calls)[0]
 
 
-def _batch(step: CompiledStep) -> StepBatch:
+def _take(step: CompiledStep) -> None:
+    """Evaluates a full batch of a path, each gradient a sum of its own."""
     end = np.random.default_rng(0).random(step.path_shape, np.float32)
     batch = StepBatch.of_path(np.zeros_like(end), end, midpoints(step.batch), weight=1.0, target=0)
-    return dataclasses.replace(batch, segments=np.arange(step.batch, dtype=np.int32))
+    sums = step.run(dataclasses.replace(batch, segments=np.arange(step.batch, dtype=np.int32))).sums
+    step.leave(np.stack(list(sums)))
 
 
 def _remembered(path: Path, in_flight: int) -> Way | None:

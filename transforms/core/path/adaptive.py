@@ -133,7 +133,8 @@ class _Panel:
         Returns:
             By how much `values` moved.
         """
-        moved = np.asarray((middles - self.values) / np.float32(2))
+        moved = np.asarray(middles - self.values)
+        moved /= np.float32(2)
         self.values = self.values + moved
         self.slope = (self.slope + float(slopes.sum(dtype=np.float64)) * self.width / self.gaps) / 2
         self.gaps *= 2
@@ -156,6 +157,7 @@ class _AdaptivePath:
         self._tolerance = tolerance
         self._max_steps = max_steps
         self._total = np.zeros(0, np.float32)
+        self._norm = 0.0
         self._panels: list[_Panel] = []
         self._gradients: dict[_Node, np.ndarray] = {}
         self._asked: dict[int, Block] = {}
@@ -198,11 +200,11 @@ class _AdaptivePath:
             if panel.values is None:
                 self._split(panel, self._node(*each))
             else:
-                self._total = self._total + panel.halve(each[1], each[3])
+                self._total += panel.halve(each[1], each[3])
         if len(self._gradients) >= _KEPT_GRADIENTS:
             self._drop_gradients()
-        finite = np.isfinite(norm(self._total))
-        self.done = not finite or self.error_estimate <= self._tolerance or not self._round()
+        self._norm = norm(self._total)
+        self.done = not np.isfinite(self._norm) or self.error_estimate <= self._tolerance or not self._round()
 
     def _block(self, key: int, panel: _Panel) -> Block:
         weight = 1.0 if panel.values is None else panel.width / panel.gaps
@@ -217,23 +219,30 @@ class _AdaptivePath:
         """Makes the first panels of the first nodes."""
         gradients = [self._gradients[node] for node in nodes]
         self._total = (sum(gradients[1:-1]) + (gradients[0] + gradients[-1]) / np.float32(2)) / np.float32(_GAPS)
-        self._panels = [self._panel(lower, upper) for lower, upper in itertools.pairwise(nodes)]
+        self._panels = [
+            _Panel.over(lower, upper, self._change(lower, upper)) for lower, upper in itertools.pairwise(nodes)
+        ]
 
-    def _panel(self, lower: _Node, upper: _Node) -> _Panel:
-        return _Panel.over(lower, upper, self._gradients[upper] - self._gradients[lower])
+    def _change(self, lower: _Node, upper: _Node) -> np.ndarray:
+        return np.asarray(self._gradients[upper] - self._gradients[lower])
 
     def _split(self, panel: _Panel, middle: _Node) -> None:
-        """Replaces a panel of one gap by two."""
-        ends = (self._gradients[panel.lower] + self._gradients[panel.upper]) / np.float32(2)
-        self._total = self._total + np.float32(panel.width / 2) * (self._gradients[middle] - ends)
+        """Replaces a panel of one gap by two, whose changes also tell how far the sum moves."""
+        before, after = self._change(panel.lower, middle), self._change(middle, panel.upper)
         position = self._panels.index(panel)
-        self._panels[position : position + 1] = [self._panel(panel.lower, middle), self._panel(middle, panel.upper)]
+        self._panels[position : position + 1] = [
+            _Panel.over(panel.lower, middle, before),
+            _Panel.over(middle, panel.upper, after),
+        ]
+        before -= after
+        before *= np.float32(panel.width / 4)
+        self._total += before
 
     def _drop_gradients(self) -> None:
         """Gives each panel its own values: from now on panels are halved, no longer split."""
         for panel in self._panels:
-            ends = self._gradients[panel.lower] + self._gradients[panel.upper]
-            panel.values = np.float32(panel.width / 2) * ends
+            panel.values = self._gradients[panel.lower] + self._gradients[panel.upper]
+            panel.values *= np.float32(panel.width / 2)
         self._gradients = {}
 
     def _round(self) -> list[_Panel]:
@@ -242,7 +251,7 @@ class _AdaptivePath:
         They are as many as the tolerance is thought to need, and none that the halves of another would precede.
         """
         left = self._max_steps - self.steps
-        excess = sum(panel.error**2 for panel in self._panels) - (self._tolerance * norm(self._total)) ** 2
+        excess = sum(panel.error**2 for panel in self._panels) - (self._tolerance * self._norm) ** 2
         chosen: list[_Panel] = []
         for panel in sorted(self._panels, key=lambda panel: -panel.promise):
             if len(chosen) == _PARALLEL or (chosen and (excess <= 0 or panel.promise < chosen[0].promise / 8)):

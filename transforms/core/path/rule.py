@@ -90,8 +90,10 @@ class PathRule(Protocol):
 
 
 def norm(values: np.ndarray) -> float:
-    """The L1 norm, summed in float64."""
-    return float(np.abs(values).sum(dtype=np.float64))
+    """The L1 norm; summed in float64 only if float32, whose sums are pairwise, overflows."""
+    magnitudes = np.abs(values)
+    total = float(magnitudes.sum())
+    return total if np.isfinite(total) else float(magnitudes.sum(dtype=np.float64))
 
 
 def ratio(error: float, norm: float) -> float:
