@@ -90,7 +90,7 @@ def _borrowing(stored: pa.Table, options: argparse.Namespace) -> Iterator[dict[s
             "accurate maps": 20,
             "held, %": 100 * float(np.mean(held)),
             "least of an element, %": 100 * float(np.mean(held)),
-            "standard error": float(np.median(widths)),
+            "standard error": f"{np.median(widths):.2g}",
         }
 
 
@@ -117,7 +117,7 @@ def _row(
         "accurate maps": known,
         "held, %": 100 * float(np.mean(held)),
         "least of an element, %": 100 * float(np.mean(held, axis=0).min()),
-        "standard error": float(np.median(errors)),
+        "standard error": f"{np.median(errors):.2g}",
     }
 
 

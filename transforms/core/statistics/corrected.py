@@ -100,13 +100,19 @@ class _Element:
 
 
 def _powered(each: _Element) -> Estimate:
-    """Returns the prediction-powered estimate of PPI++."""
+    """Returns the prediction-powered estimate of PPI++.
+
+    Its weight takes the variance of f from the rows with Y alone. Where f follows Y closely, covariance and variance of
+    the same rows vary together, and their ratio hardly: with the variance of all rows, intervals held 90 to 91 % at times.
+    """
     if not each.count:
         return Estimate(each.reference, math.sqrt(each.reference_variance / each.known), each.known - 1)
-    spread = (1 + each.known / each.count) * each.cheap_variance
-    weight = min(max(each.covariance / spread, 0.0), 1.0) if spread else 0.0
+    spread = (1 + each.known / each.count) * each.own_variance
+    weight = each.covariance / spread if spread else 0.0
     rest = each.reference_variance - 2 * weight * each.covariance + weight * weight * each.own_variance
-    variance = max(rest, 0.0) / each.known + weight * weight * each.cheap_variance / each.count
+    offset = (each.cheap - each.own) * (each.cheap - each.own) / each.own_variance if each.own_variance else 0.0
+    slope = (each.known - 1) / (each.known - 2) * (1 + offset)  # since the rows with Y tell the weight too
+    variance = max(rest, 0.0) * slope / each.known + weight * weight * each.cheap_variance / each.count
     mean = weight * each.cheap + each.reference - weight * each.own
     return Estimate(mean, math.sqrt(variance), each.known - 2)
 
