@@ -102,8 +102,8 @@ class _Element:
 def _powered(each: _Element) -> Estimate:
     """Returns the prediction-powered estimate of PPI++.
 
-    Its weight takes the variance of f from the rows with Y alone. Where f follows Y closely, covariance and variance of
-    the same rows vary together, and their ratio hardly: with the variance of all rows, intervals held 90 to 91 % at times.
+    Its weight takes the variance of f from the rows with Y alone. Where f follows Y closely, covariance and variance
+    of the same rows vary together, and their ratio hardly: with the variance of all rows, intervals held 90 to 91 %.
     """
     if not each.count:
         return Estimate(each.reference, math.sqrt(each.reference_variance / each.known), each.known - 1)
