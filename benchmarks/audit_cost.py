@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.common import table, write_json
 from benchmarks.contenders.process import ROOT
-from benchmarks.shortcuts.networks import CLASSES, TRAINED, Network, read_pictures, train
+from benchmarks.shortcuts.networks import CLASSES, NETWORKS, TRAINED, read_pictures, train
 from pipeline.samples.cache import build_model
 from pipeline.samples.photographs import crops
 from transforms.core.explain.content import shift_of
@@ -43,6 +43,8 @@ NODES = 48
 STEPS = (2, 3, 4, 6, 8, 12, 16)
 WIDER = 1.1
 """The interval that is accepted, over that of exact maps."""
+
+_NETWORK = next(network for network in NETWORKS if network.name == "plain-0")
 
 _COMMON = 50
 """Midpoints that people take."""
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 )
                 print(f"{name}, {score}{words}: at most {WIDER:.0%} of the width of exact maps with {told}", flush=True)
             rows += found
-    write_json(options.json, {"options": {**vars(options), "data": str(options.data)}, "rows": rows})
+    write_json(options.json, {"options": {name: str(value) for name, value in vars(options).items()}, "rows": rows})
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -108,7 +110,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--classes", type=int, default=10, help="of CIFAR-10 (default 10)")
     parser.add_argument("--pictures", type=int, default=1000, help="of each class (default 1000)")
-    parser.add_argument("--epochs", type=int, default=6, help="of the network's training (default 6)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/shortcuts"), help="where the network is kept")
     parser.add_argument("--photographs", type=int, default=0, help="crops of photographs for Lite0 (default 0)")
     parser.add_argument("--scores", nargs="+", default=["logit", "probability"], help="default: logit probability")
     parser.add_argument("--json", metavar="FILE", help="also write every figure there")
@@ -119,10 +121,10 @@ def _subjects(options: argparse.Namespace) -> Iterator[tuple[str, list[list[Pict
     """Yields a name, pictures by class, and a model with its options."""
     if options.data:
         known = read_pictures(options.data)
-        path = ROOT / "runs" / "shortcuts" / f"audit-cost-{options.epochs}.keras"
+        path = options.folder / f"{_NETWORK.name}.keras"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            train(Network("audit cost", 20, epochs=options.epochs), known, path)
+            options.folder.mkdir(parents=True, exist_ok=True)
+            train(_NETWORK, known, path)
         groups = []
         for label in range(options.classes):
             chosen = TRAINED + np.flatnonzero(known.labels[TRAINED:] == label)[: options.pictures]

@@ -68,6 +68,23 @@ def test_the_text_is_one_short_line() -> None:
     assert found == "Explanations(1,000 images of 6×5×3, scores 0.5 to 999.5, errors up to 0.01, 1,000 not converged)"
 
 
+def test_maps_whose_errors_are_not_estimated_say_so() -> None:
+    few = explained(2)
+    items = [
+        dataclasses.replace(
+            item,
+            attributions=tuple(
+                dataclasses.replace(one, error_estimate=None, converged=None) for one in item.attributions
+            ),
+        )
+        for item in few
+    ]
+    few = dataclasses.replace(few, items=tuple(items))
+    assert np.isnan(few.errors).all()
+    assert repr(few) == "Explanations(2 images of 6×5×3, scores 0.5 to 1.5, errors not estimated)"
+    assert few._repr_html_().count("<td>not estimated") == 2
+
+
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from transforms import storage
 from transforms.core.errors import UsageError
 from transforms.core.record import Row
-from transforms.core.vocabulary import CONTENT
+from transforms.core.vocabulary import CONTENT, MAP_COLUMNS
 from transforms.store.files import StoredFile, iter_tables, open_parquet
 from transforms.store.json_object import read_object
 from transforms.store.lookup import rows_of_table
@@ -210,7 +210,7 @@ class Refined:
             OSError: a part is missing or damaged.
             ValueError: a part cannot be read.
         """
-        rows = [each.row for each in self.find(set(image_ids), ("attribution", "scale"))]
+        rows = [each.row for each in self.find(set(image_ids), MAP_COLUMNS)]
         rows.sort(key=lambda row: (row["target_rank"] or 0, row["target"]), reverse=True)
         return {row["image_id"]: row["attribution"] for row in rows}
 

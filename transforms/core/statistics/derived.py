@@ -16,6 +16,7 @@ from transforms.core.statistics.corrected import Bias, corrected
 from transforms.core.statistics.interval import Estimate, controlled
 from transforms.core.statistics.moments import Distribution, Moments
 from transforms.core.statistics.statistic import INTERVAL, ColumnType, interval_columns
+from transforms.core.vocabulary import CELLS, SECOND_CELLS
 
 Biases = Mapping[str, Sequence[Bias | None]]
 """By name of a pair statistic: what cheap values lack over classes, for each element."""
@@ -64,7 +65,7 @@ class Controlled(Derived):
 class QuadratureShare(Derived):
     """`quadrature_cells`: of each cell, the share of the variance between rows that is due to the number of steps."""
 
-    needs = ("cells", "second_cells")
+    needs = (CELLS, SECOND_CELLS)
 
     @property
     def columns(self) -> Mapping[str, ColumnType]:
