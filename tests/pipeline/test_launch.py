@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +18,10 @@ from tests import loopback
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
 from tests.shards import write_shard
-from transforms import worker
+from transforms import storage, worker
 from transforms.core.errors import UsageError
 from transforms.core.model import digest
+from transforms.core.model.known_step import MODEL_CACHE
 from transforms.store.run import Run
 
 
@@ -87,3 +92,92 @@ class TestOutputs:
         with pytest.raises(UsageError, match="outputs='sigmoid'"):
             prepare(config.load({**options, "outputs": "sigmoid"}))
         assert not Path(options["output"]).exists()
+
+
+class TestKnown:
+    """A model that was loaded with the same options before is not loaded by a launcher."""
+
+    @pytest.fixture
+    def options(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        self.forget()
+        shard = write_shard(tmp_path, "tfrecord", [png(picture) for picture in pictures(3)])
+        model = smooth(tmp_path / "net", size=8)
+        return {"input": [str(shard)], "model": model, "output": str(tmp_path / "run"), "rule": "midpoint", "steps": 2}
+
+    def forget(self) -> None:
+        worker._load.cache_clear()
+        worker._make.cache_clear()
+
+    def test_its_job_is_the_same(self, options, monkeypatch):
+        first = prepare(config.load(options))
+        self.forget()
+        monkeypatch.setattr(worker, "classifier", None)
+        second = prepare(config.load(options))
+        assert (second.spec, second.provenance) == (first.spec, first.provenance)
+
+    @pytest.mark.parametrize("place", ["", "here", "mock"])
+    def test_its_rows_are_the_same_to_the_byte(self, options, tmp_path, place):
+        where = {"here": str(tmp_path / "here"), "mock": f"mock://{tmp_path.name}/known"}.get(place, place)
+        if place == "mock":
+            filesystem, path = storage.resolve(where)
+            filesystem.create_dir(path)
+        facts, parts, checks = [], [], []
+        for number, cache in enumerate([where, where, "none"]):
+            output = str(tmp_path / f"run{number}")
+            self.forget()
+            assert run(prepare(config.load({**options, "output": output, "model_cache": cache})), []) == 0
+            manifest = Run.open(output).manifest
+            facts.append(dict(manifest.facts["passes"]))
+            checks.append(manifest.randomisation)
+            assert len(manifest.facts["graphs"]) == 1
+            parts.append([path.read_bytes() for path in sorted(Path(output, "attributions").iterdir())])
+        assert parts[0] == parts[1] == parts[2]
+        assert checks[0] == checks[1] == checks[2]
+        assert "nothing was kept of this model" in facts[0][MODEL_CACHE]
+        assert [each.get(MODEL_CACHE) for each in facts[1:]] == ["", None]
+
+    def test_settings_that_do_not_fit_it_are_refused_alike(self, options):
+        wrong = {**options, "targets": "class:9"}
+        with pytest.raises(ValueError, match="the model has 5 classes") as unknown:
+            prepare(config.load(wrong))
+        prepare(config.load(options))
+        self.forget()
+        with pytest.raises(ValueError, match="the model has 5 classes") as known:
+            prepare(config.load(wrong))
+        assert str(known.value) == str(unknown.value)
+
+    @pytest.mark.parametrize("mode", [0o777, 0o720])
+    def test_a_cache_that_others_can_write_ends_the_job_before_it_begins(self, options, tmp_path, mode):
+        (tmp_path / "open").mkdir()
+        (tmp_path / "open").chmod(mode)
+        with pytest.raises(UsageError, match=r"model_cache: .*open: other users can write it"):
+            prepare(config.load({**options, "model_cache": str(tmp_path / "open")}))
+        assert not Path(options["output"]).exists()
+
+    def launched(self, options: dict[str, Any]) -> set[str]:
+        """Returns the packages that a fresh launcher has imported when its pipeline is ready to be submitted."""
+        program = f"""
+import json, sys
+from pipeline import config
+from pipeline.launch import prepare
+job = prepare(config.load({options!r}))
+import apache_beam as beam
+import pipeline.run
+from apache_beam.options.pipeline_options import PipelineOptions
+from pipeline.graph import define_pipeline
+from transforms.progress import Meter
+root = beam.Pipeline(options=PipelineOptions(["--runner=PortableRunner", "--job_endpoint=localhost:1"]))
+define_pipeline(root, job, Meter())
+assert root.to_runner_api().components.transforms
+print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return set(json.loads(done.stdout.splitlines()[-1]))
+
+    def test_its_launcher_imports_no_tensorflow(self, options):
+        assert "tensorflow" in self.launched(options)  # which looks at the model
+        assert not {"tensorflow", "keras"} & self.launched(options)

@@ -8,7 +8,9 @@ for fixed `pictures` show, kept by `evidence_cache`), `kind`, `task`, `names` an
 `classifier` (all together), `named_layers` and `other_inputs` (for checks before a run), `passes` (rewrites of the
 frozen graph), `step_batch` and `step` (the gradient of a score along straight paths, in full batches; `sharing`),
 `batch_size` (a smaller one if memory runs out), `calibration` (the passes and batches that are fastest on a device),
-`accelerate` (what is not exact to rounding).
+`accelerate` (what is not exact to rounding). What was learned of a model is kept for its next start: `model_cache`
+(where; `entry_file`, `cache_key`), `known_model` (what a launcher needs), `known_classifier`, `stored_graphs`, `kept`
+and `known_step` (a classifier and its compiled step from there, checked by a `reference`).
 Imports no other package of the core; only this package imports TensorFlow.
 """
 
