@@ -76,6 +76,7 @@ def prepare(config: AuditConfig) -> Job:
     spec = _with_facts(config, spec, known)
     notes = formats.describe(found.shards, config.read_options())
     plan = sampling.plan(config, found.shards, spec, earlier)
+    spec = dataclasses.replace(spec, reference_shares=plan.reference_shares if plan else ())
     provenance = _provenance(config, spec, plan)
     if config.reference:
         choose_references(provenance, config.reference, config.nights, exclude=config.output)

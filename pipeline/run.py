@@ -69,7 +69,7 @@ def run(job: Job, beam_arguments: list[str]) -> ExitCode:
     if job.config.effort != EFFORTS[0]:
         facts = job.config.effort_facts()
         print(f"effort {facts['effort']}: {words_of(facts['set'])}", file=sys.stderr)
-    planned = [explain(job.plan)] if job.plan else []
+    planned = explain(job.plan) if job.plan else []
     for note in (*job.notes, *(job.reuse.lines() if job.reuse else ()), *planned):
         print(printable(note), file=sys.stderr)
     with lock.hold(job.config.output) as held:

@@ -75,7 +75,8 @@ def examine(config: AuditConfig, interval: float | None = None) -> Report:
     seen = _look(attributor, meaning, predicted)
     total = min(found.images, options.limit) if options.limit else found.images
     cost = costs.measure(attributor, [each.decoded.image for each in predicted], total, _ATTRIBUTE_SECONDS)
-    sample = sampling.plan(config, shards, spec, costs.known_runs(config), cost) if cost else None
+    described = dataclasses.replace(spec, facts=classifier.facts)
+    sample = sampling.plan(config, shards, described, costs.known_runs(config), cost) if cost else None
     if cost:
         expected = sample.expected if sample else total
         cost = dataclasses.replace(costs.from_last_run(cost, config, classifier.digest), images=expected)
@@ -98,7 +99,7 @@ def examine(config: AuditConfig, interval: float | None = None) -> Report:
         model=(*_described(classifier.facts), *formats.describe(shards, options)),
         look=seen,
         cost=cost,
-        budget=sampling.explain(sample) if sample else "",
+        sample=tuple(sampling.explain(sample)) if sample else (),
         interval=_intervals(config, cost, interval, found.images, _sizes(images, meaning, found.images)),
         suspicions=(
             *(seen.suspicions or _of_model(classifier.facts)),

@@ -24,7 +24,7 @@ def page(report: Report) -> str:
         *_labeled("failures", _failures(report)),
         *_labeled("speed", _speed(report)),
         *_labeled("run", [_run(report)]),
-        *_labeled("budget", [report.budget] if report.budget else []),
+        *_labeled("sample", report.sample),
         *_labeled("interval", map(_interval, report.interval)),
         "",
     ]

@@ -63,7 +63,7 @@ class Report:
         model: what the model is, one line each.
         look: its predictions for the pictures.
         cost: of the run; None if no picture could be attributed.
-        budget: a sentence about the sample that the budget pays for; empty without a budget.
+        sample: sentences about the sample that a budget pays for, and about classes with more reference maps.
         interval: what it would cost to know means so well as was asked; empty if nothing was.
         suspicions: what is likely wrong, the look's included.
         load_seconds: how long the model took to load and compile.
@@ -83,7 +83,7 @@ class Report:
     model: tuple[str, ...]
     look: Look
     cost: Cost | None
-    budget: str
+    sample: tuple[str, ...]
     interval: tuple[IntervalCost, ...]
     suspicions: tuple[Suspicion, ...]
     load_seconds: float

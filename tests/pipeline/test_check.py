@@ -159,7 +159,7 @@ def test_the_sample_of_a_budget_is_described(check):
     assert "budget 60: about 10 of 40 images, 6 gradients each (rule midpoint)" in report["page"]
     assert report["cost"]["images"] == 10 and report["images"] == 40
     code, report = check("--budget=1h")
-    assert code == 0 and "budget 1h: about 40 of 40 images" in report["budget"]
+    assert code == 0 and "budget 1h: about 40 of 40 images" in report["sample"][0]
 
 
 @pytest.mark.parametrize("value", ["0", "1", "wide", "nan"])

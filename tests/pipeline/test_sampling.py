@@ -95,7 +95,7 @@ def test_a_resumed_run_keeps_its_sample_though_the_input_has_grown(tmp_path, mod
     assert run(folder, "--resume", budget=20 * STEPS, **{**options, "input": [shard, more]}) == 4
     assert plan_of(folder)["share"] == pytest.approx(1 / 3)
     assert run(folder, "--resume", budget=30 * STEPS, **options) == 2
-    assert f"budget: {folder} was begun with 80, not with 120" in capsys.readouterr().err
+    assert f"budget: {folder} was begun with 80, and cannot be resumed with 120" in capsys.readouterr().err
     assert run(folder, "--resume", **options) == 2
     assert "other options (sampling)" in capsys.readouterr().err
 
@@ -173,7 +173,8 @@ def test_a_budget_of_time_and_the_adaptive_rule_are_measured_or_known_from_a_run
     ("settings", "gradients"),
     [
         ({"rule": "midpoint", "steps": 8}, 8),
-        ({"rule": "shifted", "steps": 2}, 2),
+        ({"rule": "shifted", "steps": 2, "second_share": 0}, 2),
+        ({"rule": "shifted", "steps": 8, "second_share": 0.05, "reference_share": 0.02}, 8.4),
         ({"rule": "simpson", "steps": 5}, 5),
         ({"rule": "left", "steps": 8, "targets": "top3", "baseline": "black uniform:4"}, 8 * 3 * 5),
         ({"rule": "midpoint", "steps": 8, "gradient": True, "targets": "label", "baseline": "black white"}, 17),
@@ -182,9 +183,70 @@ def test_a_budget_of_time_and_the_adaptive_rule_are_measured_or_known_from_a_run
     ],
 )
 def test_the_gradients_of_an_image_follow_from_a_fixed_rule(settings, gradients):
-    assert gradients_by_rule(Settings(**settings)) == gradients
+    assert gradients_by_rule(Settings(**settings)) == (gradients and pytest.approx(gradients))
 
 
 def test_the_share_of_reference_maps_is_raised_in_small_classes_only():
     assert reference_shares([(0, 100_000), (1, 3_000), (2, 600), (7, 20)], 0.02) == ((2, 0.1), (7, 1.0))
     assert reference_shares([], 0.02) == ()
+
+
+AUDIT = {"rule": "shifted", "steps": 2, "reference_share": 0.1, "tolerance": 0.3, "channels": "none"}
+AUDIT |= {"chunk_images": 25, "faithfulness": 0, "batch_size": 4}
+
+
+def test_small_classes_get_more_reference_maps_as_resolved_once(tmp_path, model, shard, capsys):
+    folder, options = tmp_path / "run", {"input": shard, "model": model, **AUDIT}
+    assert run(folder, **options) == 4
+    assert "reference maps: of more pictures in 3 small classes, up to 100%, for 60 each" in capsys.readouterr().err
+    assert plan_of(folder)["reference_shares"] == [[0, 1.0], [1, 1.0], [2, 1.0]]
+    assert all(row["reference_steps"] for row in rows_of(folder))
+    assert any(row["reference_extra"] for row in rows_of(folder))
+    assert main(["verify", str(folder)]) == 0
+    (folder / "manifest.json").unlink()
+    capsys.readouterr()
+    assert run(folder, "--resume", **options) == 4
+    assert "up to 100%" in capsys.readouterr().err
+    assert main(["verify", str(folder)]) == 0
+
+
+def test_a_budget_pays_for_reference_maps_too(tmp_path, model, shard, capsys):
+    folder, options = tmp_path / "run", {"input": shard, "model": model, "label_column": "", "second_share": 0, **AUDIT}
+    assert run(folder, **options) == 4
+    wholes = rows_of(folder)
+    spent = sum(row["steps"] + (row["reference_steps"] or 0) for row in wholes)
+    assert not (folder / "sampling.json").exists() and spent > 2 * len(wholes)
+    assert run(tmp_path / "half", budget=60, **options) == 4
+    plan = plan_of(tmp_path / "half")
+    each = (plan["cost"] - 2) / 0.1  # of reference maps, by those of the pictures that were tried
+    assert 6 < each < 40 and "measured with" in plan["cost_from"]
+    assert plan["share"] == pytest.approx(60 / plan["cost"] / COUNT)
+    assert run(tmp_path / "again", budget=60, reuse=folder, **options) == 4
+    assert plan_of(tmp_path / "again")["cost"] == pytest.approx(spent / COUNT)
+
+
+def test_a_window_of_a_sample_is_reused_too(tmp_path, model, encoded):
+    shards = []
+    for name, part in (("a", encoded[:25]), ("b", encoded[25:50]), ("c", encoded[35:])):
+        (tmp_path / name).mkdir()
+        path = write_shard(tmp_path / name, "parquet", part, [number % 2 for number in range(25)])
+        shards.append(str(path.rename(tmp_path / f"{name}.parquet")))
+    options = {"model": model, "budget": 25 * STEPS, **OPTIONS}
+    run(tmp_path / "first", input=shards[:2], **options)
+    run(tmp_path / "second", input=shards[1:], reuse=tmp_path / "first", **options)
+    run(tmp_path / "scratch", input=shards[1:], **options)
+    assert manifest_of(tmp_path / "second")["facts"]["reuse"]["chunks"] == 1
+    for name in ("parts", "statistics", "images", "unsampled", "sampling"):
+        assert manifest_of(tmp_path / "second")[name] == manifest_of(tmp_path / "scratch")[name]
+    assert main(["verify", str(tmp_path / "second")]) == 0
+
+
+def test_audits_keep_the_shares_of_reference_maps_of_the_run_they_reuse(tmp_path, model, shard, encoded):
+    options = {"model": model, **AUDIT}
+    assert run(tmp_path / "first", input=shard, **options) == 4
+    (tmp_path / "more").mkdir()
+    images = [data for data in encoded if not data.startswith(b"no")]
+    more = write_shard(tmp_path / "more", "parquet", images * 2, [0] * 2 * len(images)).rename(tmp_path / "b.parquet")
+    run(tmp_path / "second", input=[shard, more], reuse=tmp_path / "first", **options)
+    assert plan_of(tmp_path / "second")["reference_shares"] == plan_of(tmp_path / "first")["reference_shares"]
+    assert manifest_of(tmp_path / "second")["facts"]["reuse"]["chunks"] == 3
