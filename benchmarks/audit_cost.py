@@ -5,6 +5,7 @@ shifted rule of n steps, n a divisor of NODES, takes every (NODES / n)th of them
 are known, and the variance that it adds to a mean is exact, without drawing any. The truth is the mean over all nodes.
 
 - width: of the interval of a cell's mean, over that of exact maps; root mean square over cells and classes.
+- of the map: the same of all cells together, each by its own variance: of the L2 distance to the mean map.
 - controlled: the same with the completeness residual as a control variate, weighted for each cell and class.
 - antithetic: the same for n/2 nodes at a shift u and n/2 at 1 − u.
 - shared: which part of the variance that few steps add is common to all pictures of a class at the same shift: no
@@ -23,12 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import skimage
 
 from benchmarks.common import table, write_json
 from benchmarks.contenders.process import ROOT
 from benchmarks.shortcuts.networks import CLASSES, NETWORKS, TRAINED, read_pictures, train
 from pipeline.samples.cache import build_model
-from pipeline.samples.photographs import crops
+from pipeline.samples.photographs import originals
 from transforms.core.explain.content import shift_of
 from transforms.core.image.decode import decode
 from transforms.core.maps.importance import sum_cells
@@ -46,16 +48,22 @@ WIDER = 1.1
 
 _NETWORK = next(network for network in NETWORKS if network.name == "plain-0")
 
+_OF_SKIMAGE = (
+    *("brick", "cell", "clock_motion", "coins", "color", "grass", "gravel", "horse", "hubble_deep_field", "ihc"),
+    *("microaneurysms", "moon", "page", "retina", "text"),
+)
+"""Pictures beside those of `pipeline.samples`."""
+
 _COMMON = 50
 """Midpoints that people take."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture: float32 `[height, width, channels]` in [0, 1], its class, its digest."""
+    """A decoded picture: float32 `[height, width, channels]` in [0, 1], its class if known, its digest."""
 
     array: np.ndarray
-    label: int
+    label: int | None
     content: str
 
 
@@ -111,7 +119,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--classes", type=int, default=10, help="of CIFAR-10 (default 10)")
     parser.add_argument("--pictures", type=int, default=1000, help="of each class (default 1000)")
     parser.add_argument("--folder", type=Path, default=Path("runs/shortcuts"), help="where the network is kept")
-    parser.add_argument("--photographs", type=int, default=0, help="crops of photographs for Lite0 (default 0)")
+    parser.add_argument(
+        "--photographs", action="store_true", help="also Lite0, on those of scikit-image and scikit-learn"
+    )
     parser.add_argument("--scores", nargs="+", default=["logit", "probability"], help="default: logit probability")
     parser.add_argument("--json", metavar="FILE", help="also write every figure there")
     return parser.parse_args(arguments)
@@ -137,9 +147,12 @@ def _subjects(options: argparse.Namespace) -> Iterator[tuple[str, list[list[Pict
             ModelOptions(class_names=CLASSES, outputs="logits"),
         )
     if options.photographs:
-        samples = list(crops(options.photographs))
-        pictures = [Picture(decode(each.data, (224, 224)).array, each.label, _digest(each.data)) for each in samples]
-        yield f"Lite0, {len(pictures)} crops", [pictures], build_model(str(ROOT / "runs" / "samples")), ModelOptions()
+        encoded = [sample.data for sample in originals()]
+        folder = Path(skimage.__file__).parent / "data"
+        encoded += [next(folder.glob(f"{name}.*")).read_bytes() for name in _OF_SKIMAGE]
+        pictures = [Picture(decode(data, (224, 224)).array, None, _digest(data)) for data in encoded]
+        name = f"Lite0, {len(pictures)} photographs"
+        yield name, [pictures], build_model(str(ROOT / "runs" / "samples")), ModelOptions()
 
 
 def _digest(data: bytes) -> str:
@@ -151,7 +164,8 @@ def _curves(step: CompiledStep, pictures: Iterable[Picture]) -> Curves:
     for picture in pictures:
         black = np.zeros_like(picture.array)
         start, end = step.enter(np.stack([black, picture.array]))
-        batch = StepBatch.of_path(start, end, midpoints(NODES), 1.0, picture.label)
+        target = int(step.outputs(picture.array[None])[0].argmax()) if picture.label is None else picture.label
+        batch = StepBatch.of_path(start, end, midpoints(NODES), 1.0, target)
         each = dataclasses.replace(batch, segments=np.arange(NODES, dtype=np.int32))
         gradients = step.leave(step.run(each).sums)
         found = [sum_cells(gradient * picture.array) for gradient in gradients]
@@ -188,6 +202,7 @@ def _measure(curves: Curves, steps: int) -> dict[str, float]:
 
     return {
         "width": 1 + over(added),
+        "of the map": 1 + float(added.sum() / variance.sum()),
         "controlled": 1 + over(left),
         "antithetic": 1 + over(_antithetic(curves, steps)) if steps % 2 == 0 else float("nan"),
         "shared": float((shared[used] / added[used]).mean()) ** 2,
