@@ -135,7 +135,7 @@ class _Step:
 
 
 def _conclude(
-    config: AuditConfig, finished: Run, held: lock.Lock, start: float, spec: AttributorSpec | None
+    config: AuditConfig, finished: Run, held: lock.Lock, start: float, spec: AttributorSpec | None = None
 ) -> ExitCode:
     """Shows, compares, refines and reports the run, which is complete even if one fails; returns the exit code.
 

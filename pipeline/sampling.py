@@ -35,6 +35,7 @@ from transforms.survey import Survey
 from transforms.worker import AttributorSpec
 
 _COUNT_SECONDS = 10.0
+_COUNT_SECONDS_OF_CLASSES = 4.0
 _READ_SECONDS = 4.0
 _ATTRIBUTE_SECONDS = 5.0
 _PICTURES = 16
@@ -99,7 +100,8 @@ def plan(
     if config.resume and Run.open(config.output).has_begun:
         return _begun(config)
     try:
-        found = survey.survey(shards, config.read_options(), _COUNT_SECONDS)
+        seconds = _COUNT_SECONDS if config.budget else _COUNT_SECONDS_OF_CLASSES
+        found = survey.survey(shards, config.read_options(), seconds)
         kept = _kept_shares(config, spec)
         classes = _classes(config, spec, found) if config.reference_share and kept is None else []
     except UsageError as error:

@@ -198,7 +198,8 @@ class _AttributeChunks(_Attributing):
             return
         attributor, start = self.attributor(), time.monotonic()
         part = self._attribute(chunk, attributor)
-        passes = tuple((report.name, "" if report.applied else report.reason) for report in attributor.step.report)
+        reports = [*attributor.step.report, *([attributor.model_cache] if attributor.model_cache else [])]
+        passes = tuple((report.name, "" if report.applied else report.reason) for report in reports)
         yield self._result(part, passes, time.monotonic() - start, attributor.step.graph, origin)
 
     def _result(
@@ -255,9 +256,14 @@ def _fingerprint(chunk: Chunk, options: ReadOptions) -> str:
 
 
 def _engine(attributor: Attributor) -> dict[str, Any]:
-    """Returns how steps ran: a batch's, batches at once, and each pass with why it was left out."""
+    """Returns how steps ran: a batch's, batches at once, each pass with why it was left out, and the graph's digest."""
     passes = {entry.name: "" if entry.applied else entry.reason for entry in attributor.step.report}
-    return {"batch": attributor.step.batch, "in_flight": attributor.in_flight, "passes": passes}
+    return {
+        "batch": attributor.step.batch,
+        "in_flight": attributor.in_flight,
+        "passes": passes,
+        "graph": attributor.step.graph,
+    }
 
 
 class _AttributeImages(_Attributing):

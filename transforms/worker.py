@@ -188,7 +188,10 @@ def cache_at(place: str) -> ModelCache | None:
     if place == NONE:
         return None
     if not place:
-        return FolderCache.own()
+        try:
+            return FolderCache.own()
+        except OSError as error:  # nothing can be written anywhere
+            return ClosedCache(str(error))
     return StoredCache(place) if storage.is_remote(place) else FolderCache.at(storage.resolve(place)[1])
 
 

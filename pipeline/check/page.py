@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.check.report import Report
-from pipeline.cost import Cost, IntervalCost
+from pipeline.cost import Cost
 from transforms.text import fit, printable
 
 _WIDTH = 100
@@ -25,7 +25,7 @@ def page(report: Report) -> str:
         *_labeled("speed", _speed(report)),
         *_labeled("run", [_run(report)]),
         *_labeled("sample", report.sample),
-        *_labeled("interval", map(_interval, report.interval)),
+        *_labeled("interval", _intervals(report)),
         "",
     ]
     for each in report.suspicions:
@@ -106,14 +106,17 @@ def _run(report: Report) -> str:
     return f"{sample}about {_time(cost.hours)} of one worker and {_size(cost)} ({by})"
 
 
-def _interval(cost: IntervalCost) -> str:
-    """Returns a sentence about what it costs to know a mean so well."""
-    goal = f"± {cost.half_width:g} (95 %) for the mean share of the largest cell of {cost.of}, {cost.spread.known_from}"
-    gradients = "" if cost.gradients is None else f"{_rounded(cost.gradients)} gradients, "
-    spent = f"{gradients}about {_time(cost.hours)} of one worker"
-    if cost.enough:
-        return f"{goal}: {cost.images:,} images, {spent}"
-    return f"{goal}: takes {cost.each:,} images of each, more than there are; all {cost.images:,} images take {spent}"
+def _intervals(report: Report) -> Iterator[str]:
+    """Yields what it costs to know the mean of a cell so well as was asked."""
+    for number, cost in enumerate(report.interval):
+        if not number:
+            yield f"± {cost.half_width:g} (95 %) for the mean share of the largest cell, {cost.spread.known_from}"
+        gradients = "" if cost.gradients is None else f"{_rounded(cost.gradients)} gradients, "
+        spent = f"{gradients}about {_time(cost.hours)} of one worker"
+        if cost.enough:
+            yield f"of {cost.of}: {cost.images:,} images, {spent}"
+        else:
+            yield f"of {cost.of}: takes {cost.each:,} of each, more than there are; all {cost.images:,} take {spent}"
 
 
 def _time(hours: float) -> str:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pipeline.command_line import CommandParser, examples, number, text, whole
 from pipeline.config import ConfigError
 from transforms.core.explain.settings import DEFAULT_MAX_STEPS, Settings
-from transforms.core.vocabulary import CHANNELS, DTYPES
+from transforms.core.vocabulary import DTYPES, REDUCTIONS
 
 LIMIT = 100
 """Pictures of a slice, unless more are asked for: a slice may have a million."""
 
-_CHANNELS = tuple(name for name in CHANNELS if name != "none")
 _SAME = ("report", "tolerance", "max_steps", "channels", "dtype")
 
 
@@ -75,7 +74,7 @@ def add_arguments(parser: CommandParser) -> None:
         help=f"most gradient evaluations of a path (default: those of the run, or {DEFAULT_MAX_STEPS})",
     )
     for name, choices, what in (
-        ("--channels", _CHANNELS, "what is stored of a map's color channels"),
+        ("--channels", REDUCTIONS, "what is stored of a map's color channels"),
         ("--dtype", DTYPES, "type of the stored map"),
     ):
         listed = f"{what}: {', '.join(choices)} (default {choices[0]})"

@@ -136,11 +136,12 @@ def test_an_interval_has_a_cost_of_all_images_and_of_each_class(check):
     assert whole["each"] == classes["each"] == max(2, math.ceil((1.959964 * spread["deviation"] / 0.1) ** 2))
     assert whole["images"] == min(COUNT, whole["each"]) and whole["gradients"] == pytest.approx(steps * whole["images"])
     assert classes["images"] >= whole["images"]
-    assert "± 0.1 (95 %) for the mean share of the largest cell of all images" in report["page"]
+    assert "± 0.1 (95 %) for the mean share of the largest cell, by " in report["page"]
+    assert f"of all images: {whole['images']} images, " in report["page"]
     _, wide = check("--interval", "0.9")
     assert wide["interval"][0]["images"] <= whole["images"]
     _, narrow = check("--interval", "0.0001")
-    assert not narrow["interval"][0]["enough"] and "more than there are; all 40 images take" in narrow["page"]
+    assert not narrow["interval"][0]["enough"] and "more than there are; all 40 take" in narrow["page"]
 
 
 def test_an_interval_by_the_worst_case_is_that_of_a_share():

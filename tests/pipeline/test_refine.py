@@ -322,11 +322,17 @@ def test_a_run_of_few_steps_refines_what_its_page_shows(tmp_path, options, monke
         raise MemoryError("no room for a second model")
 
     monkeypatch.setattr(run_module, "refine_held", refuse)
-    assert run(tmp_path / "second", **shifted) == 0
+    assert run(tmp_path / "second", **options, effort="audit") == 0
     told = capsys.readouterr().err
     assert "no room for a second model" in told
     assert f"the run is complete; continue with: ig-audit refine {tmp_path}/second --report" in told
-    assert "map of 3 random steps, noisy on its own" in (tmp_path / "second" / "report.html").read_text()
+    page = (tmp_path / "second" / "report.html").read_text()
+    assert "No maps are stored; ig-audit refine" in page and "no map is stored" in page
+    monkeypatch.undo()
+    assert run(tmp_path / "second", "--resume", **options, effort="audit") == 0
+    page = (tmp_path / "second" / "report.html").read_text()
+    assert page.count("refined map, converged to 5 % in") >= 8 and "no map is stored" not in page
+    assert main(["verify", str(tmp_path / "second")]) == 0
 
 
 def test_a_run_to_tolerance_refines_nothing(tmp_path, options):

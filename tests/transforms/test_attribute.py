@@ -11,7 +11,7 @@ from apache_beam.testing.util import assert_that
 
 from tests.pipeline.job import pictures, png
 from tests.saved_models import smooth
-from transforms import worker
+from transforms import attribute, worker
 from transforms.attribute import AttributeImages
 from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.settings import Settings
@@ -55,6 +55,14 @@ def test_images_of_someones_own_pipeline(model):
     assert distributions["inference_batch_latency_micro_secs"].min > 0
     assert distributions["load_model_latency_milli_secs"].count >= 1
     assert distributions["model_byte_size"].max > 1000
+
+
+def test_a_part_says_how_its_steps_ran(model):
+    made = Attributor(classifier.load(model), SETTINGS, 3)
+    engine = attribute._engine(made)
+    assert (engine["batch"], engine["in_flight"]) == (3, made.in_flight)
+    assert engine["passes"]["cut_stem"] == ""
+    assert engine["passes"]["pointwise_gradients"].startswith("the model has no 1x1 convolution")
 
 
 def test_settings_are_checked_when_made():

@@ -16,18 +16,19 @@ def test_a_gauge_adds_up_what_processes_tell_while_it_reads(tmp_path):
     meter.add(planned=9)
     meter.add(attributed=1)
     assert gauge.read() == Progress(9, 1, 0, 0)
-    other = f"from transforms.progress import Meter; Meter({str(tmp_path)!r}).add(failed=2, resumed=3, reused=4)"
+    counts = "failed=2, resumed=3, reused=4, unsampled=5"
+    other = f"from transforms.progress import Meter; Meter({str(tmp_path)!r}).add({counts})"
     subprocess.run([sys.executable, "-c", other], check=True)
     meter.add(attributed=1)
-    assert gauge.read() == gauge.read() == Progress(9, 2, 2, 3, 4)
-    assert gauge.read().done == 11
+    assert gauge.read() == gauge.read() == Progress(9, 2, 2, 3, 4, 5)
+    assert gauge.read().done == 16
 
 
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path):
     gauge, file = Gauge(Meter(str(tmp_path))), Path(tmp_path, "77")
-    file.write_text("1 0 0 0 0\n2 0 0 0")
+    file.write_text("1 0 0 0 0 0\n2 0 0 0 0")
     assert gauge.read() == Progress(1, 0, 0, 0)
-    file.write_text("1 0 0 0 0\n2 0 0 0 0\n")
+    file.write_text("1 0 0 0 0 0\n2 0 0 0 0 0\n")
     assert gauge.read() == gauge.read() == Progress(3, 0, 0, 0)
 
 

@@ -107,6 +107,14 @@ def test_a_chunk_in_which_every_image_failed_has_a_part_without_rows(run):
     assert summarize_rows(stored_run.read_columns(run, part.summary)) == {}
 
 
+def test_a_part_has_notes_of_its_making(run):
+    with store.write_part(run, CHUNK, PROVENANCE, Settings(), SHAPE) as part:
+        part.note("engine", {"batch": 8, "in_flight": 2})
+    stored = pq.read_metadata(part_path(run)).metadata
+    assert stored[b"ig_audit.engine"] == b'{"batch":8,"in_flight":2}'
+    assert store.finished_part(run, CHUNK, "c0ffee") == part.summary
+
+
 def test_the_same_rows_make_the_same_bytes(tmp_path):
     summaries = [write_chunk(str(tmp_path / name), LAST) for name in ("one", "two")]
     assert summaries[0] == summaries[1]

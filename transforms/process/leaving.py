@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -21,6 +22,6 @@ def leave(code: int) -> NoReturn:
     logging.shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # closed by whoever started the process
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed by whoever started the process
             stream.flush()
     os._exit(code)

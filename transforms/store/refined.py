@@ -44,7 +44,7 @@ class MapOptions:
     Attributes:
         tolerance: L1 error of a map, relative to its L1 norm, at which it has converged.
         max_steps: most gradient evaluations of a path.
-        channels: what is stored of a map's color channels, one of `vocabulary.CHANNELS`.
+        channels: what is stored of a map's color channels, one of `vocabulary.REDUCTIONS`.
         dtype: type of the stored map, one of `vocabulary.DTYPES`.
     """
 

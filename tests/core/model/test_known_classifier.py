@@ -21,7 +21,6 @@ from transforms.core.model import classifier as classifiers
 from transforms.core.model import known_classifier
 from transforms.core.model.entry_file import pack, unpack
 from transforms.core.model.known_classifier import FIRST
-from transforms.core.model.known_step import MODEL_CACHE
 from transforms.core.model.model_cache import ClosedCache, FolderCache
 from transforms.core.model.options import ModelOptions
 from transforms.core.model.pictures import natural_pictures
@@ -53,7 +52,7 @@ def start(
 
 def reason(attributor: Attributor) -> str | None:
     """Returns why what was kept is not used; empty if it is, None if nothing is said of it."""
-    return next((each.reason for each in attributor.step.report if each.name == MODEL_CACHE), None)
+    return attributor.model_cache.reason if attributor.model_cache else None
 
 
 def bits(explanations: list[Explanation]) -> list[bytes]:

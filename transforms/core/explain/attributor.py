@@ -57,7 +57,15 @@ _MOST_IN_FLIGHT = 4
 
 
 class Attributor:
-    """Explains images with one model: loads nothing and compiles nothing after construction."""
+    """Explains images with one model: loads nothing and compiles nothing after construction.
+
+    Attributes:
+        classifier: the model.
+        settings: how it is attributed.
+        targets: which classes are explained.
+        baselines: where paths begin.
+        model_cache: whether the model's graph is one that an earlier start made; None if none can be kept.
+    """
 
     def __init__(
         self,
@@ -98,7 +106,7 @@ class Attributor:
         checked = compile_checked(
             classifier, functools.partial(compile_calibrated, in_flight=self._threads, batch_size=batch_size)
         )
-        self.classifier, self._has_run = checked.classifier, checked.has_run
+        self.classifier, self.model_cache, self._has_run = checked.classifier, checked.cache, checked.has_run
         self._ladder = StepLadder(accelerate(checked.step, settings.accelerations, checked.in_flight))
         self._constant: dict[Baseline, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._checked = False

@@ -119,8 +119,8 @@ class Settings(Options):
     )
     precision: str = option(
         "float32",
-        "type of convolutions and matrix products; mixed uses float16 if that is faster and changes maps by less than "
-        "0.5 %",
+        "type of convolutions and matrix products; mixed uses float16, or else bfloat16, if that is faster and changes "
+        "maps by less than 0.5 %",
         PRECISIONS,
         group="running",
     )
@@ -179,7 +179,7 @@ class Settings(Options):
     @property
     def accelerations(self) -> tuple[str, ...]:
         """What the compiled step is asked to try; names that `accelerate` takes."""
-        return ("half_precision",) * (self.precision == "mixed") + ("xla",) * self.xla
+        return ("half_precision", "bfloat16") * (self.precision == "mixed") + ("xla",) * self.xla
 
     def decoding(self, channels: int) -> Decoding:
         """Returns how pictures become pixels for a model that takes so many channels."""

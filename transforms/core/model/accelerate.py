@@ -29,7 +29,8 @@ def accelerate(step: CompiledStep, names: Sequence[str], in_flight: int = 1) -> 
 
     Args:
         step: the step as it is.
-        names: out of `half_precision` (convolutions and matrix products in float16) and `xla`.
+        names: out of `half_precision` (convolutions and matrix products in float16), `bfloat16` (the same in
+            bfloat16; not applicable after it) and `xla`.
         in_flight: how many batches run at once.
 
     Raises:

@@ -49,7 +49,9 @@ ALL = ("freeze", *_REWRITES, "cut_stem")
 
 T = TypeVar("T")
 
-_LOSS_SCALE = 1024.0
+_HALVES = {"half_precision": tf.float16, "bfloat16": tf.bfloat16}
+_LOSS_SCALES = {tf.float16: 1024.0}
+"""float16 would lose small gradients; bfloat16 has the range of float32."""
 _NOT_ASKED = "not asked for"
 
 
@@ -71,7 +73,7 @@ class Route:
         explained: points `[n, ...point_shape]` → what the score is made of, float32 `[n, …]`.
         enter: images `[n, height, width, channels]` → points; None where path space is that of images.
         leave: gradients at points → gradients of raw pixels; None likewise.
-        halved: makes the same way in half precision; None where there is no graph to do it on.
+        halved: makes the same way in float16 or bfloat16; None where there is no graph to do it on.
         fuse: whether TensorFlow may fuse its layers when threads share it.
         loss_scale: factor on the score while it is differentiated, so that float16 holds small gradients.
         graphs: what the functions compute; None where there is no graph.
@@ -83,7 +85,7 @@ class Route:
     explained: Callable[[tf.Tensor], tf.Tensor]
     enter: Callable[[tf.Tensor], tf.Tensor] | None = None
     leave: Callable[[tf.Tensor], tf.Tensor] | None = None
-    halved: Callable[[], Route] | None = None
+    halved: Callable[[tf.DType], Route] | None = None
     fuse: bool = True
     loss_scale: float = 1.0
     graphs: Graphs | None = None
@@ -187,11 +189,11 @@ class CompiledStep:
         """
         if name == "xla":
             return CompiledStep(self._classifier, self.batch, self._route, self.report, xla=True)
-        if name != "half_precision":
-            raise ValueError(f"acceleration={name}: allowed are half_precision, xla")
+        if name not in _HALVES:
+            raise ValueError(f"acceleration={name}: allowed are {', '.join(_HALVES)}, xla")
         if self._route.halved is None:
             raise NotApplicableError("the model could not be frozen")
-        return CompiledStep(self._classifier, self.batch, self._route.halved(), self.report, self._xla)
+        return CompiledStep(self._classifier, self.batch, self._route.halved(_HALVES[name]), self.report, self._xla)
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """Returns the model's raw outputs, float32 `[n, classes]`.
@@ -361,9 +363,9 @@ def _compile(classifier: Classifier, passes: Sequence[str]) -> tuple[Route, dict
 def _route_of(graphs: Graphs, shape: tuple[int, ...], fuse: bool) -> Route:
     """Returns the route by a graph of images of a shape, which may be cut."""
 
-    def halved() -> Route:
-        half = replace(graphs, tail=halve(graphs.tail)) if isinstance(graphs, Stem) else halve(graphs)
-        return replace(_route_of(half, shape, fuse), loss_scale=_LOSS_SCALE)
+    def halved(kind: tf.DType) -> Route:
+        half = replace(graphs, tail=halve(graphs.tail, kind)) if isinstance(graphs, Stem) else halve(graphs, kind)
+        return replace(_route_of(half, shape, fuse), loss_scale=_LOSS_SCALES.get(kind, 1.0))
 
     if isinstance(graphs, Stem):
         ways = graphs.point_shape, graphs.outputs, graphs.enter, graphs.leave

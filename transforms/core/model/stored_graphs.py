@@ -65,11 +65,26 @@ class StoredGraphs:
 
 
 def graph_digest(graphs: Graphs) -> str:
-    """Returns the sha256 in hex of a graph's messages, the stem's first."""
+    """Returns the sha256 in hex of what a graph computes: operations, weights and connections, but no names.
+
+    Names tell what else a process has traced before.
+    """
     total = hashlib.sha256()
-    for _, part in sorted(_parts(graphs).items()):
-        total.update(message(part.graph))
+    for part_name, part in sorted(_parts(graphs).items()):
+        places = {node.name: place for place, node in enumerate(part.graph.node)}
+        total.update(f"{part_name} {places[part.input]} {_placed(part.output, places)}\n".encode())
+        for node in part.graph.node:
+            inputs = " ".join(_placed(tensor, places) for tensor in node.input)
+            total.update(f"{node.op} {inputs}\n".encode())
+            for name in sorted(node.attr):
+                total.update(f"{name} ".encode() + node.attr[name].SerializeToString(deterministic=True))
     return total.hexdigest()
+
+
+def _placed(tensor: str, places: Mapping[str, int]) -> str:
+    """Returns a tensor by the place of its node, and the number of the node's output."""
+    name, _, output = tensor.partition(":")
+    return f"{places.get(name, '?')}:{output or 0}"
 
 
 def message(graph: GraphDef) -> bytes:

@@ -6,6 +6,7 @@ chunks, workers or order in which the same rows were added, the same bits come o
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,12 @@ _SLICES = 1 << 8  # summarized at once: more leave holes in memory, fewer cost t
 _SLICER = Slicer()
 
 
+@functools.cache
+def _zero(one: Statistic[Any]) -> Any:
+    """Returns the value of no rows, one for all slices: most have no rows for most of the optional statistics."""
+    return one.zero()
+
+
 @dataclass(frozen=True)
 class ImportanceStatistics:
     """The statistics of one slice.
@@ -92,11 +99,11 @@ class ImportanceStatistics:
         values: of STATISTICS, by name.
     """
 
-    values: Mapping[str, Any] = field(default_factory=lambda: {one.name: one.zero() for one in STATISTICS})
+    values: Mapping[str, Any] = field(default_factory=lambda: {one.name: _zero(one) for one in STATISTICS})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travels without names, which all slices share."""
-        return _of_values, (tuple(self.values[one.name] for one in STATISTICS),)
+        """Travels without names, which all slices share, and without the optional statistics that it does not have."""
+        return _of_values, (tuple(self.values[one.name] if self.has(one) else None for one in STATISTICS),)
 
     @property
     def count(self) -> int:
@@ -179,7 +186,8 @@ class ImportanceStatistics:
 
 
 def _of_values(values: Sequence[Any]) -> ImportanceStatistics:
-    return ImportanceStatistics({one.name: value for one, value in zip(STATISTICS, values, strict=True)})
+    pairs = zip(STATISTICS, values, strict=True)
+    return ImportanceStatistics({one.name: _zero(one) if value is None else value for one, value in pairs})
 
 
 def taken_columns(optional: bool = False) -> tuple[str, ...]:
@@ -284,7 +292,7 @@ def _summarize_groups(
     groups = Groups.of(list(members.values()))
     kinds = [key.kind for key in members]
     values = {
-        one.name: [one.zero()] * len(members)
+        one.name: [_zero(one)] * len(members)
         if one.optional and not rows.keys() >= {*one.takes}
         else one.grouped(rows, groups, kinds)
         for one in STATISTICS
