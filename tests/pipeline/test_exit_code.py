@@ -91,8 +91,9 @@ def test_with_debugging_there_is_a_traceback(monkeypatch, capsys):
 @pytest.mark.parametrize("error", [TypeError("a bug"), ValueError("a bug")])
 def test_a_fault_deep_inside_is_ours_before_and_during_the_job(tmp_path, options, monkeypatch, capsys, error):
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.core.model.classifier.load", raising(error))
+        patch.setattr("transforms.core.model.known_classifier.load", raising(error))
         worker._load.cache_clear()
+        worker._make.cache_clear()
         assert run_job(tmp_path / "run", **options) == 1
     err = capsys.readouterr().err
     assert "a fault of ig-audit" in err and "IG_AUDIT_DEBUG=1" in err and "a bug" in err
