@@ -51,7 +51,7 @@ class Scale:
 
     Attributes:
         images: of the job that is compared with the bare engine.
-        few: images of the job that tells start-up apart.
+        few: images of the job that tells start-up apart; 32 at least, as checks before and after it take so many.
         bare: images that the bare engine gets.
         steps: midpoint steps an image, of all three.
         turns: of job and bare engine.
@@ -60,7 +60,7 @@ class Scale:
     """
 
     images: int = 256
-    few: int = 16
+    few: int = 32
     bare: int = 64
     steps: int = 50
     turns: int = 3
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.pipeline", description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=Scale.images, help="pictures of the large job (default 256)")
-    parser.add_argument("--few", type=int, default=Scale.few, help="pictures of the small job (default 16)")
+    parser.add_argument("--few", type=int, default=Scale.few, help="pictures of the small job (default 32)")
     parser.add_argument("--turns", type=int, default=Scale.turns, help="turns of engine and jobs (default 3)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: everything")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, measures nothing")

@@ -17,7 +17,7 @@ _FALL = 1.7
 """Power of the number of steps with which the variance of quadrature falls: 1.3 from 1 step to 2, 2.2 from 16 to 32,
 with Lite0 on 125 photographs."""
 
-_LEAST = 30
+_LEAST, _LEAST_OF_A_CLASS = 30, 10
 _COLUMNS = ("kind", "value", "name", "count", "std_cells", "quadrature_cells", "count_second_cells")
 
 
@@ -52,7 +52,8 @@ class QuadratureVariance:
             return text
         half = self.steps // 2
         more = self.pictures(half)
-        fewer = f"{half} steps on about {more:.2g} times as many pictures would give the same intervals"
+        steps = "1 step" if half == 1 else f"{half} steps"
+        fewer = f"{steps} on about {more:.2g} times as many pictures would give the same intervals"
         return f"{text}; {fewer}, for {more * half / self.steps:.0%} of the gradients"
 
 
@@ -66,13 +67,16 @@ def quadrature_variance(run: Run) -> QuadratureVariance | None:
     if config.get("rule") != "shifted" or not set(_COLUMNS) <= {*run.statistics_columns}:
         return None
     rows = run.statistics(_COLUMNS).to_pylist()
-    classes = [row for row in rows if row["kind"] in CLASS_KINDS and not _is_overflow(row) and row["quadrature_cells"]]
+    classes = [row for row in rows if row["kind"] in CLASS_KINDS and not _is_overflow(row)]
+    classes = [row for row in classes if row["count"] >= _LEAST_OF_A_CLASS and row["quadrature_cells"]]
     told = sum(row["count_second_cells"] for row in classes)
     if told < _LEAST:
         return None
     total = sum(row["count"] * np.square(row["std_cells"]).sum() for row in classes)
     made = sum(row["count"] * _product(row["quadrature_cells"], row["std_cells"]) for row in classes)
-    return QuadratureVariance(float(made / total), told, config.get("steps") or DEFAULT_STEPS) if total else None
+    return (
+        QuadratureVariance(float(min(1, made / total)), told, config.get("steps") or DEFAULT_STEPS) if total else None
+    )
 
 
 def _product(shares: Sequence[float | None], stds: Sequence[float]) -> float:

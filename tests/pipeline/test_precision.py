@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_a_mean_is_shown_with_half_of_its_interval():
 def few_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("few")
     model, shard = smooth(folder / "smooth"), folder / "a.tar"
-    write_tar(shard, {f"{number}.png": png(image) for number, image in enumerate(pictures(40))})
+    write_tar(shard, {f"{number}.png": png(image) for number, image in enumerate(pictures(60))})
     few = {"rule": "shifted", "steps": 2, "second_share": 1, "reference_share": 1}
     assert run(folder / "run", input=shard, model=model, **few) == 0
     return folder / "run"
@@ -58,16 +59,18 @@ def few_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_share_of_quadrature_is_that_of_its_rows(few_steps):
     rows = rows_of(few_steps)
     known = quadrature_variance(Run.open(str(few_steps)))
-    assert known is not None and known.rows == len(rows) == 40 and known.steps == 2
+    assert known is not None and known.rows <= len(rows) == 60 and known.steps == 2
     made = within = 0.0
-    for target in {row["target"] for row in rows}:
+    targets = Counter(row["target"] for row in rows)
+    assert min(targets.values()) < 10 < max(targets.values())  # small classes do not count
+    for target in (each for each, count in targets.items() if count >= 10):
         cells, again = (
             np.array([row[name] for row in rows if row["target"] == target], float)
             for name in ("cells", "second_cells")
         )
         made += len(cells) * ((cells - again) ** 2).mean(axis=0).sum() / 2
         within += len(cells) * cells.var(axis=0).sum()
-    assert known.share == pytest.approx(made / within, rel=0.02)  # shares above 1 in a cell are cut off
+    assert known.share == pytest.approx(made / within)
 
 
 def test_the_page_has_the_intervals_and_the_sentence(few_steps, tmp_path):

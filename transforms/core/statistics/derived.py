@@ -73,12 +73,12 @@ class QuadratureShare(Derived):
         return {"quadrature_cells": "numbers"}
 
     def finish(self, values: Mapping[str, Any], biases: Biases) -> Row:
-        """Returns the shares, at most 1; None where cells do not vary, or no row has a second shift."""
+        """Returns the shares, above 1 if chance has it so; None where cells do not vary, or no row has a second shift."""
         cells, differences = (values[name] for name in self.needs)
         if not differences.count:
             return {"quadrature_cells": None}
         pairs = zip(quadrature_variances(differences), cells.std, strict=True)
-        return {"quadrature_cells": [min(1.0, part / (std * std)) if std else None for part, std in pairs]}
+        return {"quadrature_cells": [part / (std * std) if std else None for part, std in pairs]}
 
 
 class Corrected(Derived):
