@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from tests.saved_models import smooth
-from transforms.core.explain import attributor
 from transforms.core.explain.attributor import Attributor
 from transforms.core.explain.randomization import check_randomization
 from transforms.core.explain.settings import Settings
-from transforms.core.model import classifier
+from transforms.core.model import calibration, classifier
 from transforms.core.model.batch_size import StepLadder
 from transforms.core.model.step import CompiledStep, compile_step
 from transforms.core.record import Explanation
@@ -35,7 +34,7 @@ def model(tmp_path_factory):
 def traced_once():
     """Steps have no state: every test of this module takes the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attributor, "compile_step", functools.cache(compile_step))
+        patch.setattr(calibration, "compile_step", functools.cache(compile_step))
         patch.setattr(CompiledStep, "with_batch", functools.cache(CompiledStep.with_batch))
         yield
 

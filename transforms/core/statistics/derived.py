@@ -73,7 +73,7 @@ class QuadratureShare(Derived):
         return {"quadrature_cells": "numbers"}
 
     def finish(self, values: Mapping[str, Any], biases: Biases) -> Row:
-        """Returns the shares, above 1 if chance has it so; None where cells do not vary, or no row has a second shift."""
+        """Returns the shares, by chance above 1; None where cells do not vary, or no row has a second shift."""
         cells, differences = (values[name] for name in self.needs)
         if not differences.count:
             return {"quadrature_cells": None}
