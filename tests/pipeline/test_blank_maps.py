@@ -14,9 +14,9 @@ from tests.saved_models import smooth
 from tests.shards import write_tar
 from transforms.core.maps.importance import Importance
 from transforms.core.record import Row
-from transforms.core.vocabulary import SCORE_VECTORS
+from transforms.core.vocabulary import CELLS
 
-UNKNOWN = tuple(name for name in vars(Importance()) if name not in SCORE_VECTORS)
+UNKNOWN = tuple(name for name in vars(Importance()) if name != CELLS)
 FAST = {"rule": "midpoint", "steps": 4, "dtype": "float32"}
 
 

@@ -16,7 +16,7 @@ from tests.stored_nights import write_rows
 from transforms.core.drift.contrast import SCALARS, VECTORS
 from transforms.core.maps.importance import Importance
 from transforms.core.statistics.slices import Slice, Slicer
-from transforms.core.vocabulary import SCORE_VECTORS
+from transforms.core.vocabulary import CELLS
 from transforms.store.placed import class_of
 from transforms.store.run import Run
 from transforms.store.sample import choose_rows
@@ -55,7 +55,7 @@ def test_of_maps_that_are_zero_everywhere_nothing_is_known(tmp_path: Path, unkno
     }
     rows = dataclasses.replace(POOL, vectors=vectors, scalars=POOL.scalars | scalars)
     found = sampled(write_rows(tmp_path / "run", rows), 1000, ALL)[1].of(ALL)
-    for name in set(vars(Importance())) - set(SCORE_VECTORS):
+    for name in set(vars(Importance())) - {CELLS}:
         values = found.vectors[name].T[0] if name in VECTORS else found.scalars[name]
         assert np.isnan(values).sum() == 60, name
     assert np.isfinite(found.scalars["score"]).all()

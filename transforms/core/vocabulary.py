@@ -112,9 +112,6 @@ CELLS = "cells"
 SECOND_CELLS = "second_cells"
 """The same of a second, independent map of few steps, of which only a share of the rows has one."""
 
-SCORE_VECTORS = (CELLS, SECOND_CELLS)
-"""Columns of rows that hold a vector in units of the score, of any magnitude."""
-
 REFERENCE = "reference_"
 """What begins the columns that describe the accurate map of a row, of which only a share of the rows has one."""
 
