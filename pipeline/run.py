@@ -321,7 +321,7 @@ def _summary(finished: Run, seconds: float) -> str:
         lines.insert(1, f"  reused        {printable(_reused(reuse, len(manifest.parts)))}")
     if manifest.labels:
         lines.insert(1, f"  labels        {printable(str(manifest.labels))}")
-    if manifest.sampling:
+    if manifest.unsampled:
         read = manifest.images + manifest.unsampled
         lines.insert(1, f"  not sampled   {manifest.unsampled:,} of {read:,} images, read and not attributed")
     if manifest.untargeted:

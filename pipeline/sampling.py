@@ -45,6 +45,7 @@ _LABELS = 2000
 """Images whose labels are read, to know how large classes are."""
 
 _REFERENCE_ROWS = 60
+_MOST_RAISED = 5
 """Pictures of a class that are to get reference maps: statistics of a class are corrected from 50 on."""
 
 _OF_A_CLASS = 1000
@@ -134,17 +135,21 @@ def explain(plan: SamplingPlan) -> list[str]:
 
 
 def reference_shares(
-    classes: Sequence[tuple[int, float]], share: float, rows: int = _REFERENCE_ROWS
+    classes: Sequence[tuple[int, float]], share: float, rows: int | None = None
 ) -> tuple[tuple[int, float], ...]:
     """Returns the share of pictures that get reference maps in classes too small for `share` to give them `rows`.
+
+    A class that would need more than _MOST_RAISED times the share keeps it: its own correction is not worth that many
+    gradients, and its slices borrow from the other classes.
 
     Args:
         classes: class index and number of images in the run, about; a class that was not seen is not among them.
         share: of pictures that get reference maps in all other classes, above 0.
-        rows: with reference maps that a class is to have.
+        rows: with reference maps that a class is to have; by default _REFERENCE_ROWS.
     """
-    raised = {label: min(1.0, rows / images) for label, images in classes if images > 0}
-    return tuple(sorted((label, found) for label, found in raised.items() if found > share))
+    wanted, most = _REFERENCE_ROWS if rows is None else rows, min(1.0, _MOST_RAISED * share)
+    raised = {label: wanted / images for label, images in classes if images > 0}
+    return tuple(sorted((label, found) for label, found in raised.items() if share < found <= most))
 
 
 def gradients_by_rule(settings: Settings) -> float | None:

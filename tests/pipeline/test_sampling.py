@@ -187,7 +187,8 @@ def test_the_gradients_of_an_image_follow_from_a_fixed_rule(settings, gradients)
 
 
 def test_the_share_of_reference_maps_is_raised_in_small_classes_only():
-    assert reference_shares([(0, 100_000), (1, 3_000), (2, 600), (7, 20)], 0.02) == ((2, 0.1), (7, 1.0))
+    assert reference_shares([(0, 100_000), (1, 3_000), (2, 600), (3, 599), (7, 20)], 0.02) == ((2, 0.1),)
+    assert reference_shares([(7, 100)], 0.5) == ((7, 0.6),)
     assert reference_shares([], 0.02) == ()
 
 
@@ -195,18 +196,26 @@ AUDIT = {"rule": "shifted", "steps": 2, "reference_share": 0.1, "tolerance": 0.3
 AUDIT |= {"chunk_images": 25, "faithfulness": 0, "batch_size": 4}
 
 
+@pytest.fixture
+def few_wanted(monkeypatch):
+    """As if 8 reference maps were enough for a class: those of the shard have 20 pictures."""
+    monkeypatch.setattr("pipeline.sampling._REFERENCE_ROWS", 8)
+
+
+@pytest.mark.usefixtures("few_wanted")
 def test_small_classes_get_more_reference_maps_as_resolved_once(tmp_path, model, shard, capsys):
     folder, options = tmp_path / "run", {"input": shard, "model": model, **AUDIT}
     assert run(folder, **options) == 4
-    assert "reference maps: of more pictures in 3 small classes, up to 100%, for 60 each" in capsys.readouterr().err
-    assert plan_of(folder)["reference_shares"] == [[0, 1.0], [1, 1.0], [2, 1.0]]
-    assert all(row["reference_steps"] for row in rows_of(folder))
+    assert "reference maps: of more pictures in 3 small classes, up to 4" in capsys.readouterr().err
+    shares = dict(plan_of(folder)["reference_shares"])
+    assert shares.keys() == {0, 1, 2} and all(0.35 < share < 0.45 for share in shares.values())
+    assert 0 < sum(row["reference_steps"] is not None for row in rows_of(folder)) < COUNT
     assert any(row["reference_extra"] for row in rows_of(folder))
     assert main(["verify", str(folder)]) == 0
     (folder / "manifest.json").unlink()
     capsys.readouterr()
     assert run(folder, "--resume", **options) == 4
-    assert "up to 100%" in capsys.readouterr().err
+    assert "up to 4" in capsys.readouterr().err
     assert main(["verify", str(folder)]) == 0
 
 
@@ -241,6 +250,7 @@ def test_a_window_of_a_sample_is_reused_too(tmp_path, model, encoded):
     assert main(["verify", str(tmp_path / "second")]) == 0
 
 
+@pytest.mark.usefixtures("few_wanted")
 def test_audits_keep_the_shares_of_reference_maps_of_the_run_they_reuse(tmp_path, model, shard, encoded):
     options = {"model": model, **AUDIT}
     assert run(tmp_path / "first", input=shard, **options) == 4
