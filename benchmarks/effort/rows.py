@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,12 @@ from benchmarks.shortcuts.networks import CLASSES, NETWORKS, Network
 from support.redraw import COLUMNS
 from transforms.core.explain.settings import Settings
 from transforms.core.vocabulary import FEW_STEPS_COLUMNS, REFERENCE, REFERENCED
-from transforms.store.schema import attributions_schema, matrix, rows_to_table
+from transforms.store.schema import matrix
 
 STEPS = 8
 SCORE = "logit"
 
 _BATCH = 256
-_WRITTEN = 2_048
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +52,10 @@ def of_maps(rows: pa.Table) -> pa.Table:
 
 def _attribute(network: Network, options: argparse.Namespace, path: Path) -> None:
     from benchmarks.shortcuts.networks import read_pictures, train
-    from benchmarks.shortcuts.rows import images
+    from benchmarks.shortcuts.rows import images, write
     from transforms.core.explain.attributor import Attributor
     from transforms.core.model import classifier
     from transforms.core.model.options import ModelOptions
-    from transforms.core.record import Explanation
-    from transforms.store.rows import rows_of
 
     settings = Settings(
         rule="shifted", steps=STEPS, second_share=1.0, reference_share=1.0, channels="none", faithfulness=0.0
@@ -69,15 +65,4 @@ def _attribute(network: Network, options: argparse.Namespace, path: Path) -> Non
         train(network, pictures, model)
     what = ModelOptions(class_names=CLASSES, outputs="logits", score=SCORE)
     attributor = Attributor(classifier.load(str(model), what), settings, _BATCH)
-    schema = attributions_schema(settings, (32, 32, 3))
-    columns, half, rows = [*COLUMNS, *FEW_STEPS_COLUMNS], path.with_name("half-" + path.name), []
-    with pq.ParquetWriter(half, pa.schema([schema.field(name) for name in columns])) as writer:
-        for result in attributor.attribute(images(network, pictures)):
-            if not isinstance(result, Explanation):
-                raise RuntimeError(result.message)
-            rows += rows_of(result, settings, CLASSES)
-            if len(rows) >= _WRITTEN:
-                writer.write_table(rows_to_table(rows, schema).select(columns))
-                rows = []
-        writer.write_table(rows_to_table(rows, schema).select(columns))
-    os.replace(half, path)
+    write(attributor, images(network, pictures), [*COLUMNS, *FEW_STEPS_COLUMNS], path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +33,23 @@ def attribute(network: Network, pictures: Pictures, model: Path, path: Path) -> 
     settings = Settings(rule="midpoint", steps=STEPS, channels="sum", dtype="int8", faithfulness=0)
     options = ModelOptions(class_names=CLASSES, outputs="logits", score="logit")
     attributor = Attributor(classifier.load(str(model), options), settings, _BATCH)
+    write(attributor, images(network, pictures), COLUMNS, path)
+
+
+def write(attributor: Attributor, pictures: Iterable[Decoded], columns: Sequence[str], path: Path) -> None:
+    """Writes the rows of pictures, with some columns only; the file appears when all are there."""
+    settings = attributor.settings
     schema = attributions_schema(settings, (32, 32, 3))
     half, rows = path.with_name("half-" + path.name), []
-    with pq.ParquetWriter(half, pa.schema([schema.field(name) for name in COLUMNS])) as writer:
-        for result in attributor.attribute(images(network, pictures)):
+    with pq.ParquetWriter(half, pa.schema([schema.field(name) for name in columns])) as writer:
+        for result in attributor.attribute(pictures):
             if not isinstance(result, Explanation):
                 raise RuntimeError(result.message)
             rows += rows_of(result, settings, CLASSES)
             if len(rows) >= _WRITTEN:
-                writer.write_table(rows_to_table(rows, schema).select(COLUMNS))
+                writer.write_table(rows_to_table(rows, schema).select(columns))
                 rows = []
-        writer.write_table(rows_to_table(rows, schema).select(COLUMNS))
+        writer.write_table(rows_to_table(rows, schema).select(columns))
     os.replace(half, path)
 
 

@@ -26,12 +26,7 @@ from transforms.store.refined import RefinedRow
 from transforms.store.run import Run
 from transforms.text import fit
 
-_COLUMNS = (
-    "image_id",
-    "label_name",
-    "label_value",
-    "predictions",
-    "target_name",
+_NUMBERS = (
     "score",
     "baseline_score",
     "convergence_delta",
@@ -39,6 +34,14 @@ _COLUMNS = (
     "error_estimate",
     "converged",
     "steps",
+)
+_COLUMNS = (
+    "image_id",
+    "label_name",
+    "label_value",
+    "predictions",
+    "target_name",
+    *_NUMBERS,
     CONTENT,
     "attribution",
     "gradient",
@@ -46,13 +49,7 @@ _COLUMNS = (
     "thumbnail",
 )
 _OF_MAPS = (
-    "score",
-    "baseline_score",
-    "convergence_delta",
-    "channel_share",
-    "error_estimate",
-    "converged",
-    "steps",
+    *_NUMBERS,
     "attribution",
     "scale",
     "path",

@@ -112,12 +112,7 @@ CELLS = "cells"
 SECOND_CELLS = "second_cells"
 """The same of a second, independent map of few steps, of which only a share of the rows has one."""
 
-REFERENCE = "reference_"
-"""What begins the columns that describe the accurate map of a row, of which only a share of the rows has one."""
-
-CORRECTED = (
-    CELLS,
-    *VECTORS,
+MAP_SCALARS = (
     "positive_share",
     "gini",
     "entropy",
@@ -127,6 +122,12 @@ CORRECTED = (
     "mask_share",
     "pointing_hit",
 )
+"""Columns of rows that hold a number of the map."""
+
+REFERENCE = "reference_"
+"""What begins the columns that describe the accurate map of a row, of which only a share of the rows has one."""
+
+CORRECTED = (CELLS, *VECTORS, *MAP_SCALARS)
 """Columns of rows that describe a map, and whose means the accurate maps of some rows correct."""
 
 REFERENCED = (*CORRECTED, "steps", "error_estimate", "converged")

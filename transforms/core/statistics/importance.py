@@ -31,21 +31,14 @@ from transforms.core.statistics.statistic import (
     Statistic,
     VectorMoments,
 )
-from transforms.core.vocabulary import CELLS, CORRECTED, REFERENCE, VECTORS
+from transforms.core.vocabulary import CELLS, CORRECTED, MAP_SCALARS, REFERENCE, VECTORS
 
 STORED_SCALARS = (
     "score",
     "convergence_delta",
     "error_estimate",
     "steps",
-    "positive_share",
-    "gini",
-    "entropy",
-    "center_row",
-    "center_col",
-    "border_share",
-    "mask_share",
-    "pointing_hit",
+    *MAP_SCALARS,
     "insertion_auc",
     "deletion_auc",
 )
